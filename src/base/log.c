@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static enum log_level shown = LOG_LEVEL_INFO;
+
+void log_set_level(enum log_level level)
+{
+    shown = level;
+}
+
+enum log_level log_get_level(void)
+{
+    return shown;
+}
+
+static void put(enum log_level level, const char *prefix, const char *format, va_list args)
+{
+    int saved = errno;
+    char line[4096];
+    if (level > shown)
+        return;
+    size_t used = (size_t)snprintf(line, sizeof(line), "qemu-migrate-launch: %s", prefix);
+    errno = saved; /* for %m */
+    int more = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
+    size_t length = more < 0 ? used : used + (size_t)more;
+    if (length > sizeof(line) - 2) {
+        length = sizeof(line) - 2;
+        memcpy(line + length - 3, "...", 3);
+    }
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)line[i] < 0x20 || (unsigned char)line[i] > 0x7e)
+            line[i] = '?';
+    line[length] = '\n';
+    /* One write, so that the lines of several processes do not mix. Nobody to tell if it fails. */
+    ssize_t ignored = write(STDERR_FILENO, line, length + 1);
+    (void)ignored;
+    errno = saved;
+}
+
+#define DEFINE_LOG(name, level, prefix)                                                            \
+    void name(const char *format, ...)                                                             \
+    {                                                                                              \
+        va_list args;                                                                              \
+        va_start(args, format);                                                                    \
+        put(level, prefix, format, args);                                                          \
+        va_end(args);                                                                              \
+    }
+
+DEFINE_LOG(log_error, LOG_LEVEL_ERROR, "")
+DEFINE_LOG(log_warning, LOG_LEVEL_WARNING, "warning: ")
+DEFINE_LOG(log_info, LOG_LEVEL_INFO, "")
+DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG, "debug: ")
