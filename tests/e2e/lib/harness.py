@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end-to-end tests' harness. A test file imports what it needs from here:
+
+    from lib.harness import check, check_equal, test
+
+    @test()
+    def profile_is_signed(t):
+        "profile prints a signed statement"
+        host = t.host("a")
+        result = host.run("profile", "--accel", "tcg", check=0)
+        check("payload" in result.stdout, "no payload in the profile")
+
+A test is a function of a Test; it passes when it returns, fails by any exception, and is skipped by Skip. Each runs in
+a process of its own, in a fresh folder, with a deadline; at its end everything that it started is ended.
+
+Environment: QML_PROGRAM the installed program; QML_QEMU this machine's QEMU (default: qemu-system-x86_64);
+QML_SECOND_QEMU the other version (see tests/second-qemu); QML_SANITIZED=1 when the program has sanitizers: then a
+test that leaves a sanitizer's report fails.
+"""
+import importlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from .host import Host
+from .process import MARK, Process, end_marked, free_port, marked
+from .qemu import MACHINE, Qemu, counter_args, migrate_bare
+from .qmp import QMP, QMPClosed, QMPError, QMPTimeout, vcpu_features
+from .serial import Line, Registers, Serial
+from .wait import Failure, Skip, check, check_equal, check_in, wait_until
+
+__all__ = [
+    *("Failure", "Host", "Line", "MACHINE", "Process", "QMP", "QMPClosed", "QMPError", "QMPTimeout", "Qemu"),
+    *("Registers", "Serial", "Skip", "Test", "check", "check_equal", "check_in", "counter_args", "free_port"),
+    *("migrate_bare", "test", "vcpu_features", "wait_until"),
+]
+
+LOG_LINES = 30
+GRACE = 15  # seconds that a test has, after its deadline, to end what it started
+
+
+@dataclass
+class Registered:
+    """A test as its decorator registered it."""
+
+    name: str
+    function: object
+    timeout: float
+    alone: bool
+
+
+REGISTERED = {}
+
+
+def test(timeout=60, alone=False):
+    """Registers a test under FILE.FUNCTION (without test_). It must end within `timeout` seconds.
+
+    alone=True: no other test runs beside it (it measures time, or needs the whole machine).
+    """
+
+    def register(function):
+        name = f"{function.__module__.removeprefix('test_')}.{function.__name__.removeprefix('test_')}"
+        if name in REGISTERED:
+            raise ValueError(f"two tests are called {name}")
+        REGISTERED[name] = Registered(name, function, timeout, alone)
+        return function
+
+    return register
+
+
+class Test:
+    """What a test is given.
+
+    .dir       its fresh folder (a short path: Unix sockets allow 107 bytes)
+    .qemu_path this machine's QEMU; .second_qemu_path the other version's, or the test is skipped
+    .program   the installed program, or the test is skipped
+    .counter   the counter guest's image
+    """
+
+    def __init__(self, folder, counter):
+        self.dir = Path(folder)
+        self.mark = f"{os.getpid()}-{self.dir.name}"
+        self.processes = []
+        self._counter = counter
+
+    # What the test needs; each of these skips it when it is not there.
+
+    @property
+    def program(self):
+        """The installed program, from QML_PROGRAM."""
+        path = os.environ.get("QML_PROGRAM")
+        if not path:
+            raise Skip("QML_PROGRAM does not name the installed program")
+        if not os.access(path, os.X_OK):
+            raise Failure(f"QML_PROGRAM={path} cannot be run")
+        return Path(path)
+
+    @property
+    def counter(self):
+        """The counter guest's image."""
+        if not self._counter:
+            raise Skip("the counter guest cannot be assembled here (binutils)")
+        return self._counter
+
+    @property
+    def qemu_path(self):
+        """This machine's QEMU, an absolute path."""
+        wanted = os.environ.get("QML_QEMU") or "qemu-system-x86_64"
+        path = shutil.which(wanted)
+        if not path:
+            raise Skip(f"no {wanted}")
+        return path
+
+    @property
+    def second_qemu_path(self):
+        """The second QEMU, of another version."""
+        path = os.environ.get("QML_SECOND_QEMU")
+        if not path:
+            raise Skip("no second QEMU (tests/second-qemu makes one)")
+        if not os.access(path, os.X_OK):
+            raise Failure(f"the second QEMU {path} cannot be run")
+        return path
+
+    def need_kvm(self):
+        """Skips the test when /dev/kvm cannot be opened."""
+        try:
+            os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
+        except OSError as reason:
+            raise Skip(f"no KVM: {reason.strerror}") from None
+
+    def skip(self, reason):
+        """Ends the test as skipped."""
+        raise Skip(reason)
+
+    # What the test starts.
+
+    def environment(self, extra=None):
+        """The environment for a program that this test starts: ours, `extra` (None removes a name), and the mark."""
+        result = {name: value for name, value in os.environ.items() if not name.startswith("QEMU_MIGRATE_LAUNCH")}
+        result[MARK] = self.mark
+        if os.environ.get("QML_SANITIZED"):
+            reports = f"log_path={self.dir}/sanitizer"
+            result["ASAN_OPTIONS"] = f"{reports}:abort_on_error=0:exitcode=99"
+            result["UBSAN_OPTIONS"] = f"{reports}:print_stacktrace=1"
+        result.update(extra or {})
+        return {name: str(value) for name, value in result.items() if value is not None}
+
+    def start(self, *argv, name=None, env=None, **options):
+        """Starts any program in the background and returns a Process. `name` names its logs; `options` go to Popen."""
+        base = name or Path(str(argv[0])).name
+        taken = {process.name for process in self.processes}
+        name, count = base, 1
+        while name in taken:
+            count += 1
+            name = f"{base}-{count}"
+        options.setdefault("cwd", self.dir)
+        process = Process(
+            name, argv, self.dir / f"{name}.out", self.dir / f"{name}.err", env=self.environment(env), **options
+        )
+        self.processes.append(process)
+        return process
+
+    def run(self, *argv, timeout=30, env=None, input=None, check=None, cwd=None):
+        """Runs any program to its end; a CompletedProcess with text. check: the exit status that it must have.
+
+        Only the program itself is waited for, not what it leaves running with our pipes: output goes to files.
+        """
+        words = [str(word) for word in argv]
+        with tempfile.TemporaryFile() as source:
+            if input is not None:
+                source.write(input.encode() if isinstance(input, str) else input)
+                source.seek(0)
+            process = self.start(
+                *words, name=f"run-{Path(words[0]).name}", env=env, cwd=cwd or self.dir, stdin=source
+            )
+        try:
+            status = process.wait(timeout)
+        except Failure:
+            raise Failure(f"after {timeout} s still running: {' '.join(words)}") from None
+        result = subprocess.CompletedProcess(words, status, process.stdout(), process.stderr())
+        if check is not None and status != check:
+            said = (result.stderr.strip() or result.stdout.strip())[-800:]
+            raise Failure(f"exit status {status} instead of {check} from {' '.join(words)}: {said}")
+        return result
+
+    def host(self, name):
+        """A new Host with its own home in the test's folder."""
+        return Host(self, name)
+
+    def qemu(self, name, *extra, **options):
+        """Starts a bare QEMU with a counter guest and returns a Qemu; `extra` are more arguments of QEMU's.
+
+        Options: binary, paused, incoming (`-incoming defer`), machine, cpu, accel, memory.
+        """
+        return Qemu(self, name, *extra, **options)
+
+    def alive(self):
+        """[(pid, command line)] of everything that this test started and that still runs, detached or not."""
+        return marked(self.mark)
+
+    # The end.
+
+    def end(self):
+        """Ends everything that the test started."""
+        for process in self.processes:
+            if process.alive():
+                process.kill()
+        end_marked(self.mark)
+
+    def logs(self):
+        """The ends of the logs of what it started, oldest first, for a person."""
+        result = []
+        for process in self.processes:
+            status = process.poll()
+            result.append(f"{process.name} (exit status {status}): {' '.join(process.argv)}")
+            for stream in (process.out, process.err):
+                lines = stream.read_text(errors="replace").splitlines()
+                result += [f"{stream.name}: {line}" for line in lines[-LOG_LINES:]]
+        return result
+
+    def sanitizer_reports(self):
+        """The text of the reports that sanitizers left."""
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.dir.glob("sanitizer.*")))
+
+
+# One test, in a process of its own.
+
+
+def _where(failure):
+    """file:line of the test's own frame that the failure came through."""
+    for frame in reversed(traceback.extract_tb(failure.__traceback__)):
+        if Path(frame.filename).name.startswith("test_"):
+            return f" ({Path(frame.filename).name}:{frame.lineno}: {frame.line})"
+    return ""
+
+
+def _deadline(number, frame):
+    raise Failure("the test's deadline is over")
+
+
+def run_one(name, folder, counter):
+    """Runs one registered test in `folder` and writes what came of it to result.json there."""
+    chosen = REGISTERED[name]
+    context = Test(folder, counter)
+    context.dir.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGALRM, _deadline)
+    signal.setitimer(signal.ITIMER_REAL, chosen.timeout)
+    result, reason, trace = "ok", "", ""
+    try:
+        chosen.function(context)
+    except Skip as skipped:
+        result, reason = "skip", str(skipped)
+    except (Exception, KeyboardInterrupt) as failure:
+        kind = "" if isinstance(failure, Failure) else f"{type(failure).__name__}: "
+        result, reason, trace = "FAIL", f"{kind}{failure}{_where(failure)}", traceback.format_exc()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    left = context.alive() if result == "FAIL" else []
+    try:
+        context.end()
+    except Failure as failure:
+        result, reason = "FAIL", reason or str(failure)
+    report = context.sanitizer_reports()
+    if report:
+        result, reason = "FAIL", reason or "a sanitizer has something to say"
+    log = []
+    if result == "FAIL":
+        log = [*trace.splitlines(), *context.logs(), *report.splitlines()[:80]]
+        log += [f"still running at the failure: {pid} {command}" for pid, command in left]
+    partial = context.dir / "result.json.tmp"
+    partial.write_text(json.dumps({"result": result, "reason": reason, "log": log}))
+    partial.rename(context.dir / "result.json")
+
+
+# All of them.
+
+
+@dataclass
+class Running:
+    """A test that runs in a child."""
+
+    test: Registered
+    folder: Path
+    process: subprocess.Popen
+    began: float
+
+
+def load(folder):
+    """Imports every test_*.py of the folder."""
+    for path in sorted(Path(folder).glob("test_*.py")):
+        importlib.import_module(path.stem)
+
+
+def _outcome(running):
+    """(result, reason, log) of a child that ended or whose time is long over; None while it runs."""
+    over = time.monotonic() - running.began > running.test.timeout + GRACE
+    if running.process.poll() is None and not over:
+        return None
+    if running.process.poll() is None:
+        running.process.kill()
+        running.process.wait()
+    try:
+        found = json.loads((running.folder / "result.json").read_text())
+        return found["result"], found["reason"], found["log"]
+    except (OSError, ValueError):
+        end_marked(f"{running.process.pid}-{running.folder.name}")
+        said = (running.folder.parent / f"{running.folder.name}.log").read_text(errors="replace")
+        reason = "does not end" if over else f"its process ended with status {running.process.returncode}"
+        return "FAIL", reason, said.splitlines()[-LOG_LINES:]
+
+
+def run_all(script, pattern=None, jobs=None, logs=None):
+    """Runs the registered tests that match, prints a line for each and the sum, and returns the exit status."""
+    chosen = [one for one in REGISTERED.values() if not pattern or re.search(pattern, one.name)]
+    chosen.sort(key=lambda one: one.alone)  # those that want the machine for themselves at the end
+    jobs = jobs or os.cpu_count() or 1
+    base = Path(tempfile.mkdtemp(prefix="qml-"))
+    counts = {"ok": 0, "FAIL": 0, "skip": 0}
+    running = []
+    try:
+        counter = base / "counter.bin"
+        built = subprocess.run(
+            [Path(script).parent.parent / "guest" / "build", counter], capture_output=True, text=True, check=False
+        )
+        if built.returncode:
+            print(f"the counter guest is not there: {built.stderr.strip()}", file=sys.stderr)
+
+        def start(one, number):
+            folder = base / str(number)
+            argv = [sys.executable, script, "--one", one.name, str(folder)]
+            argv += [str(counter)] if not built.returncode else []
+            with open(base / f"{number}.log", "wb") as log:
+                child = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            running.append(Running(one, folder, child, time.monotonic()))
+
+        def finish(one, result, reason, log):
+            counts[result] += 1
+            seconds = time.monotonic() - one.began
+            if result == "ok":
+                print(f"ok {one.test.name} ({seconds:.1f} s)", flush=True)
+                shutil.rmtree(one.folder, ignore_errors=True)
+                return
+            print(f"{result} {one.test.name}: {reason}", flush=True)
+            for line in log:
+                print(f"    {line}", flush=True)
+            if result == "FAIL" and logs:
+                _keep(one.folder, Path(logs) / one.test.name)
+
+        waiting = list(enumerate(chosen))
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                number, one = waiting[0]
+                if running and (one.alone or running[0].test.alone):
+                    break
+                waiting.pop(0)
+                start(one, number)
+            for one in list(running):
+                outcome = _outcome(one)
+                if outcome:
+                    running.remove(one)
+                    finish(one, *outcome)
+            if running:
+                time.sleep(0.02)
+    finally:
+        for one in running:  # interrupted
+            one.process.kill()
+            one.process.wait()
+            end_marked(f"{one.process.pid}-{one.folder.name}")
+        shutil.rmtree(base, ignore_errors=True)
+    print(f"{counts['ok']} passed, {counts['FAIL']} failed, {counts['skip']} skipped")
+    return 1 if counts["FAIL"] or (pattern and not chosen) else 0
+
+
+def _keep(folder, kept):
+    """Copies a failed test's folder, without sockets and large files."""
+
+    def unwanted(where, names):
+        paths = [Path(where) / name for name in names]
+        return [
+            path.name
+            for path in paths
+            if not path.is_dir() and (path.is_symlink() or not path.is_file() or path.stat().st_size > 1 << 20)
+        ]
+
+    try:
+        shutil.copytree(folder, kept, ignore=unwanted, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as reason:
+        print(f"    its folder cannot be kept: {reason}")

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes that a test starts, and how all of them are ended, also those that detached themselves."""
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from .wait import Failure, check_equal, wait_until
+
+MARK = "QML_TEST_MARK"  # in the environment of everything that a test starts, so that all of it can be found
+
+
+def free_port():
+    """A TCP port of 127.0.0.1 that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Process:
+    """A running program, with stdout and stderr going to the files `out` and `err`; made by Test.start and Host.start.
+
+    It leads a session of its own, so `signal_group` reaches all that it started and that did not detach itself.
+    """
+
+    def __init__(self, name, argv, out, err, **options):
+        self.name = name
+        self.argv = [str(word) for word in argv]
+        self.out, self.err = Path(out), Path(err)
+        options.setdefault("stdin", subprocess.DEVNULL)
+        with open(self.out, "wb") as stdout, open(self.err, "wb") as stderr:
+            self._popen = subprocess.Popen(self.argv, stdout=stdout, stderr=stderr, start_new_session=True, **options)
+        self.pid = self._popen.pid
+
+    @property
+    def stdin(self):
+        """The pipe to it, if it was started with stdin=subprocess.PIPE."""
+        return self._popen.stdin
+
+    def stdout(self):
+        """What it printed so far, as text."""
+        return self.out.read_text(errors="replace")
+
+    def stderr(self):
+        """What it printed to standard error so far, as text."""
+        return self.err.read_text(errors="replace")
+
+    def poll(self):
+        """The exit status (-N: ended by signal N), or None while it runs."""
+        return self._popen.poll()
+
+    def alive(self):
+        """Whether it runs."""
+        return self.poll() is None
+
+    def wait(self, timeout=30):
+        """Waits for its end and returns the exit status; Failure when the time is over."""
+        try:
+            return self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"after {timeout} s {self.name} still runs") from None
+
+    def expect_status(self, status, timeout=30):
+        """Waits for its end; Failure unless the exit status is this."""
+        check_equal(self.wait(timeout), status, f"exit status of {self.name}, which said {self.stderr()[-500:]!r}")
+
+    def wait_output(self, text, timeout=15):
+        """Waits until `text` stands in its stdout or stderr."""
+
+        def said():
+            if text in self.stdout() or text in self.stderr():
+                return True
+            if not self.alive() and text not in self.stdout() + self.stderr():
+                raise Failure(f"{self.name} ended with status {self.poll()} and never said {text!r}")
+            return False
+
+        wait_until(said, timeout, f"{text!r} from {self.name}")
+
+    def signal(self, number):
+        """Sends it a signal, e.g. signal.SIGINT."""
+        self._popen.send_signal(number)
+
+    def signal_group(self, number):
+        """Sends a signal to its whole process group."""
+        os.killpg(self.pid, number)
+
+    def kill(self):
+        """Ends it at once and waits for that."""
+        self._popen.kill()
+        self._popen.wait()
+
+
+def marked(mark):
+    """[(pid, command line)] of the living processes that have this mark in their environment."""
+    found = []
+    wanted = f"{MARK}={mark}".encode()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                found.append((int(folder.name), command))
+        except OSError:  # it ended meanwhile, or is not ours
+            continue
+    return found
+
+
+def end_marked(mark):
+    """Kills, by pid, every process with this mark, until there is none."""
+
+    def gone():
+        left = marked(mark)
+        for pid, _ in left:
+            try:
+                handle = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            try:
+                if any(pid == other for other, _ in marked(mark)):  # still the one that was meant
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            finally:
+                os.close(handle)
+        return not left
+
+    wait_until(gone, 10, "end of the processes that the test left behind")

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the end-to-end tests of tests/e2e/test_*.py; lib/harness.py says how they are written and what they read."""
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True  # the source may be read-only, and its tree stays clean
+sys.path.insert(0, str(HERE))
+
+from lib import harness  # noqa: E402 (the path is set above)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-k", metavar="PATTERN", help="only tests whose name matches this regular expression")
+    parser.add_argument("--list", action="store_true", help="only print the names and what each shows")
+    parser.add_argument("--second-qemu", metavar="PATH", help="the QEMU of another version (or QML_SECOND_QEMU)")
+    parser.add_argument("-j", type=int, metavar="N", help="how many at once (default: one for each CPU)")
+    parser.add_argument("--logs", metavar="DIR", help="keep the folders of failed tests here")
+    parser.add_argument("--one", nargs="+", metavar="X", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    harness.load(HERE)
+    if options.one:
+        name, folder, *counter = options.one
+        harness.run_one(name, folder, counter[0] if counter else None)
+        return 0
+    if options.second_qemu:
+        os.environ["QML_SECOND_QEMU"] = str(Path(options.second_qemu).absolute())
+    if options.list:
+        for one in harness.REGISTERED.values():
+            print(f"{one.name:45} {(one.function.__doc__ or '').strip().splitlines()[0]}")
+        return 0
+    try:
+        return harness.run_all(__file__, options.k, options.j, options.logs)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
