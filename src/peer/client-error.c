@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "peer/client-error.h"
+
+#include <string.h>
+
+static const char *detail(const struct call *call, CURLcode code)
+{
+    return call->curl_message[0] ? call->curl_message : curl_easy_strerror(code);
+}
+
+/* We did not accept the peer. */
+static bool set_refusal(const struct call *call, struct error *err)
+{
+    const struct trust_entry *peer = call->client->peer;
+    if (call->session.refusal != TLS_REFUSAL_WRONG_PIN)
+        return error_set(err, STATUS_NOT_TRUSTED, "%s (trusted as %s): %s", call->where, peer->name,
+                         tls_refusal_text(call->session.refusal));
+    return error_set(err, STATUS_NOT_TRUSTED, "the key of %s is %s, trusted as %s is %s%s%s",
+                     call->where, call->session.pin, peer->name, peer->pins[0],
+                     peer->pin_count > 1 ? " or " : "", peer->pin_count > 1 ? peer->pins[1] : "");
+}
+
+/* The peer ended the connection with a TLS alert. */
+static bool set_alert(const struct call *call, struct error *err)
+{
+    int alert = call->session.alert_received;
+    const char *pin = call->client->identity->pin;
+    if (!tls_session_was_refused(&call->session))
+        return error_set(err, STATUS_PROTOCOL, "%s ended the connection with TLS alert %d (%s)",
+                         call->where, alert, SSL_alert_desc_string_long(alert));
+    if (alert == SSL_AD_CERTIFICATE_EXPIRED)
+        return error_set(err, STATUS_NOT_TRUSTED,
+                         "%s no longer trusts this host's key, its entry there has expired: run "
+                         "there 'qemu-migrate-launch trust add NAME %s'",
+                         call->where, pin);
+    return error_set(err, STATUS_NOT_TRUSTED,
+                     "%s does not trust this host's key: run there 'qemu-migrate-launch trust add "
+                     "NAME %s'",
+                     call->where, pin);
+}
+
+bool client_error_is_retryable(const struct call *call, CURLcode code)
+{
+    return call->error.status == STATUS_OK && call->session.refusal == TLS_REFUSAL_NONE &&
+           call->session.alert_received == 0 && !call->request &&
+           (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+            code == CURLE_OPERATION_TIMEDOUT);
+}
+
+bool client_error_transfer(const struct call *call, CURLcode code, struct error *err)
+{
+    if (call->client->interrupted && *call->client->interrupted)
+        return error_set(err, STATUS_INTERRUPTED, "interrupted");
+    if (call->error.status != STATUS_OK) {
+        *err = call->error;
+        return false;
+    }
+    if (call->session.refusal != TLS_REFUSAL_NONE)
+        return set_refusal(call, err);
+    if (call->session.alert_received != 0)
+        return set_alert(call, err);
+    if (call->too_big || code == CURLE_FILESIZE_EXCEEDED)
+        return error_set(err, STATUS_PROTOCOL, "%s answered '%s' with more than %d bytes",
+                         call->where, call->name, MESSAGE_MAX);
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return error_set(err, STATUS_UNAVAILABLE, "%s: the name is not known", call->where);
+    case CURLE_COULDNT_CONNECT:
+        return error_set(err, STATUS_UNAVAILABLE, "cannot connect to %s: %s", call->where,
+                         detail(call, code));
+    case CURLE_OPERATION_TIMEDOUT:
+        return error_set(err, STATUS_UNAVAILABLE, "%s did not answer '%s' in time", call->where,
+                         call->name);
+    case CURLE_OUT_OF_MEMORY:
+        return error_no_memory(err);
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
+        return error_set(err, STATUS_PROTOCOL, "%s closed the connection before it answered '%s'",
+                         call->where, call->name);
+    case CURLE_SSL_CONNECT_ERROR:
+        return error_set(err, STATUS_PROTOCOL, "no TLS 1.3 connection to %s: %s", call->where,
+                         detail(call, code));
+    default:
+        return error_set(err, STATUS_PROTOCOL, "%s, request '%s': %s", call->where, call->name,
+                         detail(call, code));
+    }
+}
+
+bool client_error_http(const struct call *call, long http_status, struct error *err)
+{
+    /* What it says may help; error_set keeps it from commanding the terminal. */
+    const char *words = call->response.data ? call->response.data : "";
+    int length = (int)strcspn(words, "\r\n");
+    return error_set(err, STATUS_PROTOCOL, "%s answered '%s' with HTTP status %ld%s%.*s",
+                     call->where, call->name, http_status, length > 0 ? ": " : "",
+                     length > 300 ? 300 : length, words);
+}

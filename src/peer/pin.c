@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "peer/pin.h"
+
+#include <openssl/err.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/digest.h"
+#include "base/strings.h"
+
+#define PIN_PREFIX "sha256//"
+
+bool pin_is_valid(const char *text)
+{
+    if (!text || strnlen(text, PIN_SIZE) != PIN_SIZE - 1 || !string_starts_with(text, PIN_PREFIX))
+        return false;
+    autofree uint8_t *digest = NULL;
+    size_t length = 0;
+    return base64_decode(text + strlen(PIN_PREFIX), &digest, &length, NULL) &&
+           length == DIGEST_SIZE;
+}
+
+bool pin_from_spki(const uint8_t *der, size_t length, char pin[PIN_SIZE], struct error *err)
+{
+    uint8_t digest[DIGEST_SIZE];
+    if (!digest_bytes(der, length, digest, err))
+        return false;
+    autofree char *text = base64_encode(digest, sizeof(digest));
+    if (!text)
+        return error_no_memory(err);
+    memcpy(pin, PIN_PREFIX, strlen(PIN_PREFIX));
+    memcpy(pin + strlen(PIN_PREFIX), text, PIN_SIZE - strlen(PIN_PREFIX));
+    return true;
+}
+
+bool pin_from_certificate(X509 *certificate, char pin[PIN_SIZE], struct error *err)
+{
+    unsigned char *der = NULL;
+    int length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+    if (length <= 0) {
+        ERR_clear_error();
+        return error_set(err, STATUS_DATA, "a certificate has no usable key");
+    }
+    bool good = pin_from_spki(der, (size_t)length, pin, err);
+    OPENSSL_free(der);
+    return good;
+}

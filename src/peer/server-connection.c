@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Who may stay, and for how long. evhttp's own time-outs are for each read, so a peer that drips
+ * bytes would stay for ever; and a plain limit on connections would let strangers lock honest peers
+ * out, so the oldest one that has not authenticated makes room.
+ */
+#include <event2/bufferevent_ssl.h>
+#include <event2/http.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "peer/server-private.h"
+
+void server_log(struct peer_server *server, const char *remote, const char *what)
+{
+    int64_t now = clock_now_ms();
+    if (now >= server->log_window) {
+        if (server->log_left_out > 0)
+            log_info("%u more connections were refused", server->log_left_out);
+        server->log_window = now + LOG_WINDOW_MS;
+        server->log_lines = server->log_left_out = 0;
+    }
+    if (server->log_lines++ < LOG_LINES)
+        log_info("refused a connection from %s: %s", remote[0] ? remote : "(unknown)", what);
+    else
+        server->log_left_out++;
+}
+
+static void unlink_connection(struct connection *connection)
+{
+    struct peer_server *server = connection->server;
+    *(connection->older ? &connection->older->newer : &server->oldest) = connection->newer;
+    *(connection->newer ? &connection->newer->older : &server->newest) = connection->older;
+}
+
+static void link_connection(struct peer_server *server, struct connection *connection)
+{
+    connection->older = server->newest;
+    *(server->newest ? &server->newest->newer : &server->oldest) = connection;
+    server->newest = connection;
+    server->connection_count++;
+}
+
+static void log_end(const struct connection *connection)
+{
+    const struct tls_session *session = &connection->session;
+    char text[160];
+    if (session->refusal != TLS_REFUSAL_NONE)
+        snprintf(text, sizeof(text), "%s%s%s", tls_refusal_text(session->refusal),
+                 session->pin[0] ? ": " : "", session->pin);
+    else if (session->alert_received)
+        snprintf(text, sizeof(text), "it ended the TLS handshake with alert %d (%s)",
+                 session->alert_received, SSL_alert_desc_string_long(session->alert_received));
+    else
+        snprintf(text, sizeof(text), "%s",
+                 connection->cut ? connection->cut : "it did not speak our protocol");
+    server_log(connection->server, session->remote, text);
+}
+
+/* Called by OpenSSL when the SSL is freed, which is when libevent lets go of the connection. */
+static void release_connection(struct tls_session *session)
+{
+    struct connection *connection = (struct connection *)session;
+    struct peer_server *server = connection->server;
+    if (connection->stops_server) {
+        server->stopping--;
+        log_info("the last answer did not reach %s: waiting for it to ask again", session->remote);
+    }
+    if (!connection->asked && !server->closing)
+        log_end(connection);
+    if (!connection->cut)
+        server->connection_count--;
+    unlink_connection(connection);
+    if (connection->timer)
+        event_free(connection->timer);
+    free(connection);
+}
+
+/* evhttp sees the end of file and frees the connection. */
+static void cut_connection(struct connection *connection, const char *why)
+{
+    if (connection->cut)
+        return;
+    connection->cut = why;
+    connection->server->connection_count--;
+    int fd = bufferevent_getfd(connection->bufferevent);
+    tls_session_note_remote(&connection->session, fd);
+    if (fd >= 0)
+        shutdown(fd, SHUT_RDWR);
+}
+
+static void arm_timer(struct connection *connection)
+{
+    int left = deadline_left_ms(connection->life);
+    const struct timeval wait = {.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
+    if (event_add(connection->timer, &wait) != 0)
+        cut_connection(connection, "out of memory");
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *connection = context;
+    if (deadline_left_ms(connection->life) > 0)
+        arm_timer(connection);
+    else
+        cut_connection(connection, "it took too long");
+}
+
+void connection_restart_life(struct connection *connection)
+{
+    connection->life = deadline_in_ms(CONNECTION_LIFE_MS);
+    arm_timer(connection);
+}
+
+void server_extend_lives(struct peer_server *server, int64_t milliseconds)
+{
+    for (struct connection *item = server->oldest; item; item = item->newer)
+        item->life += milliseconds;
+}
+
+/* Its key is proven only when the handshake is done: a certificate can be shown by anyone. */
+static bool is_authenticated(const struct connection *connection)
+{
+    return SSL_is_init_finished(connection->ssl) && connection->session.refusal == TLS_REFUSAL_NONE;
+}
+
+/* False if there is no room, and nobody who must make it. */
+static bool make_room(struct peer_server *server)
+{
+    if (server->connection_count < CONNECTIONS_MAX)
+        return true;
+    for (struct connection *item = server->oldest; item; item = item->newer) {
+        if (!item->cut && !is_authenticated(item)) {
+            cut_connection(item, "it had to make room for others");
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct bufferevent *new_connection(struct peer_server *server)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    SSL *ssl = SSL_new(server->context);
+    if (connection)
+        connection->timer = evtimer_new(server->base, on_timer, connection);
+    if (!connection || !ssl || !connection->timer ||
+        !tls_session_attach(ssl, &connection->session)) {
+        if (connection && connection->timer)
+            event_free(connection->timer);
+        free(connection);
+        SSL_free(ssl);
+        ERR_clear_error();
+        return NULL;
+    }
+    /* From here on, freeing the SSL frees the connection. */
+    connection->session.release = release_connection;
+    connection->server = server;
+    connection->ssl = ssl;
+    link_connection(server, connection);
+    connection->bufferevent = bufferevent_openssl_socket_new(
+        server->base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
+    if (!connection->bufferevent)
+        return NULL; /* libevent has freed the SSL */
+    /* What a peer sends while it does not take its answer must not pile up. */
+    bufferevent_setwatermark(connection->bufferevent, EV_READ, 0, MESSAGE_MAX + 2 * HEADERS_MAX);
+    connection_restart_life(connection);
+    return connection->bufferevent;
+}
+
+struct bufferevent *server_new_mute(struct event_base *base)
+{
+    struct bufferevent *pair[2];
+    if (bufferevent_pair_new(base, BEV_OPT_CLOSE_ON_FREE, pair) != 0)
+        return NULL;
+    bufferevent_free(pair[1]);
+    return pair[0];
+}
+
+/* libevent 2.1: where this returns NULL, evhttp speaks plaintext on the socket. A pair without its
+ * other end takes no socket at all (it has no BEV_CTRL_SET_FD), and evhttp closes the connection.
+ * The spare is made in advance, since memory is what is short then. */
+struct bufferevent *server_new_bufferevent(struct event_base *base, void *context)
+{
+    struct peer_server *server = context;
+    bool room = make_room(server);
+    struct bufferevent *bufferevent = room ? new_connection(server) : NULL;
+    if (bufferevent)
+        return bufferevent;
+    server_log(server, "", room ? "out of memory" : "too many connections");
+    bufferevent = STEAL(server->mute);
+    server->mute = server_new_mute(base);
+    if (!server->mute) {
+        evhttp_del_accept_socket(server->http, STEAL(server->bound));
+        error_no_memory(&server->outcome);
+        event_base_loopbreak(base);
+    }
+    return bufferevent;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Shared by server.c (life and loop), server-listen.c (the socket), server-connection.c (who may
+ * stay how long) and server-request.c (what is answered).
+ */
+#ifndef QML_PEER_SERVER_PRIVATE_H
+#define QML_PEER_SERVER_PRIVATE_H
+
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/http.h>
+
+#include "peer/server.h"
+#include "peer/tls.h"
+
+#define CONNECTIONS_MAX 64
+#define CONNECTION_LIFE_MS 10000 /* to send a request; and again, to take the answer */
+#define HEADERS_MAX 8192
+#define LOG_LINES 5 /* about strangers, in each LOG_WINDOW_MS */
+#define LOG_WINDOW_MS 10000
+
+struct connection {
+    struct tls_session session; /* first: release_connection gets its address */
+    struct peer_server *server;
+    struct connection *newer, *older;
+    SSL *ssl;                        /* owned by bufferevent */
+    struct bufferevent *bufferevent; /* owned by evhttp */
+    struct event *timer;
+    deadline life;
+    const char *cut;   /* why we cut it, or NULL */
+    bool asked;        /* it has made an authenticated request */
+    bool stops_server; /* its handler called peer_server_stop */
+};
+
+struct peer_server {
+    struct event_base *base;
+    struct evhttp *http;
+    struct evhttp_bound_socket *bound;
+    SSL_CTX *context;
+    struct tls_peers peers;
+    const struct identity *identity;
+    struct peer_handler handler;
+    uint16_t port;
+
+    struct connection *oldest, *newest;
+    size_t connection_count;    /* those not cut */
+    struct connection *current; /* whose handler runs */
+    size_t stopping;            /* connections with stops_server */
+    struct bufferevent *mute;   /* a spare that cannot speak */
+
+    struct event *tick;
+    deadline when;
+    const volatile sig_atomic_t *interrupted;
+    bool stopped, closing;
+    struct error outcome; /* STATUS_OK: none yet */
+
+    deadline log_window;
+    unsigned log_lines, log_left_out;
+};
+
+/* A listening socket, or -1. Errors as peer_server_new. server-listen.c */
+int server_listen(const char *address, uint16_t port, struct error *err);
+
+/* evhttp asks for the bufferevent of each connection that it accepts. Never returns NULL, which
+ * would mean plaintext. server-connection.c */
+struct bufferevent *server_new_bufferevent(struct event_base *base, void *server);
+/* A bufferevent on which nothing can be sent or received; NULL for want of memory. */
+struct bufferevent *server_new_mute(struct event_base *base);
+/* Give it its time again. */
+void connection_restart_life(struct connection *connection);
+/* The others could not be served for that long: that is not their fault. */
+void server_extend_lives(struct peer_server *server, int64_t milliseconds);
+/* One line about a stranger, unless there were many lately. */
+void server_log(struct peer_server *server, const char *remote, const char *what);
+
+/* evhttp's callback for every request. server-request.c */
+void server_handle_request(struct evhttp_request *request, void *server);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <event2/buffer.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/http.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "peer/message.h"
+#include "peer/server-private.h"
+
+#define PATH_PREFIX "/v1/"
+
+static void cleanup_evbuffer(struct evbuffer **buffer)
+{
+    if (*buffer)
+        evbuffer_free(*buffer);
+}
+
+/* The kernel has the whole answer. */
+static void on_answered(struct evhttp_request *request, void *context)
+{
+    struct connection *connection = context;
+    struct peer_server *server = connection->server;
+    if (!connection->stops_server)
+        return;
+    connection->stops_server = false;
+    server->stopping--;
+    server->stopped = true;
+    event_base_loopbreak(server->base);
+}
+
+static void send_text(struct evhttp_request *request, struct connection *connection, int status,
+                      const char *reason, const char *type, const char *text)
+{
+    struct evbuffer *buffer __attribute__((cleanup(cleanup_evbuffer))) = evbuffer_new();
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+    if (!buffer || evbuffer_add(buffer, text, strlen(text)) != 0 ||
+        evhttp_add_header(headers, "Connection", "close") != 0 ||
+        evhttp_add_header(headers, "Content-Type", type) != 0) {
+        evhttp_connection_free(evhttp_request_get_connection(request));
+        return;
+    }
+    connection_restart_life(connection);
+    evhttp_request_set_on_complete_cb(request, on_answered, connection);
+    evhttp_send_reply(request, status, reason, buffer);
+}
+
+static void refuse(struct evhttp_request *request, struct connection *connection, int status,
+                   const char *reason, const char *text)
+{
+    server_log(connection->server, connection->session.remote, text);
+    send_text(request, connection, status, reason, "text/plain", text);
+}
+
+/* What a connection has to be for a request to count. */
+struct asker {
+    const struct trust_entry *entry;
+    char pin[PIN_SIZE];
+    char exporter[TLS_EXPORTER_SIZE];
+};
+
+static bool identify(struct connection *connection, struct asker *asker, struct error *err)
+{
+    const struct peer_server *server = connection->server;
+    if (!tls_peer_pin(connection->ssl, asker->pin, err) ||
+        !tls_exporter(connection->ssl, asker->exporter, err))
+        return false;
+    /* Looked up again: it may have expired, or been removed, since the handshake. */
+    asker->entry = trust_find_pin(server->peers.any, asker->pin);
+    if (!asker->entry || trust_entry_is_expired(asker->entry, time(NULL)))
+        return error_set(err, STATUS_NOT_TRUSTED, "its key is no longer trusted here");
+    return true;
+}
+
+/* Run the handler; the time it takes is taken from nobody. */
+static bool call_handler(struct connection *connection, const struct asker *asker, const char *name,
+                         json_t *body, json_t **answer, struct error *err)
+{
+    struct peer_server *server = connection->server;
+    int64_t start = clock_now_ms();
+    server->current = connection;
+    bool good = server->handler.handle(server->handler.context, asker->entry,
+                                       connection->session.remote, name, body, answer, err);
+    server->current = NULL;
+    server_extend_lives(server, clock_now_ms() - start);
+    if (good && !json_is_object(*answer)) {
+        json_decref(STEAL(*answer));
+        return error_set(err, STATUS_INTERNAL, "request '%s' has no answer", name);
+    }
+    return good;
+}
+
+/* The sealed answer, or the sealed error, which is small: it fits when an answer does not. */
+static char *make_answer(struct connection *connection, const struct asker *asker, const char *name,
+                         const char *digest, json_t *body)
+{
+    const struct peer_server *server = connection->server;
+    autojson json_t *answer = NULL;
+    struct error problem = ERROR_INIT;
+    char *text = NULL;
+    if (call_handler(connection, asker, name, body, &answer, &problem) &&
+        message_seal(server->identity, name, MESSAGE_RESPONDER, asker->exporter, digest, answer,
+                     &text, NULL, &problem))
+        return text;
+    autojson json_t *words = message_error_new(&problem);
+    if (!words || !message_seal(server->identity, name, MESSAGE_RESPONDER, asker->exporter, digest,
+                                words, &text, NULL, &problem))
+        return NULL;
+    return text;
+}
+
+/* NAME of /v1/NAME, or NULL. */
+static const char *take_name(const struct evhttp_request *request)
+{
+    const char *uri = evhttp_request_get_uri(request);
+    if (!uri || !string_starts_with(uri, PATH_PREFIX))
+        return NULL;
+    const char *name = uri + strlen(PATH_PREFIX);
+    return message_name_is_valid(name) ? name : NULL;
+}
+
+static void answer_request(struct evhttp_request *request, struct connection *connection,
+                           const struct asker *asker, const char *name)
+{
+    struct evbuffer *input = evhttp_request_get_input_buffer(request);
+    size_t length = evbuffer_get_length(input);
+    struct error err = ERROR_INIT;
+    char digest[DIGEST_HEX_SIZE];
+    autojson json_t *body = NULL;
+    const char *text = length > 0 ? (const char *)evbuffer_pullup(input, -1) : "";
+    if (!text) {
+        refuse(request, connection, 500, "Internal Server Error", "out of memory");
+        return;
+    }
+    if (!message_open(text, length, name, MESSAGE_INITIATOR, asker->exporter, "", asker->pin, &body,
+                      digest, &err)) {
+        refuse(request, connection, 400, "Bad Request", err.message);
+        return;
+    }
+    autofree char *answer = make_answer(connection, asker, name, digest, body);
+    if (!answer) {
+        refuse(request, connection, 500, "Internal Server Error", "out of memory");
+        return;
+    }
+    send_text(request, connection, 200, "OK", "application/jose+json", answer);
+}
+
+void server_handle_request(struct evhttp_request *request, void *context)
+{
+    struct evhttp_connection *http = evhttp_request_get_connection(request);
+    SSL *ssl = bufferevent_openssl_get_ssl(evhttp_connection_get_bufferevent(http));
+    struct connection *connection = ssl ? (struct connection *)tls_session_of(ssl) : NULL;
+    struct asker asker = {0};
+    struct error err = ERROR_INIT;
+    if (!connection) { /* cannot be; and must not be answered */
+        evhttp_connection_free(http);
+        return;
+    }
+    connection->asked = true;
+    if (!identify(connection, &asker, &err)) {
+        refuse(request, connection, 403, "Forbidden", err.message);
+        return;
+    }
+    const char *name = take_name(request);
+    if (!name) {
+        refuse(request, connection, 404, "Not Found", "it asked for something that is not here");
+    } else if (evhttp_request_get_command(request) != EVHTTP_REQ_POST) {
+        evhttp_add_header(evhttp_request_get_output_headers(request), "Allow", "POST");
+        refuse(request, connection, 405, "Method Not Allowed", "only POST is answered");
+    } else {
+        log_debug("request '%s' from %s (%s)", name, asker.entry->name, connection->session.remote);
+        answer_request(request, connection, &asker, name);
+    }
+}

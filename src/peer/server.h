@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The listening side: POST /v1/NAME over mutual TLS 1.3, one request a connection.
+ *
+ * One thread: handlers run inside peer_server_run, one at a time, and everyone else waits for them.
+ * A stranger gets our public key and a TLS alert, and costs one of 64 places for at most 10 s.
+ */
+#ifndef QML_PEER_SERVER_H
+#define QML_PEER_SERVER_H
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/deadline.h"
+#include "base/error.h"
+#include "peer/identity.h"
+#include "peer/trust.h"
+
+struct peer_handler {
+    /* Answer request `name` of `peer`, who has proven to be the one in that trust entry, unexpired,
+     * and has signed body (borrowed, an object) for this connection. remote_address is numeric.
+     * True with *answer (a new reference to an object), or false with err, which is sent as a
+     * signed error message. Requests may come twice: an answer can be lost on its way. */
+    bool (*handle)(void *context, const struct trust_entry *peer, const char *remote_address,
+                   const char *name, json_t *body, json_t **answer, struct error *err);
+    void *context;
+};
+
+struct peer_server;
+
+/* Listen on address (a numeric one or a name; NULL or "": all, IPv6 and IPv4) and port (0: any free
+ * one). identity and trust are borrowed; handler is copied. STATUS_CONFIG: there is no such address
+ * here, or it may not be used; STATUS_UNAVAILABLE: it is in use; STATUS_INTERNAL. */
+struct peer_server *peer_server_new(const struct identity *identity, const struct trust *trust,
+                                    const char *address, uint16_t port,
+                                    const struct peer_handler *handler, struct error *err);
+
+/* The same with a listening TCP socket (from systemd, say), which it owns from now on, also if this
+ * fails. STATUS_CONFIG: it is not one; STATUS_INTERNAL. */
+struct peer_server *peer_server_new_from_socket(const struct identity *identity,
+                                                const struct trust *trust, int fd,
+                                                const struct peer_handler *handler,
+                                                struct error *err);
+
+/* The port it listens on. */
+uint16_t peer_server_port(const struct peer_server *server);
+
+/* Use another set of trust entries (borrowed) from now on. Not from within a handler. */
+void peer_server_set_trust(struct peer_server *server, const struct trust *trust);
+
+/* Serve. True: a handler called peer_server_stop, and the answer it gave then has been handed to
+ * the kernel (if its connection breaks before, it goes on serving: the peer will ask again). False
+ * with STATUS_UNAVAILABLE at the deadline; STATUS_INTERRUPTED when *interrupted (may be NULL;
+ * looked at ten times a second) is not 0; STATUS_INTERNAL. It can be run again. */
+bool peer_server_run(struct peer_server *server, deadline when,
+                     const volatile sig_atomic_t *interrupted, struct error *err);
+
+/* End peer_server_run: from a handler, after its answer; from elsewhere in its thread, at once. */
+void peer_server_stop(struct peer_server *server);
+
+/* Close everything. NULL is fine. Not from within a handler. */
+void peer_server_free(struct peer_server *server);
+
+static inline void cleanup_peer_server(struct peer_server **server)
+{
+    peer_server_free(*server);
+}
+#define autopeerserver __attribute__((cleanup(cleanup_peer_server)))
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Whom this host trusts: one file a peer, CONFIG/trust.d/NAME.json:
+ *   {"version":1,"name":NAME,"pins":[PIN(,PIN)],"address":"HOST[:PORT]"?,"expires":SECONDS?}
+ * A second pin is there so that a peer can change its key: add the new one, change, remove.
+ */
+#ifndef QML_PEER_TRUST_H
+#define QML_PEER_TRUST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "peer/pin.h"
+
+#define TRUST_PINS_MAX 2
+#define TRUST_NEVER INT64_MAX
+
+struct trust_entry {
+    char *name; /* as name_is_vm() */
+    char pins[TRUST_PINS_MAX][PIN_SIZE];
+    size_t pin_count;
+    char *host;      /* no brackets; NULL: no address is known */
+    uint16_t port;   /* 0: the default port */
+    int64_t expires; /* Unix seconds; TRUST_NEVER */
+};
+
+struct trust {
+    struct trust_entry *entries; /* sorted by name */
+    size_t count;
+};
+
+/* Read all entries; no folder is no entries. STATUS_CONFIG: a bad file (named), the same pin twice
+ * (both entries named); STATUS_NOT_TRUSTED: a file or the folder that others can change. */
+bool trust_load(const char *config_folder, struct trust *trust, struct error *err);
+
+/* Trust pin under name until expires (Unix seconds or TRUST_NEVER). An entry of that name gets the
+ * new expiry, the address if one is given ("HOST[:PORT]" or NULL), and the pin as a second one if
+ * it is not there yet. STATUS_USAGE: name, pin, address or expiry is malformed;
+ * STATUS_CANNOT_WRITE: it has two pins already, or the file cannot be written; STATUS_CONFIG: the
+ * pin is trusted under another name; and what trust_load reports. */
+bool trust_add(const char *config_folder, const char *name, const char *pin, const char *address,
+               int64_t expires, struct error *err);
+
+/* Forget an entry, also one that cannot be read. STATUS_USAGE: not a name; STATUS_CONFIG: there is
+ * none; STATUS_CANNOT_WRITE. */
+bool trust_remove(const char *config_folder, const char *name, struct error *err);
+
+/* The entry of that name, else the only one with that address: HOST, HOST:PORT, [V6], [V6]:PORT or
+ * V6. A port that is given must be the entry's, if that has one. NULL: none, or more than one.
+ * The result belongs to trust. */
+const struct trust_entry *trust_find(const struct trust *trust, const char *name_or_address);
+
+/* The entry with that pin, expired or not; NULL if none. It belongs to trust. */
+const struct trust_entry *trust_find_pin(const struct trust *trust, const char *pin);
+
+/* Whether one of the entry's pins is pin. */
+bool trust_entry_has_pin(const struct trust_entry *entry, const char *pin);
+
+/* Whether the entry no longer counts at `now`. */
+bool trust_entry_is_expired(const struct trust_entry *entry, time_t now);
+
+void trust_free(struct trust *trust);
+#define autotrust __attribute__((cleanup(trust_free)))
+
+#endif
