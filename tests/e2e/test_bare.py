@@ -76,6 +76,18 @@ def same_cpu_moves_whole(t):
 
 
 @test()
+def kvm_moves_whole(t):
+    """under KVM, too, the guest moves between equal CPUs with its count unbroken"""
+    t.need_kvm()
+    source = t.qemu("source", cpu="qemu64", accel="kvm")
+    destination = t.qemu("destination", cpu="qemu64", accel="kvm", incoming=True)
+    check(source.qmp.command("query-kvm")["enabled"], "KVM is not on")
+    move(t, source, destination)
+    destination.serial.check_continues(source.serial)
+    check_equal(destination.serial.last().leaves, source.serial.last().leaves, "CPU after the move")
+
+
+@test()
 def smap_off_arrives_silently(t):
     """max -> max,smap=off,…: both sides say completed, and the running guest's CPU is another one"""
     source = t.qemu("source", cpu="max")
