@@ -40,7 +40,7 @@ static bool global_reaches_cpu(const char *value)
     }
     autokeyval struct keyval keyval = {0};
     if (!keyval_parse(&keyval, value, KEYVAL_OPTS, NULL, NULL))
-        return false;
+        return true; /* for want of memory */
     const char *name = keyval_get(&keyval, "driver");
     return name && driver_reaches_cpu(name);
 }
@@ -57,7 +57,7 @@ static bool device_is_cpu(const char *value, const char *implied)
     }
     autokeyval struct keyval keyval = {0};
     if (!keyval_parse(&keyval, value, KEYVAL_OPTS, implied, NULL))
-        return false;
+        return true; /* for want of memory */
     const char *name = keyval_get(&keyval, "driver");
     return name && is_cpu_model_class(name);
 }
