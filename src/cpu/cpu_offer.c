@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cpu/cpu_offer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+void cpu_offer_free(struct cpu_offer *offer)
+{
+    free(offer->host);
+    free(offer->accel);
+    featureset_free(&offer->available);
+    featureset_free(&offer->known);
+    featureset_free(&offer->denied);
+    featureset_free(&offer->required);
+    for (size_t i = 0; i < offer->model_count; i++) {
+        free(offer->models[i].name);
+        featureset_free(&offer->models[i].features);
+    }
+    free(offer->models);
+    *offer = (struct cpu_offer){0};
+}
+
+const struct cpu_model *cpu_offer_find_model(const struct cpu_offer *offer, const char *name)
+{
+    for (size_t i = 0; i < offer->model_count; i++)
+        if (strcmp(offer->models[i].name, name) == 0)
+            return &offer->models[i];
+    return NULL;
+}
+
+json_t *cpu_identity_to_json(const struct cpu_identity *identity)
+{
+    return json_pack("{s:s, s:i, s:i, s:i, s:s, s:I, s:I}", "vendor", identity->vendor, "family",
+                     (int)identity->family, "model", (int)identity->model, "stepping",
+                     (int)identity->stepping, "model_id", identity->model_id, "level",
+                     (json_int_t)identity->level, "xlevel", (json_int_t)identity->xlevel);
+}
+
+static bool in_range(json_int_t value, json_int_t max)
+{
+    return value >= 0 && value <= max;
+}
+
+bool cpu_identity_from_json(json_t *json, const char *what, struct cpu_identity *identity,
+                            struct error *err)
+{
+    const char *vendor, *model_id;
+    json_int_t family, model, stepping, level, xlevel;
+    if (!json_take(json, err, what, "{s:s, s:I, s:I, s:I, s:s, s:I, s:I}", "vendor", &vendor,
+                   "family", &family, "model", &model, "stepping", &stepping, "model_id", &model_id,
+                   "level", &level, "xlevel", &xlevel))
+        return false;
+    /* The widths of CPUID 1 EAX: family 4 + 8 bits, model 4 + 4, stepping 4 (SDM vol. 2, CPUID). */
+    if (strlen(vendor) != CPU_VENDOR_SIZE - 1 || strchr(vendor, ',') ||
+        strlen(model_id) >= CPU_MODEL_ID_SIZE || !in_range(family, 0xff + 0xf) ||
+        !in_range(model, 0xff) || !in_range(stepping, 0xf) || !in_range(level, UINT32_MAX) ||
+        !in_range(xlevel, UINT32_MAX))
+        return error_set(err, STATUS_DATA, "%s: not a CPU's identity", what);
+    struct cpu_identity made = {.family = (unsigned)family,
+                                .model = (unsigned)model,
+                                .stepping = (unsigned)stepping,
+                                .level = (uint32_t)level,
+                                .xlevel = (uint32_t)xlevel};
+    memcpy(made.vendor, vendor, strlen(vendor) + 1);
+    memcpy(made.model_id, model_id, strlen(model_id) + 1);
+    *identity = made;
+    return true;
+}
+
+static json_t *models_to_json(const struct cpu_offer *offer)
+{
+    autojson json_t *models = json_object();
+    for (size_t i = 0; i < offer->model_count; i++) {
+        const struct cpu_model *model = &offer->models[i];
+        json_t *entry = json_pack("{s:o, s:o}", "identity", cpu_identity_to_json(&model->identity),
+                                  "features", featureset_to_json(&model->features));
+        if (json_object_set_new(models, model->name, entry) != 0)
+            return NULL;
+    }
+    return STEAL(models);
+}
+
+json_t *cpu_offer_to_json(const struct cpu_offer *offer)
+{
+    return json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:o, s:o, s:o}", "host", offer->host, "accel",
+                     offer->accel, "identity", cpu_identity_to_json(&offer->identity), "phys_bits",
+                     (int)offer->phys_bits, "available", featureset_to_json(&offer->available),
+                     "known", featureset_to_json(&offer->known), "denied",
+                     featureset_to_json(&offer->denied), "required",
+                     featureset_to_json(&offer->required), "models", models_to_json(offer));
+}
+
+static int compare_models(const void *a, const void *b)
+{
+    return strcmp(((const struct cpu_model *)a)->name, ((const struct cpu_model *)b)->name);
+}
+
+static bool models_from_json(json_t *json, struct cpu_offer *offer, struct error *err)
+{
+    const char *name;
+    json_t *entry;
+    if (!json_is_object(json) || json_object_size(json) > 4096)
+        return error_set(err, STATUS_DATA, "CPU models: not an object");
+    offer->models = calloc(json_object_size(json) + 1, sizeof(*offer->models));
+    if (!offer->models)
+        return error_no_memory(err);
+    json_object_foreach(json, name, entry)
+    {
+        struct cpu_model *model = &offer->models[offer->model_count];
+        json_t *identity, *features;
+        if (!name_is_model(name))
+            return error_set(err, STATUS_DATA, "'%.80s' is not a CPU model", name);
+        if (!(model->name = strdup(name)))
+            return error_no_memory(err);
+        offer->model_count++;
+        if (!json_take(entry, err, name, "{s:o, s:o}", "identity", &identity, "features",
+                       &features) ||
+            !cpu_identity_from_json(identity, name, &model->identity, err) ||
+            !featureset_from_json(&model->features, features, name, err))
+            return false;
+    }
+    qsort(offer->models, offer->model_count, sizeof(*offer->models), compare_models);
+    return true;
+}
+
+bool cpu_offer_from_json(json_t *json, struct cpu_offer *out, struct error *err)
+{
+    autocpuoffer struct cpu_offer offer = {0};
+    const char *host, *accel;
+    json_t *identity, *available, *known, *denied, *required, *models;
+    json_int_t phys_bits;
+    if (!json_take(json, err, "the CPU offer", "{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o}",
+                   "host", &host, "accel", &accel, "identity", &identity, "phys_bits", &phys_bits,
+                   "available", &available, "known", &known, "denied", &denied, "required",
+                   &required, "models", &models))
+        return false;
+    if (!name_is_host(host) || (strcmp(accel, "kvm") != 0 && strcmp(accel, "tcg") != 0) ||
+        !in_range(phys_bits, 64))
+        return error_set(err, STATUS_DATA, "the CPU offer: host, accel or phys_bits is not valid");
+    offer.phys_bits = (unsigned)phys_bits;
+    if (!(offer.host = strdup(host)) || !(offer.accel = strdup(accel)))
+        return error_no_memory(err);
+    if (!cpu_identity_from_json(identity, "the CPU offer", &offer.identity, err) ||
+        !featureset_from_json(&offer.available, available, "available features", err) ||
+        !featureset_from_json(&offer.known, known, "known features", err) ||
+        !featureset_from_json(&offer.denied, denied, "denied features", err) ||
+        !featureset_from_json(&offer.required, required, "required features", err) ||
+        !models_from_json(models, &offer, err))
+        return false;
+    cpu_offer_free(out);
+    *out = offer;
+    offer = (struct cpu_offer){0};
+    return true;
+}

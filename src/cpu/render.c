@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cpu/render.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+
+bool cpu_form_parse(const char *text, enum cpu_form *form)
+{
+    if (strcmp(text, "base") == 0)
+        *form = CPU_FORM_BASE;
+    else if (strcmp(text, "host") == 0)
+        *form = CPU_FORM_HOST;
+    else
+        return false;
+    return true;
+}
+
+static bool has_knob(const struct baseline *baseline, const char *name)
+{
+    for (size_t i = 0; i < baseline->knob_count; i++)
+        if (strcmp(baseline->knobs[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Numbers first: they are the same in every form. What the user set by name stays the user's. */
+static void put_identity(struct strbuf *cpu, const struct baseline *baseline)
+{
+    const struct cpu_identity *identity = &baseline->identity;
+    if (!has_knob(baseline, "vendor"))
+        strbuf_printf(cpu, ",vendor=%s", identity->vendor);
+    if (!has_knob(baseline, "family"))
+        strbuf_printf(cpu, ",family=%u", identity->family);
+    if (!has_knob(baseline, "model"))
+        strbuf_printf(cpu, ",model=%u", identity->model);
+    if (!has_knob(baseline, "stepping"))
+        strbuf_printf(cpu, ",stepping=%u", identity->stepping);
+    if (!has_knob(baseline, "model-id")) {
+        /* -cpu knows no way to write a comma (QEMU 10.0 hw/core/cpu-common.c splits at each). */
+        strbuf_puts(cpu, ",model-id=");
+        for (const char *p = identity->model_id; *p; p++)
+            strbuf_add(cpu, *p == ',' ? ";" : p, 1);
+    }
+    strbuf_printf(cpu, ",level=%u,xlevel=%u", identity->level, identity->xlevel);
+    /* Without this the `host` form shows the real microcode revision; these are the values that
+     * every other model has (QEMU 10.0 target/i386/cpu.c x86_cpu_realizefn). */
+    if (!has_knob(baseline, "ucode-rev"))
+        strbuf_printf(cpu, ",ucode-rev=%s",
+                      strcmp(identity->vendor, "AuthenticAMD") == 0 ? "16777317" : "4294967296");
+    /* Under KVM a plain phys-bits= warns, and loses against host-phys-bits=on (QEMU 10.0
+     * target/i386/host-cpu.c host_cpu_adjust_phys_bits); without lm it is fatal. */
+    if (baseline->phys_bits > 0 && strcmp(baseline->accel, "kvm") == 0)
+        strbuf_printf(cpu, ",host-phys-bits=on,host-phys-bits-limit=%u", baseline->phys_bits);
+    else if (baseline->phys_bits > 0)
+        strbuf_printf(cpu, ",phys-bits=%u", baseline->phys_bits);
+    strbuf_puts(cpu, ",pmu=off,host-cache-info=off");
+    for (size_t i = 0; i < baseline->knob_count; i++)
+        strbuf_printf(cpu, ",%s=%s", baseline->knobs[i].name, baseline->knobs[i].value);
+}
+
+char *render_cpu(const struct baseline *baseline, const struct cpu_offer *offer, enum cpu_form form,
+                 struct error *err)
+{
+    const struct strlist *features = &baseline->features.names;
+    autostrbuf struct strbuf cpu = {0};
+    for (size_t i = 0; i < features->count; i++) {
+        if (featureset_has(&offer->known, features->items[i]))
+            continue;
+        error_set(err, STATUS_INCOMPATIBLE, "the QEMU of %s has no name for %s", offer->host,
+                  features->items[i]);
+        return NULL;
+    }
+    if (form == CPU_FORM_BASE) {
+        strbuf_puts(&cpu, "base");
+        put_identity(&cpu, baseline);
+        for (size_t i = 0; i < features->count; i++)
+            strbuf_printf(&cpu, ",%s=on", features->items[i]);
+    } else {
+        strbuf_puts(&cpu, strcmp(baseline->accel, "kvm") == 0 ? "host" : "max");
+        put_identity(&cpu, baseline);
+        const struct strlist *mine = &offer->available.names;
+        for (size_t i = 0; i < mine->count; i++)
+            if (!featureset_has(&baseline->features, mine->items[i]))
+                strbuf_printf(&cpu, ",%s=off", mine->items[i]);
+    }
+    strbuf_puts(&cpu, ",enforce=on");
+    char *text = strbuf_steal(&cpu);
+    if (!text)
+        error_no_memory(err);
+    return text;
+}

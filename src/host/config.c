@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "host/config.h"
+
+#include <ctype.h>
+#include <ini.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/paths.h"
+#include "cpu/feature_table.h"
+
+#define CONFIG_SIZE_MAX ((size_t)64 << 10)
+
+void config_free(struct config *config)
+{
+    free(config->host_name);
+    free(config->listen_address);
+    strlist_free(&config->qemu_binaries);
+    featureset_free(&config->deny);
+    featureset_free(&config->require);
+    *config = (struct config){0};
+}
+
+struct reading {
+    struct config *config;
+    struct error *err; /* the first one */
+    bool failed;
+};
+
+static bool set_text(char **place, const char *value, struct error *err)
+{
+    char *copy = strdup(value);
+    if (!copy)
+        return error_no_memory(err);
+    free(*place);
+    *place = copy;
+    return true;
+}
+
+static bool set_host_name(struct config *config, const char *value, struct error *err)
+{
+    if (!name_is_host(value))
+        return error_set(err, STATUS_CONFIG,
+                         "'%.80s' is not a host name (lower-case letters, digits, '.', '_', '-')",
+                         value);
+    return set_text(&config->host_name, value, err);
+}
+
+static bool set_listen_address(struct config *config, const char *value, struct error *err)
+{
+    autofree char *host = NULL;
+    uint16_t port = 0;
+    if (!parse_address(value, &host, &port))
+        return error_set(err, STATUS_CONFIG, "'%.80s' is not an address", value);
+    return set_text(&config->listen_address, value, err);
+}
+
+static bool set_migration_ports(struct config *config, const char *value, struct error *err)
+{
+    autofree char *first = strdup(value);
+    char *last = first ? strchr(first, '-') : NULL;
+    uint64_t from, to;
+    if (last)
+        *last++ = '\0';
+    if (!last || !parse_number(first, 1, 65535, &from) || !parse_number(last, from, 65535, &to))
+        return error_set(err, STATUS_CONFIG, "'%.80s' is not a range of ports like 49152-49215",
+                         value);
+    config->migration_port_first = (uint16_t)from;
+    config->migration_port_last = (uint16_t)to;
+    return true;
+}
+
+static bool add_binary(struct config *config, const char *value, struct error *err)
+{
+    return strlist_push(&config->qemu_binaries, value) || error_no_memory(err);
+}
+
+static bool add_features(struct featureset *set, const char *value, struct error *err)
+{
+    autostrlist struct strlist names = {0};
+    char name[FEATURE_NAME_SIZE];
+    if (!strlist_split(&names, value, ','))
+        return error_no_memory(err);
+    for (size_t i = 0; i < names.count; i++) {
+        if (!feature_canonical_name(names.items[i], name))
+            return error_set(err, STATUS_CONFIG, "'%.80s' is not a feature", names.items[i]);
+        if (!featureset_add(set, name))
+            return error_no_memory(err);
+    }
+    return true;
+}
+
+static bool add_deny(struct config *config, const char *value, struct error *err)
+{
+    return add_features(&config->deny, value, err);
+}
+
+static bool add_require(struct config *config, const char *value, struct error *err)
+{
+    return add_features(&config->require, value, err);
+}
+
+/* Known to the format; read by commands that this version does not have yet. */
+static bool leave(struct config *config, const char *value, struct error *err)
+{
+    return true;
+}
+
+static const struct {
+    const char *section;
+    const char *key; /* NULL: any */
+    bool (*set)(struct config *config, const char *value, struct error *err);
+} keys[] = {
+    {"host", "name", set_host_name},
+    {"listen", "address", set_listen_address},
+    {"listen", "migration-ports", set_migration_ports},
+    {"qemu", "binary", add_binary},
+    {"policy", "deny", add_deny},
+    {"policy", "require", add_require},
+    {"pool", "url", leave},
+    {"map", NULL, leave},
+    {"launch", NULL, leave},
+};
+
+static int read_entry(void *user, const char *section, const char *name, const char *value)
+{
+    struct reading *reading = user;
+    struct error err = ERROR_INIT;
+    bool section_known = false, done = false, good = false;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && !done; i++) {
+        if (strcmp(keys[i].section, section) != 0)
+            continue;
+        section_known = true;
+        if (!keys[i].key || strcmp(keys[i].key, name) == 0) {
+            done = true;
+            good = keys[i].set(reading->config, value ? value : "", &err);
+        }
+    }
+    if (!section_known)
+        error_set(&err, STATUS_CONFIG, "unknown section [%.60s]", section);
+    else if (!done)
+        error_set(&err, STATUS_CONFIG, "unknown key '%.60s' in [%.60s]", name, section);
+    if (!good && !reading->failed) {
+        reading->failed = true;
+        *reading->err = err;
+    }
+    return good;
+}
+
+/* This machine's name up to the first dot, in lower case. */
+static bool default_host_name(struct config *config, struct error *err)
+{
+    char name[256] = "";
+    if (gethostname(name, sizeof(name) - 1) != 0)
+        name[0] = '\0';
+    name[strcspn(name, ".")] = '\0';
+    for (char *p = name; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    if (!name_is_host(name))
+        return error_set(err, STATUS_CONFIG,
+                         "this machine's name '%.60s' cannot name a host: set [host] name in "
+                         "config.ini",
+                         name);
+    return set_text(&config->host_name, name, err);
+}
+
+bool config_load(const char *folder, const char *file, struct config *out, struct error *err)
+{
+    autoconfig struct config config = {.migration_port_first = MIGRATION_PORT_FIRST,
+                                       .migration_port_last = MIGRATION_PORT_LAST};
+    autofree char *path = file ? strdup(file) : path_join(folder, "config.ini", "");
+    autofree char *text = NULL;
+    size_t length;
+    if (!path)
+        return error_no_memory(err);
+    if (!file_read_trusted(path, CONFIG_SIZE_MAX, file == NULL, &text, &length, err))
+        return false;
+    if (text && strlen(text) != length)
+        return error_set(err, STATUS_CONFIG, "%s: not a text file", path);
+    if (text) {
+        struct error inner = ERROR_INIT;
+        struct reading reading = {.config = &config, .err = &inner};
+        int line = ini_parse_string(text, read_entry, &reading);
+        if (line != 0 && reading.failed)
+            return error_set(err, STATUS_CONFIG, "%s: line %d: %s", path, line, inner.message);
+        if (line != 0)
+            return error_set(err, STATUS_CONFIG, "%s: line %d: neither [section] nor key = value",
+                             path, line);
+    }
+    if (!config.host_name && !default_host_name(&config, err))
+        return false;
+    config_free(out);
+    *out = config;
+    config = (struct config){0};
+    return true;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The host profile: what one host can give a guest, as a statement's payload (DESIGN 5). Signing
+ * and trust are peer/'s business.
+ */
+#ifndef QML_HOST_PROFILE_H
+#define QML_HOST_PROFILE_H
+
+#include "host/config.h"
+#include "host/qemu.h"
+
+#define PROFILE_TYPE "qemu-migrate-launch-profile+json"
+#define PROFILE_VERSION 1
+#define PROFILE_SIZE_MAX ((size_t)256 << 10)
+/* How long a profile counts after it was made. */
+#define PROFILE_LIFETIME_S ((int64_t)7 * 24 * 3600)
+/* How far in the future `issued` may lie: clocks differ. */
+#define CLOCK_TOLERANCE_S 300
+
+struct profile {
+    unsigned table;  /* FEATURE_TABLE_VERSION of who made it */
+    int64_t serial;  /* rises with every change */
+    int64_t issued;  /* Unix seconds */
+    int64_t expires; /* Unix seconds */
+    char *qemu_version;
+    char *machine;        /* the probe's parameters */
+    char *kernel_irqchip; /* "" when it was not given */
+    bool cpu_pm;
+    struct machine_list machines;
+    struct cpu_offer offer; /* with host and accel */
+};
+
+void profile_free(struct profile *profile);
+#define autoprofile __attribute__((cleanup(profile_free)))
+
+/* Examine this host for the given QEMU, machine type, accelerator and so on. model: as for
+ * qemu_probe_cpu. state_folder: where the serial is kept; NULL: serial 0, nothing is written. A new
+ * payload for envelope_sign; NULL with STATUS_CONFIG or STATUS_CANNOT_WRITE. */
+json_t *profile_make(const struct config *config, const char *state_folder, const struct qemu *qemu,
+                     const struct probe_parameters *parameters, char **model, struct error *err);
+
+/* Read a profile's payload. STATUS_DATA: malformed; STATUS_PROTOCOL: of another version. */
+bool profile_read(json_t *payload, struct profile *profile, struct error *err);
+
+/* It counts now: not expired, not issued more than CLOCK_TOLERANCE_S ahead, the same feature table.
+ * now: Unix seconds. STATUS_NOT_TRUSTED with both clocks, STATUS_PROTOCOL. */
+bool profile_check(const struct profile *profile, int64_t now, struct error *err);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "host/qemu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/process.h"
+#include "host/qemu_session.h"
+
+void qemu_free(struct qemu *qemu)
+{
+    free(qemu->binary.path);
+    free(qemu->version);
+    free(qemu->package);
+    machine_list_free(&qemu->machines);
+    *qemu = (struct qemu){0};
+}
+
+static bool binary_stat(const char *path, struct stat *st, struct error *err)
+{
+    if (stat(path, st) < 0)
+        return error_set_errno(err, STATUS_CONFIG, errno, "%s", path);
+    return true;
+}
+
+bool qemu_binary_check(const struct qemu_binary *binary, struct error *err)
+{
+    struct stat st;
+    if (!binary_stat(binary->path, &st, err))
+        return false;
+    if (st.st_dev != binary->device || st.st_ino != binary->inode ||
+        st.st_ctim.tv_sec != binary->changed.tv_sec ||
+        st.st_ctim.tv_nsec != binary->changed.tv_nsec)
+        return error_set(err, STATUS_CONFIG,
+                         "%s is not the QEMU that was examined any more: start again",
+                         binary->path);
+    return true;
+}
+
+static bool read_machines(struct qemu_session *session, struct machine_list *machines,
+                          struct error *err)
+{
+    autojson json_t *reply = NULL;
+    size_t i;
+    json_t *entry;
+    if (!qemu_session_ask(session, "query-machines", NULL, &reply, err))
+        return false;
+    json_array_foreach(reply, i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        const char *alias = json_string_value(json_object_get(entry, "alias"));
+        if (!name || !name_is_machine(name) || (alias && !name_is_machine(alias)))
+            continue; /* no name of ours can mean it */
+        if (!machine_list_add(machines, name, alias,
+                              json_is_true(json_object_get(entry, "deprecated")),
+                              json_is_true(json_object_get(entry, "is-default"))))
+            return error_no_memory(err);
+    }
+    return true;
+}
+
+static bool check_target(struct qemu_session *session, struct error *err)
+{
+    autojson json_t *reply = NULL;
+    if (!qemu_session_ask(session, "query-target", NULL, &reply, err))
+        return false;
+    const char *arch = json_string_value(json_object_get(reply, "arch"));
+    if (!arch || strcmp(arch, "x86_64") != 0)
+        return error_set(err, STATUS_CONFIG, "it emulates %.40s; only x86_64 guests are supported",
+                         arch ? arch : "something unknown");
+    return true;
+}
+
+bool qemu_open(const char *name, struct qemu *out, struct error *err)
+{
+    autoqemu struct qemu qemu = {0};
+    autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
+    autostrlist struct strlist arguments = {0};
+    struct stat st;
+    qemu.binary.path = process_find_executable(name, err);
+    if (!qemu.binary.path || !binary_stat(qemu.binary.path, &st, err))
+        return false;
+    qemu.binary.device = st.st_dev;
+    qemu.binary.inode = st.st_ino;
+    qemu.binary.changed = st.st_ctim;
+    if (!strlist_push(&arguments, "-machine") || !strlist_push(&arguments, "none"))
+        return error_no_memory(err);
+    if (!qemu_session_start(&session, qemu.binary.path, &arguments, deadline_in_ms(QEMU_PROBE_MS),
+                            err) ||
+        !check_target(&session, err) || !read_machines(&session, &qemu.machines, err))
+        return error_wrap(err, "%s", qemu.binary.path);
+    unsigned version = qmp_version(session.qmp);
+    qemu.version = string_format("%u.%u.%u", version / 10000, version / 100 % 100, version % 100);
+    qemu.package = strdup(qmp_package(session.qmp));
+    if (!qemu.version || !qemu.package)
+        return error_no_memory(err);
+    *out = qemu;
+    qemu = (struct qemu){0};
+    return true;
+}
+
+const char *qemu_choose_accel(const struct strlist *accels, struct error *err)
+{
+    const char *kvm_problem = NULL;
+    for (size_t i = 0; i < accels->count; i++) {
+        const char *accel = accels->items[i];
+        if (strcmp(accel, "tcg") == 0)
+            return accel;
+        if (strcmp(accel, "kvm") != 0)
+            continue;
+        autoclose int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+        if (fd >= 0)
+            return accel;
+        kvm_problem = strerror(errno);
+    }
+    if (kvm_problem)
+        error_set(err, STATUS_CONFIG, "KVM is asked for, but /dev/kvm cannot be used: %s",
+                  kvm_problem);
+    else
+        error_set(err, STATUS_CONFIG, "accelerator '%s' is not supported: use kvm or tcg",
+                  accels->count > 0 ? accels->items[0] : "");
+    return NULL;
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "host/qemu.h"
+#include "host/qemu_session.h"
+#include "host/system.h"
+
+static bool start(const struct qemu *qemu, const struct probe_parameters *parameters,
+                  struct qemu_session *session, struct error *err)
+{
+    /* Under KVM the vCPU that is there is `base`, which no KVM refuses; `host` is asked about by
+     * query-cpu-model-expansion. Under TCG the numbers are those of a real `max` vCPU: QEMU 10.0's
+     * expansion of `max` says family 0. */
+    bool kvm = strcmp(parameters->accel, "kvm") == 0;
+    autostrlist struct strlist arguments = {0};
+    bool good = strlist_push(&arguments, "-machine") &&
+                (parameters->kernel_irqchip && kvm
+                     ? strlist_pushf(&arguments, "%s,kernel-irqchip=%s", parameters->machine,
+                                     parameters->kernel_irqchip)
+                     : strlist_push(&arguments, parameters->machine)) &&
+                strlist_push(&arguments, "-accel") && strlist_push(&arguments, parameters->accel) &&
+                strlist_push(&arguments, "-cpu") &&
+                strlist_push(&arguments, kvm ? "base" : "max") && strlist_push(&arguments, "-m") &&
+                strlist_push(&arguments, "16");
+    if (good && parameters->cpu_pm)
+        good = strlist_push(&arguments, "-overcommit") && strlist_push(&arguments, "cpu-pm=on");
+    if (!good)
+        return error_no_memory(err);
+    return qemu_session_start(session, qemu->binary.path, &arguments, deadline_in_ms(QEMU_PROBE_MS),
+                              err);
+}
+
+static bool check_accel(struct qemu_session *session, const char *accel, struct error *err)
+{
+    autojson json_t *reply = NULL;
+    if (!qemu_session_ask(session, "query-kvm", NULL, &reply, err))
+        return false;
+    bool enabled = json_is_true(json_object_get(reply, "enabled"));
+    if (enabled != (strcmp(accel, "kvm") == 0))
+        return error_set(err, STATUS_CONFIG, "QEMU runs with%s KVM, though %s was asked for",
+                         enabled ? "" : "out", accel);
+    return true;
+}
+
+/* Features and numbers of a static expansion's properties. */
+static bool read_props(json_t *props, struct featureset *on, struct featureset *known,
+                       struct cpu_identity *identity, struct error *err)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(props, name, value)
+    {
+        /* lmce is a switch of the host's, the only boolean there that is no feature (QEMU 10.0
+         * target/i386/cpu-system.c x86_cpu_static_props). */
+        if (!json_is_boolean(value) || strcmp(name, "lmce") == 0 || !name_is_feature(name))
+            continue;
+        if ((known && !featureset_add(known, name)) ||
+            (json_is_true(value) && !featureset_add(on, name)))
+            return error_no_memory(err);
+    }
+    json_int_t family, model, stepping, level, xlevel;
+    const char *vendor, *model_id;
+    if (json_unpack(props, "{s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "family", &family, "model",
+                    &model, "stepping", &stepping, "min-level", &level, "min-xlevel", &xlevel,
+                    "vendor", &vendor, "model-id", &model_id) != 0)
+        return error_set(err, STATUS_CONFIG, "QEMU's CPU has no family, model or vendor");
+    autojson json_t *numbers = json_pack("{s:s, s:I, s:I, s:I, s:s, s:I, s:I}", "vendor", vendor,
+                                         "family", family, "model", model, "stepping", stepping,
+                                         "model_id", model_id, "level", level, "xlevel", xlevel);
+    if (!numbers)
+        return error_no_memory(err);
+    return cpu_identity_from_json(numbers, "QEMU's CPU", identity, err);
+}
+
+static bool expand(struct qemu_session *session, const char *model, struct featureset *on,
+                   struct featureset *known, struct cpu_identity *identity, struct error *err)
+{
+    autojson json_t *reply = NULL;
+    json_t *arguments = json_pack("{s:s, s:{s:s}}", "type", "static", "model", "name", model);
+    if (!arguments)
+        return error_no_memory(err);
+    if (!qemu_session_ask(session, "query-cpu-model-expansion", arguments, &reply, err))
+        return false;
+    json_t *props = json_object_get(json_object_get(reply, "model"), "props");
+    return read_props(props, on, known, identity, err) || error_wrap(err, "CPU model %s", model);
+}
+
+static bool get_number(struct qemu_session *session, const char *path, const char *property,
+                       unsigned *number, struct error *err)
+{
+    autojson json_t *value = NULL;
+    json_t *arguments = json_pack("{s:s, s:s}", "path", path, "property", property);
+    if (!arguments)
+        return error_no_memory(err);
+    if (!qemu_session_ask(session, "qom-get", arguments, &value, err))
+        return false;
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > UINT32_MAX)
+        return error_set(err, STATUS_CONFIG, "QEMU's CPU: %s is not a number", property);
+    *number = (unsigned)json_integer_value(value);
+    return true;
+}
+
+/* The numbers that a vCPU has once it is realized. */
+static bool read_vcpu(struct qemu_session *session, struct cpu_offer *offer, struct error *err)
+{
+    autojson json_t *cpus = NULL;
+    if (!qemu_session_ask(session, "query-cpus-fast", NULL, &cpus, err))
+        return false;
+    const char *path = json_string_value(json_object_get(json_array_get(cpus, 0), "qom-path"));
+    if (!path)
+        return error_set(err, STATUS_CONFIG, "QEMU has no CPU");
+    struct cpu_identity *identity = &offer->identity;
+    return get_number(session, path, "family", &identity->family, err) &&
+           get_number(session, path, "model", &identity->model, err) &&
+           get_number(session, path, "stepping", &identity->stepping, err) &&
+           get_number(session, path, "level", &identity->level, err) &&
+           get_number(session, path, "xlevel", &identity->xlevel, err) &&
+           get_number(session, path, "phys-bits", &offer->phys_bits, err);
+}
+
+static int compare_models(const void *a, const void *b)
+{
+    return strcmp(((const struct cpu_model *)a)->name, ((const struct cpu_model *)b)->name);
+}
+
+/* The versioned name of the model that the user asked for. */
+static bool resolve_model(const json_t *definitions, char **model, struct error *err)
+{
+    size_t i;
+    json_t *definition;
+    json_array_foreach(definitions, i, definition)
+    {
+        const char *name = json_string_value(json_object_get(definition, "name"));
+        const char *alias = json_string_value(json_object_get(definition, "alias-of"));
+        if (!name || strcmp(name, *model) != 0)
+            continue;
+        char *result = strdup(alias && name_is_model(alias) ? alias : name);
+        if (!result)
+            return error_no_memory(err);
+        free(*model);
+        *model = result;
+        return true;
+    }
+    return error_set(err, STATUS_CONFIG, "QEMU does not know the CPU model %s (see its -cpu help)",
+                     *model);
+}
+
+/* Every model that is not an alias, as this QEMU defines it on this machine type. */
+static bool read_models(struct qemu_session *session, struct cpu_offer *offer, char **model_name,
+                        struct error *err)
+{
+    autojson json_t *definitions = NULL;
+    size_t i;
+    json_t *definition;
+    if (!qemu_session_ask(session, "query-cpu-definitions", NULL, &definitions, err))
+        return false;
+    if (model_name && *model_name && !resolve_model(definitions, model_name, err))
+        return false;
+    offer->models = calloc(json_array_size(definitions) + 1, sizeof(*offer->models));
+    if (!offer->models)
+        return error_no_memory(err);
+    json_array_foreach(definitions, i, definition)
+    {
+        const char *name = json_string_value(json_object_get(definition, "name"));
+        if (!name || !name_is_model(name) || json_object_get(definition, "alias-of") ||
+            strcmp(name, "host") == 0 || strcmp(name, "max") == 0)
+            continue;
+        struct cpu_model *model = &offer->models[offer->model_count++];
+        if (!(model->name = strdup(name)))
+            return error_no_memory(err);
+        if (!expand(session, name, &model->features, NULL, &model->identity, err))
+            return false;
+    }
+    qsort(offer->models, offer->model_count, sizeof(*offer->models), compare_models);
+    return true;
+}
+
+static bool probe(struct qemu_session *session, const struct probe_parameters *parameters,
+                  char **model, struct cpu_offer *offer, struct error *err)
+{
+    bool kvm = strcmp(parameters->accel, "kvm") == 0;
+    if (!(offer->accel = strdup(parameters->accel)))
+        return error_no_memory(err);
+    if (!check_accel(session, parameters->accel, err) ||
+        !expand(session, kvm ? "host" : "max", &offer->available, &offer->known, &offer->identity,
+                err))
+        return false;
+    if (!(kvm ? system_phys_bits(&offer->phys_bits, err) : read_vcpu(session, offer, err)))
+        return false;
+    return read_models(session, offer, model, err);
+}
+
+bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *parameters,
+                    char **model, struct cpu_offer *out, struct error *err)
+{
+    autocpuoffer struct cpu_offer offer = {0};
+    autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
+    if (!start(qemu, parameters, &session, err) ||
+        !!probe(&session, parameters, model, &offer, err))
+        return error_wrap(err, "%s -machine %s -accel %s", qemu->binary.path, parameters->machine,
+                          parameters->accel);
+    *out = offer;
+    offer = (struct cpu_offer){0};
+    return true;
+}

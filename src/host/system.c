@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "host/system.h"
+
+#include <dirent.h>
+#include <libcpuid/libcpuid.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/paths.h"
+
+/* A JSON string of text with everything outside printable ASCII left out. */
+static json_t *plain_string(const char *text)
+{
+    char plain[256];
+    size_t length = 0;
+    for (; *text && length < sizeof(plain) - 1; text++)
+        if (*text >= 0x20 && *text <= 0x7e)
+            plain[length++] = *text;
+    while (length > 0 && plain[length - 1] == ' ')
+        length--;
+    plain[length] = '\0';
+    return json_string(plain);
+}
+
+/* The first line of a small file of the kernel's, or NULL. */
+static char *read_line_of(const char *path)
+{
+    char *text = NULL;
+    size_t length;
+    if (!file_read(path, 65536, true, &text, &length, NULL) || !text)
+        return NULL;
+    text[strcspn(text, "\n")] = '\0';
+    return text;
+}
+
+bool system_boot_id(char *buffer, size_t size, struct error *err)
+{
+    autofree char *id = read_line_of("/proc/sys/kernel/random/boot_id");
+    if (!id || strlen(id) != 36 || size < 37)
+        return error_set(err, STATUS_INTERNAL, "the kernel tells no boot id");
+    memcpy(buffer, id, 37);
+    return true;
+}
+
+static bool identify(struct cpu_raw_data_t *raw, struct cpu_id_t *id, struct error *err)
+{
+    if (!cpuid_present() || cpuid_get_raw_data(raw) != 0 || cpu_identify(raw, id) != 0)
+        return error_set(err, STATUS_CONFIG, "libcpuid cannot read this CPU: %s", cpuid_error());
+    return true;
+}
+
+bool system_phys_bits(unsigned *bits, struct error *err)
+{
+    struct cpu_raw_data_t raw;
+    if (!cpuid_present() || cpuid_get_raw_data(&raw) != 0)
+        return error_set(err, STATUS_CONFIG, "libcpuid cannot read this CPU: %s", cpuid_error());
+    *bits = raw.ext_cpuid[0][0] >= 0x80000008 ? raw.ext_cpuid[8][0] & 0xff : 36;
+    return true;
+}
+
+static bool add_leaf(json_t *leaves, uint32_t leaf, uint32_t subleaf, const uint32_t *r)
+{
+    if (!(r[0] | r[1] | r[2] | r[3]))
+        return true;
+    return json_array_append_new(leaves, json_sprintf("%x.%x:%08x,%08x,%08x,%08x", leaf, subleaf,
+                                                      r[0], r[1], r[2], r[3])) == 0;
+}
+
+static json_t *raw_leaves(const struct cpu_raw_data_t *raw)
+{
+    autojson json_t *leaves = json_array();
+    bool good = leaves != NULL;
+    for (uint32_t i = 0; good && i < MAX_CPUID_LEVEL; i++)
+        good = add_leaf(leaves, i, 0, raw->basic_cpuid[i]);
+    for (uint32_t i = 0; good && i < MAX_EXT_CPUID_LEVEL; i++)
+        good = add_leaf(leaves, 0x80000000 + i, 0, raw->ext_cpuid[i]);
+    return good ? STEAL(leaves) : NULL;
+}
+
+/* The level N of x86-64-vN (x86-64 psABI, "Micro-Architecture Levels"); libcpuid before 0.7 does
+ * not tell it. */
+static int architecture_level(const struct cpu_id_t *id)
+{
+    static const struct {
+        int level;
+        cpu_feature_t feature;
+    } needed[] = {
+        {2, CPU_FEATURE_CX16},     {2, CPU_FEATURE_LAHF_LM},  {2, CPU_FEATURE_POPCNT},
+        {2, CPU_FEATURE_PNI},      {2, CPU_FEATURE_SSE4_1},   {2, CPU_FEATURE_SSE4_2},
+        {2, CPU_FEATURE_SSSE3},    {3, CPU_FEATURE_AVX},      {3, CPU_FEATURE_AVX2},
+        {3, CPU_FEATURE_BMI1},     {3, CPU_FEATURE_BMI2},     {3, CPU_FEATURE_F16C},
+        {3, CPU_FEATURE_FMA3},     {3, CPU_FEATURE_ABM},      {3, CPU_FEATURE_MOVBE},
+        {3, CPU_FEATURE_OSXSAVE},  {4, CPU_FEATURE_AVX512F},  {4, CPU_FEATURE_AVX512BW},
+        {4, CPU_FEATURE_AVX512CD}, {4, CPU_FEATURE_AVX512DQ}, {4, CPU_FEATURE_AVX512VL},
+    };
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+        if (!id->flags[needed[i].feature])
+            return needed[i].level - 1;
+    return 4;
+}
+
+json_t *system_processor(struct error *err)
+{
+    struct cpu_raw_data_t raw;
+    struct cpu_id_t id;
+    if (!identify(&raw, &id, err))
+        return NULL;
+    unsigned phys_bits;
+    if (!system_phys_bits(&phys_bits, err))
+        return NULL;
+    json_t *processor = json_pack(
+        "{s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:i, s:o}", "vendor", plain_string(id.vendor_str),
+        "family", id.ext_family, "model", id.ext_model, "stepping", id.stepping, "brand",
+        plain_string(id.brand_str), "codename", plain_string(id.cpu_codename), "level",
+        json_sprintf("x86-64-v%d", architecture_level(&id)), "phys_bits", (int)phys_bits, "cpuid",
+        raw_leaves(&raw));
+    if (!processor)
+        error_no_memory(err);
+    return processor;
+}
+
+/* {"NAME": "VALUE"} of a module's parameters. */
+static json_t *module_parameters(const char *folder)
+{
+    autojson json_t *parameters = json_object();
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.')
+            continue;
+        autofree char *path = path_join(folder, entry->d_name, "");
+        autofree char *value = path ? read_line_of(path) : NULL;
+        if (value && strlen(entry->d_name) < 64)
+            json_object_set_new(parameters, entry->d_name, plain_string(value));
+    }
+    if (dir)
+        closedir(dir);
+    return STEAL(parameters);
+}
+
+static json_t *kvm_modules(void)
+{
+    static const char *const names[] = {"kvm", "kvm_intel", "kvm_amd", "kvm_pvm"};
+    autojson json_t *modules = json_object();
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        autofree char *folder = string_format("/sys/module/%s", names[i]);
+        autofree char *parameters = folder ? path_join(folder, "parameters", "") : NULL;
+        autofree char *version = folder ? path_join(folder, "srcversion", "") : NULL;
+        if (!parameters || !version)
+            return NULL;
+        DIR *dir = opendir(folder);
+        if (!dir)
+            continue;
+        closedir(dir);
+        autofree char *source = read_line_of(version);
+        json_t *module = json_pack("{s:o, s:o}", "srcversion", plain_string(source ? source : ""),
+                                   "parameters", module_parameters(parameters));
+        if (json_object_set_new(modules, names[i], module) != 0)
+            return NULL;
+    }
+    return STEAL(modules);
+}
+
+/* The microcode revision of /proc/cpuinfo's first CPU ("0xa20120e"), or "". */
+static json_t *microcode(void)
+{
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    char line[4096], value[64] = "";
+    while (file && fgets(line, sizeof(line), file))
+        if (sscanf(line, "microcode : %63s", value) == 1 || line[0] == '\n')
+            break;
+    if (file)
+        fclose(file);
+    return plain_string(value);
+}
+
+json_t *system_kernel(struct error *err)
+{
+    struct utsname name;
+    if (uname(&name) < 0) {
+        error_set(err, STATUS_INTERNAL, "the kernel tells no version");
+        return NULL;
+    }
+    json_t *kernel =
+        json_pack("{s:o, s:o, s:o, s:o}", "release", plain_string(name.release), "version",
+                  plain_string(name.version), "microcode", microcode(), "modules", kvm_modules());
+    if (!kernel)
+        error_no_memory(err);
+    return kernel;
+}

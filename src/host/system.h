@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What this machine is: processor (libcpuid), kernel, KVM's modules.
+ */
+#ifndef QML_HOST_SYSTEM_H
+#define QML_HOST_SYSTEM_H
+
+#include "base/json.h"
+
+/* The boot id (32 hexadecimal digits with dashes) in buffer of at least 37 bytes. */
+bool system_boot_id(char *buffer, size_t size, struct error *err);
+
+/* {"vendor","family","model","stepping","brand","codename","level","phys_bits","cpuid"}: what
+ * libcpuid reads of this CPU. level is the psABI level ("x86-64-v3"), codename only a hint. cpuid
+ * is a list of "LEAF.SUBLEAF:EAX,EBX,ECX,EDX". A new object, or NULL. */
+json_t *system_processor(struct error *err);
+
+/* Physical address bits of this CPU (CPUID 0x80000008 EAX 7:0; 36 where it has no such leaf). */
+bool system_phys_bits(unsigned *bits, struct error *err);
+
+/* {"release","version","microcode","modules":{"kvm_amd":{"srcversion","parameters":{…}}}}. */
+json_t *system_kernel(struct error *err);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * One QMP conversation with a QEMU over a connected socket (QEMU docs/interop/qmp-spec). QEMU is
+ * not trusted either: replies have a size cap, ids are checked, every wait has a deadline.
+ */
+#ifndef QML_QMP_QMP_H
+#define QML_QMP_QMP_H
+
+#include "base/deadline.h"
+#include "base/json.h"
+
+struct qmp;
+
+/* Take over a connected socket: wait for the greeting and leave the negotiation mode. fd belongs to
+ * the conversation from the call on, also when it fails. NULL with STATUS_UNAVAILABLE when QEMU
+ * says nothing in time or hangs up, STATUS_PROTOCOL when what it says is not QMP. */
+struct qmp *qmp_open(int fd, deadline when, struct error *err);
+
+/* Connect to a QMP server's Unix socket. A second client on a busy socket gets no greeting: that is
+ * STATUS_UNAVAILABLE after `greeting_ms`. */
+struct qmp *qmp_connect(const char *path, int64_t greeting_ms, struct error *err);
+
+void qmp_close(struct qmp *qmp);
+static inline void cleanup_qmp(struct qmp **qmp)
+{
+    qmp_close(*qmp);
+}
+#define autoqmp __attribute__((cleanup(cleanup_qmp)))
+
+/* Execute a command; arguments (may be NULL) is a reference that is used up. *result (may be NULL)
+ * gets a new reference to the "return" value. An error that QEMU answers is `refused` with its
+ * words; the connection goes on then. Lost connection or late answer: STATUS_UNAVAILABLE. */
+bool qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, deadline when,
+                 enum status refused, json_t **result, struct error *err);
+
+/* The next event: one that came meanwhile, or wait for it. A new reference, or NULL when none came
+ * in time (err untouched, *closed false) or QEMU hung up (*closed true). */
+json_t *qmp_next_event(struct qmp *qmp, deadline when, bool *closed);
+
+/* The QEMU version of the greeting, as 10000*major + 100*minor + micro, and its package text. */
+unsigned qmp_version(const struct qmp *qmp);
+const char *qmp_package(const struct qmp *qmp);
+
+#endif
