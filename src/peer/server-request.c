@@ -157,7 +157,10 @@ void server_handle_request(struct evhttp_request *request, void *context)
     struct connection *connection = ssl ? (struct connection *)tls_session_of(ssl) : NULL;
     struct asker asker = {0};
     struct error err = ERROR_INIT;
-    if (!connection) { /* cannot be; and must not be answered */
+    /* libevent 2.1 keeps a connection open after CONNECT, whatever the headers of the answer say.
+     * One without TLS cannot be, and must not be answered. */
+    if (!connection || connection->asked ||
+        evhttp_request_get_command(request) == EVHTTP_REQ_CONNECT) {
         evhttp_connection_free(http);
         return;
     }

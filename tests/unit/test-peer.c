@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Client and server with each other over real TLS on loopback, and the client with peers that do
+ * not do as they should.
+ */
+#include <check.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/strings.h"
+#include "peer-fixture.h"
+#include "peer/envelope.h"
+#include "peer/message.h"
+
+static void fails(const struct peer_client *client, int limit_ms, enum status status,
+                  const char *word)
+{
+    struct error err = ERROR_INIT;
+    autojson json_t *body = json_object();
+    json_t *answer = NULL;
+    ck_assert(!peer_call(client, "echo", body, deadline_in_ms(limit_ms), &answer, &err));
+    ck_assert_msg(err.status == status, "status %d: %s", err.status, err.message);
+    ck_assert_msg(strstr(err.message, word) != NULL, "'%s' is not in: %s", word, err.message);
+    ck_assert_ptr_null(answer);
+}
+
+static struct peer_client client_for(uint16_t port)
+{
+    return (struct peer_client){
+        .identity = alice, .peer = &entry_of_bob, .host = "127.0.0.1", .port = port};
+}
+
+START_TEST(calls)
+{
+    struct bobs_server server;
+    struct error err = ERROR_INIT;
+    sigset_t before, after;
+    pthread_sigmask(SIG_BLOCK, NULL, &before);
+    bob_start(&server, DEADLINE_NEVER);
+    for (int i = 0; i < 3; i++) {
+        autojson json_t *answer = NULL;
+        ck_assert_msg(alice_asks(peer_server_port(server.server), "echo", &answer, &err), "%s",
+                      err.message);
+        const char *said = NULL, *name = NULL;
+        ck_assert_int_eq(json_unpack(answer, "{s:s,s:{s:s}}", "name", &name, "body", "say", &said),
+                         0);
+        ck_assert_str_eq(name, "echo");
+        ck_assert_str_eq(said, "hello");
+    }
+    bob_stop(&server);
+    ck_assert_int_eq(server.calls, 3);
+    ck_assert_str_eq(server.peer, "alice");
+    ck_assert_str_eq(server.remote, "127.0.0.1");
+    pthread_sigmask(SIG_BLOCK, NULL, &after);
+    ck_assert_int_eq(sigismember(&before, SIGPIPE), sigismember(&after, SIGPIPE));
+}
+END_TEST
+
+START_TEST(errors_are_handed_over)
+{
+    struct bobs_server server;
+    struct error err = ERROR_INIT;
+    bob_start(&server, DEADLINE_NEVER);
+    ck_assert(!alice_asks(peer_server_port(server.server), "fail", NULL, &err));
+    ck_assert_int_eq(err.status, STATUS_DRIFT);
+    ck_assert_str_eq(err.message, "bob: it cannot be");
+    ck_assert(!alice_asks(peer_server_port(server.server), "huge", NULL, &err));
+    ck_assert_int_eq(err.status, STATUS_INTERNAL);
+    ck_assert(!alice_asks(peer_server_port(server.server), "Bad", NULL, &err));
+    ck_assert_int_eq(err.status, STATUS_INTERNAL);
+    alice_is_served(&server);
+    bob_stop(&server);
+}
+END_TEST
+
+START_TEST(a_large_message)
+{
+    struct bobs_server server;
+    struct error err = ERROR_INIT;
+    bob_start(&server, DEADLINE_NEVER);
+    struct peer_client client = client_for(peer_server_port(server.server));
+    size_t size = 256000;
+    char *text = malloc(size + 1);
+    memset(text, 'x', size);
+    text[size] = '\0';
+    autojson json_t *body = json_pack("{s:s}", "text", text), *answer = NULL;
+    free(text);
+    ck_assert_msg(peer_call(&client, "echo", body, deadline_in_ms(20000), &answer, &err), "%s",
+                  err.message);
+    ck_assert(json_equal(json_object_get(answer, "body"), body));
+    bob_stop(&server);
+}
+END_TEST
+
+/* The answer is there although the server is gone right after it. */
+START_TEST(stops_after_the_answer)
+{
+    for (int i = 0; i < 20; i++) {
+        struct bobs_server server;
+        struct error err = ERROR_INIT;
+        bob_start(&server, DEADLINE_NEVER);
+        ck_assert_msg(alice_asks(peer_server_port(server.server), "stop", NULL, &err), "%s",
+                      err.message);
+        bob_join(&server);
+        ck_assert(server.result);
+        ck_assert_int_eq(server.calls, 1);
+    }
+}
+END_TEST
+
+START_TEST(server_ends)
+{
+    struct bobs_server server;
+    int64_t start = clock_now_ms();
+    bob_start(&server, deadline_in_ms(300));
+    bob_join(&server);
+    ck_assert(!server.result);
+    ck_assert_int_eq(server.err.status, STATUS_UNAVAILABLE);
+    ck_assert_int_lt(clock_now_ms() - start, 5000);
+    start = clock_now_ms();
+    bob_start(&server, DEADLINE_NEVER);
+    bob_stop(&server);
+    ck_assert_int_lt(clock_now_ms() - start, 5000);
+}
+END_TEST
+
+START_TEST(server_addresses)
+{
+    struct peer_handler handler = {0};
+    struct trust trust = {0};
+    struct error err = ERROR_INIT;
+    autopeerserver struct peer_server *all = peer_server_new(bob, &trust, NULL, 0, &handler, &err);
+    ck_assert_msg(all != NULL, "%s", err.message);
+    uint16_t port = peer_server_port(all);
+    ck_assert_uint_gt(port, 0);
+    close(tcp_connect(port));
+    ck_assert_ptr_null(peer_server_new(bob, &trust, "", port, &handler, &err));
+    ck_assert_int_eq(err.status, STATUS_UNAVAILABLE);
+    ck_assert_ptr_null(peer_server_new(bob, &trust, "192.0.2.1", 0, &handler, &err));
+    ck_assert_int_eq(err.status, STATUS_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err.message, "192.0.2.1"));
+    ck_assert_ptr_null(peer_server_new(bob, &trust, "no such host", 0, &handler, &err));
+    ck_assert_int_eq(err.status, STATUS_CONFIG);
+    ck_assert_ptr_null(peer_server_new_from_socket(bob, &trust, dup(0), &handler, &err));
+    ck_assert_int_eq(err.status, STATUS_CONFIG);
+}
+END_TEST
+
+START_TEST(nobody_there)
+{
+    uint16_t port;
+    bool retryable = false;
+    struct peer_client client;
+    int fd = tcp_listen(&port);
+    client = client_for(port);
+    client.retryable = &retryable;
+    fails(&client, 300, STATUS_UNAVAILABLE, "in time"); /* nobody accepts */
+    fails(&client, 0, STATUS_UNAVAILABLE, "no time left");
+    volatile sig_atomic_t interrupted = 1;
+    client.interrupted = &interrupted;
+    fails(&client, 5000, STATUS_INTERRUPTED, "interrupted");
+    ck_assert(!retryable);
+    client.interrupted = NULL;
+    close(fd);
+    fails(&client, 5000, STATUS_UNAVAILABLE, "cannot connect");
+    ck_assert(retryable);
+    client.host = "no-such-host.invalid";
+    fails(&client, 5000, STATUS_UNAVAILABLE, "no-such-host");
+    client.host = "evil@host/../";
+    fails(&client, 5000, STATUS_INTERNAL, "evil");
+}
+END_TEST
+
+START_TEST(wrong_key_there)
+{
+    struct bobs_server server;
+    bob_start(&server, DEADLINE_NEVER);
+    struct peer_client client = client_for(peer_server_port(server.server));
+    bool retryable = true;
+    client.retryable = &retryable;
+    struct trust_entry other = entry_of_bob;
+    client.peer = &other;
+    memcpy(other.pins[0], mallory->pin, PIN_SIZE);
+    fails(&client, 5000, STATUS_NOT_TRUSTED, bob->pin);
+    fails(&client, 5000, STATUS_NOT_TRUSTED, mallory->pin);
+    ck_assert(!retryable);
+    /* A second pin, for rotation, is as good. */
+    memcpy(other.pins[1], bob->pin, PIN_SIZE);
+    other.pin_count = 2;
+    json_t *answer = NULL;
+    autojson json_t *body = json_object();
+    ck_assert(peer_call(&client, "echo", body, deadline_in_ms(5000), &answer, NULL));
+    json_decref(answer);
+    other.expires = 1;
+    fails(&client, 5000, STATUS_NOT_TRUSTED, "expired");
+    ck_assert_int_eq(server.calls, 1);
+    bob_stop(&server);
+}
+END_TEST
+
+START_TEST(not_trusted_there)
+{
+    struct bobs_server server;
+    bob_start(&server, DEADLINE_NEVER);
+    struct peer_client client = client_for(peer_server_port(server.server));
+    client.identity = mallory;
+    for (int i = 0; i < 20; i++) { /* the alert and the end of the connection are in a race */
+        fails(&client, 5000, STATUS_NOT_TRUSTED, "does not trust");
+        fails(&client, 5000, STATUS_NOT_TRUSTED, mallory->pin);
+    }
+    ck_assert_int_eq(server.calls, 0);
+    alice_is_served(&server);
+    bob_stop(&server);
+    entry_of_alice.expires = 1000;
+    bob_start(&server, DEADLINE_NEVER);
+    client.identity = alice;
+    client.port = peer_server_port(server.server);
+    fails(&client, 5000, STATUS_NOT_TRUSTED, "expired");
+    ck_assert_int_eq(server.calls, 0);
+    bob_stop(&server);
+}
+END_TEST
+
+static void fake_fails(const char *reply, char *(*seal)(SSL *, const char *), enum status status,
+                       const char *word)
+{
+    struct fake_bob fake = {.reply = reply, .seal = seal};
+    fake_start(&fake);
+    struct peer_client client = client_for(fake.port);
+    fails(&client, 5000, status, word);
+    fake_join(&fake);
+}
+
+START_TEST(odd_answers)
+{
+    fake_fails("", NULL, STATUS_PROTOCOL, "closed the connection");
+    fake_fails("hello\r\n", NULL, STATUS_PROTOCOL, "");
+    fake_fails("HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\na\x1b[2J", NULL, STATUS_PROTOCOL,
+               "404: a?[2J");
+    fake_fails("HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+               NULL, STATUS_PROTOCOL, "302");
+    fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", NULL, STATUS_PROTOCOL,
+               "not JSON");
+    fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", NULL, STATUS_DATA, "answer");
+    fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", NULL, STATUS_PROTOCOL, "closed");
+    fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n{", NULL, STATUS_PROTOCOL,
+               "more than");
+    autofree char *huge = malloc(600000);
+    memset(huge, 'a', 599999);
+    huge[599999] = '\0';
+    autofree char *reply = string_format("HTTP/1.1 200 OK\r\n\r\n%s", huge);
+    fake_fails(reply, NULL, STATUS_PROTOCOL, "more than");
+    autofree char *headers = string_format("HTTP/1.1 200 OK\r\nX: %.60000s\r\n\r\n", huge);
+    fake_fails(headers, NULL, STATUS_PROTOCOL, "");
+}
+END_TEST
+
+static char *seal_as(SSL *ssl, const char *request, const struct identity *who, const char *role,
+                     const char *answers)
+{
+    struct envelope envelope = {.payload = NULL};
+    char exporter[TLS_EXPORTER_SIZE], *text = NULL;
+    autojson json_t *body = json_object();
+    if (!envelope_open(request, strlen(request), MESSAGE_MAX, MESSAGE_TYP, &envelope, NULL) ||
+        !tls_exporter(ssl, exporter, NULL) ||
+        !message_seal(who, "echo", role, exporter, answers ? answers : envelope.digest, body, &text,
+                      NULL, NULL))
+        text = NULL;
+    envelope_free(&envelope);
+    return text;
+}
+
+static char *seal_wrong_key(SSL *ssl, const char *request)
+{
+    return seal_as(ssl, request, mallory, MESSAGE_RESPONDER, NULL);
+}
+
+static char *seal_wrong_role(SSL *ssl, const char *request)
+{
+    return seal_as(ssl, request, bob, MESSAGE_INITIATOR, NULL);
+}
+
+static char *seal_wrong_request(SSL *ssl, const char *request)
+{
+    return seal_as(ssl, request, bob, MESSAGE_RESPONDER, "");
+}
+
+static char *reflect(SSL *ssl, const char *request)
+{
+    return strdup(request);
+}
+
+START_TEST(answers_of_others)
+{
+    fake_fails("", seal_wrong_key, STATUS_NOT_TRUSTED, mallory->pin);
+    fake_fails("", seal_wrong_role, STATUS_NOT_TRUSTED, "direction");
+    fake_fails("", seal_wrong_request, STATUS_NOT_TRUSTED, "another request");
+    fake_fails("", reflect, STATUS_NOT_TRUSTED, alice->pin);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("peer");
+    TCase *tcase = tcase_create("peer");
+    tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
+    tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, calls);
+    tcase_add_test(tcase, errors_are_handed_over);
+    tcase_add_test(tcase, a_large_message);
+    tcase_add_test(tcase, stops_after_the_answer);
+    tcase_add_test(tcase, server_ends);
+    tcase_add_test(tcase, server_addresses);
+    tcase_add_test(tcase, nobody_there);
+    tcase_add_test(tcase, wrong_key_there);
+    tcase_add_test(tcase, not_trusted_there);
+    tcase_add_test(tcase, odd_answers);
+    tcase_add_test(tcase, answers_of_others);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
