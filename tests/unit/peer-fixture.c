@@ -236,7 +236,7 @@ static void *run_fake(void *context)
     SSL_CTX *tls = tls_context_new(bob, &peers, NULL);
     SSL *ssl = SSL_new(tls);
     SSL_set_fd(ssl, fd);
-    if (SSL_accept(ssl) == 1) {
+    if (SSL_accept(ssl) == 1 && !self->deaf) {
         autofree char *request = read_request(ssl);
         autofree char *sealed = self->seal && request ? self->seal(ssl, request) : NULL;
         autofree char *sized =

@@ -63,6 +63,7 @@ char *http_post(const char *name, const char *body);
 struct fake_bob {
     const char *reply;
     char *(*seal)(SSL *ssl, const char *request_body);
+    bool deaf; /* close right after the handshake */
     uint16_t port;
     int fd;
     pthread_t thread;

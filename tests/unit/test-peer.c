@@ -112,6 +112,27 @@ START_TEST(stops_after_the_answer)
 }
 END_TEST
 
+/* Writing to a peer that has gone is an error, not a SIGPIPE. */
+START_TEST(closed_while_asking)
+{
+    struct error err = ERROR_INIT;
+    char *text = malloc(256001);
+    memset(text, 'x', 256000);
+    text[256000] = '\0';
+    autojson json_t *body = json_pack("{s:s}", "text", text);
+    free(text);
+    for (int i = 0; i < 20; i++) {
+        struct fake_bob fake = {.reply = "", .deaf = true};
+        fake_start(&fake);
+        struct peer_client client = client_for(fake.port);
+        json_t *answer = NULL;
+        ck_assert(!peer_call(&client, "echo", body, deadline_in_ms(5000), &answer, &err));
+        ck_assert_msg(err.status == STATUS_PROTOCOL, "%d: %s", err.status, err.message);
+        fake_join(&fake);
+    }
+}
+END_TEST
+
 START_TEST(server_ends)
 {
     struct bobs_server server;
@@ -313,6 +334,7 @@ int main(void)
     tcase_add_test(tcase, errors_are_handed_over);
     tcase_add_test(tcase, a_large_message);
     tcase_add_test(tcase, stops_after_the_answer);
+    tcase_add_test(tcase, closed_while_asking);
     tcase_add_test(tcase, server_ends);
     tcase_add_test(tcase, server_addresses);
     tcase_add_test(tcase, nobody_there);
