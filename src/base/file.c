@@ -174,16 +174,18 @@ bool folder_make(const char *path, mode_t mode, struct error *err)
     return error_set_errno(err, STATUS_CANNOT_WRITE, saved, "%s", copy);
 }
 
-int file_lock(const char *path, struct error *err)
+int file_lock(const char *path, bool wait, bool *busy, struct error *err)
 {
     autoclose int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
         return -1;
     }
-    while (flock(fd, LOCK_EX) < 0) {
+    while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0) {
         if (errno == EINTR)
             continue;
+        if (errno == EWOULDBLOCK && busy)
+            *busy = true;
         error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
         return -1;
     }

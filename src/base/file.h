@@ -42,8 +42,8 @@ bool folder_make(const char *path, mode_t mode, struct error *err);
 /* Write all bytes to a descriptor, through short writes and EINTR. STATUS_CANNOT_WRITE. */
 bool fd_write_all(int fd, const void *data, size_t length, struct error *err);
 
-/* An exclusive lock on path (created 0600 if needed), held until the descriptor is closed. The
- * descriptor, or -1. Waits for the holder, which never keeps it long. STATUS_CANNOT_WRITE. */
-int file_lock(const char *path, struct error *err);
+/* An exclusive lock on path (created 0600 if needed), held until the descriptor is closed. Waits
+ * for its holder if `wait`, else *busy becomes true. The descriptor, or -1. STATUS_CANNOT_WRITE. */
+int file_lock(const char *path, bool wait, bool *busy, struct error *err);
 
 #endif

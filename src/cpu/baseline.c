@@ -146,6 +146,8 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
                 request->model, offers[0]->host, offers[i]->host);
         first = first ? first : model;
     }
+    if (!first)
+        return error_set(err, STATUS_INTERNAL, "a baseline needs a party");
     baseline->identity = first->identity;
     /* Under KVM a named model's vendor is the host's (QEMU 10.0 target/i386/host-cpu.c). */
     memcpy(baseline->identity.vendor, least->vendor, sizeof(least->vendor));

@@ -34,7 +34,7 @@ static bool next_serial(const char *state_folder, const json_t *content, int64_t
         return error_no_memory(err);
     if (!digest_hex(text, strlen(text), digest, err) || !folder_make(state_folder, 0700, err))
         return false;
-    autoclose int lock = file_lock(lock_path, err);
+    autoclose int lock = file_lock(lock_path, true, NULL, err);
     if (lock < 0)
         return false;
     autofree char *old = NULL;

@@ -104,11 +104,11 @@ bool qemu_open(const char *name, struct qemu *out, struct error *err)
     return true;
 }
 
-const char *qemu_choose_accel(const struct strlist *accels, struct error *err)
+const char *qemu_choose_accel(const char *const accels[], size_t count, struct error *err)
 {
     const char *kvm_problem = NULL;
-    for (size_t i = 0; i < accels->count; i++) {
-        const char *accel = accels->items[i];
+    for (size_t i = 0; i < count; i++) {
+        const char *accel = accels[i];
         if (strcmp(accel, "tcg") == 0)
             return accel;
         if (strcmp(accel, "kvm") != 0)
@@ -123,6 +123,6 @@ const char *qemu_choose_accel(const struct strlist *accels, struct error *err)
                   kvm_problem);
     else
         error_set(err, STATUS_CONFIG, "accelerator '%s' is not supported: use kvm or tcg",
-                  accels->count > 0 ? accels->items[0] : "");
+                  count > 0 ? accels[0] : "");
     return NULL;
 }

@@ -58,7 +58,7 @@ bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *para
                     char **model, struct cpu_offer *offer, struct error *err);
 
 /* Choose from the accelerators asked for, in order, the first that this host can use, as QEMU
- * would: "kvm" needs /dev/kvm. Points into accels. STATUS_CONFIG says why none. */
-const char *qemu_choose_accel(const struct strlist *accels, struct error *err);
+ * would: "kvm" needs /dev/kvm. One of accels. STATUS_CONFIG says why none. */
+const char *qemu_choose_accel(const char *const accels[], size_t count, struct error *err);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
-#include "peer/client-error.h"
+#include "peer/client_error.h"
 #include "peer/message.h"
 #include "peer/sigpipe.h"
 

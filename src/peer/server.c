@@ -9,14 +9,15 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "peer/server-private.h"
+#include "peer/server_private.h"
 #include "peer/sigpipe.h"
 
 #define TICK_MS 100       /* how soon an interruption is seen */
 #define SLOW_TICK_MS 1000 /* how often the deadline is looked at before it is near */
 #define ACCEPT_PAUSE_MS 200
-#define EVHTTP_TIMEOUT_S 86400 /* for each read; the total in server-connection.c is what counts   \
-                                */
+#define EVHTTP_TIMEOUT_S                                                                           \
+    86400 /* for each read; the total in server-connection.c is what counts                        \
+           */
 
 static struct timeval to_timeval(int milliseconds)
 {

@@ -14,7 +14,7 @@
 #include "base/json.h"
 #include "base/paths.h"
 #include "base/strings.h"
-#include "peer/trust-private.h"
+#include "peer/trust_private.h"
 
 #define TRUST_FILE_MAX 65536
 #define TRUST_ENTRIES_MAX 4096

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "peer/message.h"
-#include "peer/server-private.h"
+#include "peer/server_private.h"
 
 #define PATH_PREFIX "/v1/"
 

@@ -13,7 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "peer/server-private.h"
+#include "peer/server_private.h"
 
 void server_log(struct peer_server *server, const char *remote, const char *what)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "peer/client-error.h"
+#include "peer/client_error.h"
 
 #include <string.h>
 

@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/paths.h"
 #include "base/strings.h"
-#include "peer/trust-private.h"
+#include "peer/trust_private.h"
 
 /* Two commands that change the same entry follow one another. */
 static int lock_folder(const char *folder, struct error *err)
@@ -21,7 +21,7 @@ static int lock_folder(const char *folder, struct error *err)
         error_no_memory(err);
         return -1;
     }
-    return file_lock(path, err);
+    return file_lock(path, true, NULL, err);
 }
 
 static bool write_entry(const char *path, const struct trust_entry *entry, const char *address,

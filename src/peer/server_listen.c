@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
-#include "peer/server-private.h"
+#include "peer/server_private.h"
 
 #define BACKLOG 64
 

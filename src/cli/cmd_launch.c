@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The launch command: agree with a peer, then become QEMU.
+ */
+#include "cli/cmd_launch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "peer/identity.h"
+#include "peer/trust.h"
+#include "vm/command_line.h"
+#include "vm/invocation.h"
+#include "vm/query.h"
+#include "vm/record.h"
+
+#define DEFAULT_TIMEOUT_MS 30000
+
+/* All that a launch gathers; owned. */
+struct launch {
+    struct context *context;
+    struct launch_options options;
+    struct config config;
+    struct trust trust;
+    struct identity *identity;
+    struct arglist arguments;
+    struct invocation invocation;
+    struct cpu_request request;
+    struct qemu qemu;
+    const char *vm;
+    const char *accel;
+    enum vm_role role;
+    char *incoming; /* the URI to add; NULL: none */
+    uint16_t incoming_port;
+    struct vm_record record;
+    struct vm_sockets sockets;
+    int lock;
+};
+
+static void launch_free(struct launch *launch)
+{
+    launch_options_free(&launch->options);
+    config_free(&launch->config);
+    trust_free(&launch->trust);
+    identity_free(launch->identity);
+    arglist_free(&launch->arguments);
+    invocation_free(&launch->invocation);
+    cpu_request_free(&launch->request);
+    qemu_free(&launch->qemu);
+    free(launch->incoming);
+    vm_record_free(&launch->record);
+    vm_sockets_free(&launch->sockets);
+    if (launch->lock >= 0)
+        close(launch->lock);
+}
+
+/* What the user's QEMU command line asks for. */
+static bool read_arguments(struct launch *launch, struct error *err)
+{
+    struct invocation *invocation = &launch->invocation;
+    if (!invocation_read(&launch->arguments, invocation, err))
+        return false;
+    if (invocation->cpu_overrides.count > 0)
+        return error_set(err, STATUS_USAGE,
+                         "%s changes the CPU behind -cpu's back: say it with -cpu",
+                         invocation->cpu_overrides.items[0]);
+    if (invocation->machine_none)
+        return error_set(err, STATUS_USAGE, "-machine none has no guest");
+    if (!cpu_request_parse(invocation->cpu, &launch->request, err) ||
+        !featureset_unite(&launch->request.off, &launch->options.deny))
+        return false;
+    featureset_subtract(&launch->request.on, &launch->options.deny);
+    launch->vm = launch->options.vm ? launch->options.vm : invocation->name;
+    if (!launch->vm)
+        return error_set(err, STATUS_USAGE, "the VM has no name: give --vm NAME, or QEMU's -name");
+    if (!name_is_vm(launch->vm))
+        return error_set(err, STATUS_USAGE,
+                         "'%.80s' (QEMU's -name) cannot name a VM: give --vm NAME", launch->vm);
+    launch->accel = qemu_choose_accel((const char *const *)invocation->accels.items,
+                                      invocation->accels.count, err);
+    return launch->accel != NULL;
+}
+
+/* Source or destination, and where a destination's QEMU is to listen. */
+static bool choose_role(struct launch *launch, const char *listen_host, struct error *err)
+{
+    const struct launch_options *options = &launch->options;
+    const struct invocation *invocation = &launch->invocation;
+    if (options->plain_incoming && (options->incoming || invocation->has_incoming))
+        return error_set(err, STATUS_USAGE,
+                         "--plain-incoming, --incoming and QEMU's -incoming: give "
+                         "one of them");
+    if (options->incoming && invocation->has_incoming)
+        return error_set(err, STATUS_USAGE, "--incoming and QEMU's -incoming: give one of them");
+    launch->role = options->plain_incoming || options->incoming || invocation->has_incoming
+                       ? ROLE_DESTINATION
+                       : ROLE_SOURCE;
+    if (launch->role == ROLE_SOURCE)
+        return true;
+    if (!options->incoming) {
+        const char *uri = options->plain_incoming ? options->plain_incoming : invocation->incoming;
+        launch->incoming_port = incoming_port(uri);
+        if (options->plain_incoming && !(launch->incoming = strdup(uri)))
+            return error_no_memory(err);
+        return true;
+    }
+    launch->incoming_port = find_free_port(listen_host, launch->config.migration_port_first,
+                                           launch->config.migration_port_last, err);
+    if (launch->incoming_port == 0)
+        return false;
+    const char *host = listen_host ? listen_host : "";
+    launch->incoming =
+        string_format(strchr(host, ':') ? "tcp:[%s]:%u" : "tcp:%s:%u", host, launch->incoming_port);
+    return launch->incoming || error_no_memory(err);
+}
+
+/* --listen's address, or the configuration's; host stays NULL for all addresses. */
+static bool listen_address(const struct launch *launch, char **host, uint16_t *port,
+                           struct error *err)
+{
+    const char *text = launch->options.listen_address ? launch->options.listen_address
+                                                      : launch->config.listen_address;
+    *port = DEFAULT_PORT;
+    if (!text)
+        return true;
+    if (!parse_address(text, host, port))
+        return error_set(err, STATUS_USAGE, "--listen: '%.80s' is not [ADDR]:PORT", text);
+    if (!**host) {
+        free(*host);
+        *host = NULL;
+    }
+    return true;
+}
+
+/* --peer names a trust entry, or the address of one. */
+static bool connect_peer(const struct launch *launch, const struct exchange_self *self,
+                         deadline when, struct negotiated *result, struct error *err)
+{
+    const char *text = launch->options.peer;
+    const struct trust_entry *entry = trust_find(&launch->trust, text);
+    autofree char *host = NULL;
+    uint16_t port = 0;
+    if (!name_is_vm(text) || !entry || strcmp(entry->name, text) != 0) {
+        if (!parse_address(text, &host, &port) || !*host)
+            return error_set(err, STATUS_USAGE, "--peer: '%.80s' is not HOST[:PORT]", text);
+        if (!entry)
+            entry = trust_find(&launch->trust, host);
+    }
+    if (!entry)
+        return error_set(err, STATUS_NOT_TRUSTED,
+                         "no trust entry is named %s or has that address: "
+                         "qemu-migrate-launch trust add NAME PIN --address %s",
+                         text, text);
+    if (port == 0)
+        port = entry->port ? entry->port : DEFAULT_PORT;
+    const char *address = entry->host ? entry->host : host ? host : entry->name;
+    return negotiate_with_peer(self, entry, address, port, when, &interrupted, result, err);
+}
+
+static bool negotiate(const struct launch *launch, const char *listen_host, uint16_t listen_port,
+                      struct negotiated *result, struct error *err)
+{
+    struct exchange_self self = {
+        .paths = &launch->context->paths,
+        .config = &launch->config,
+        .identity = launch->identity,
+        .vm = launch->vm,
+        .role = launch->role,
+        .incoming_port = launch->incoming_port,
+        .qemu = &launch->qemu,
+        .machine = launch->invocation.machine_type,
+        .accel = launch->accel,
+        .kernel_irqchip = launch->invocation.kernel_irqchip,
+        .cpu_pm = launch->invocation.cpu_pm,
+        .request = &launch->request,
+        .required = &launch->options.require,
+    };
+    int64_t timeout = launch->options.timeout_ms;
+    if (launch->options.listen)
+        return negotiate_listen(&self, &launch->trust, listen_host, listen_port,
+                                timeout > 0 ? deadline_in_ms(timeout) : DEADLINE_NEVER,
+                                &interrupted, result, err);
+    return connect_peer(launch, &self, deadline_in_ms(timeout > 0 ? timeout : DEFAULT_TIMEOUT_MS),
+                        result, err);
+}
+
+static bool replace(char **place, const char *text)
+{
+    free(*place);
+    return (*place = strdup(text)) != NULL;
+}
+
+static bool store_record(struct launch *launch, const struct negotiated *negotiated,
+                         struct error *err)
+{
+    struct vm_record *record = &launch->record;
+    const struct exchange *exchange = &negotiated->exchange;
+    record->place = PLACE_HERE;
+    record->role = launch->role;
+    record->peer_port = exchange->peer.incoming_port;
+    memcpy(record->agreement, exchange->agreement_digest, DIGEST_HEX_SIZE);
+    if (!replace(&record->vm, launch->vm) || !replace(&record->socket, launch->sockets.command) ||
+        !replace(&record->peer, exchange->peer.name) ||
+        !replace(&record->peer_host, negotiated->peer_host))
+        return error_no_memory(err);
+    return vm_record_set_self(record, err) && vm_record_store(&launch->context->paths, record, err);
+}
+
+static bool show(const struct launch *launch, const struct exchange *exchange, const char *cpu,
+                 const struct strlist *argv, struct error *err)
+{
+    if (launch->context->json) {
+        autofree char *peer_cpu =
+            render_cpu(&exchange->agreement.baseline, &exchange->peer.profile.offer,
+                       launch->options.form, err);
+        return peer_cpu && put_json(launch_document(exchange, cpu, peer_cpu, argv), err);
+    }
+    autofree char *line = command_line_quote(argv);
+    return line ? put_line(line, err) : error_no_memory(err);
+}
+
+static bool launch_agreed(struct launch *launch, struct error *err)
+{
+    autonegotiated struct negotiated negotiated = {0};
+    autofree char *listen_host = NULL;
+    uint16_t listen_port = 0;
+    if ((launch->options.listen && !listen_address(launch, &listen_host, &listen_port, err)) ||
+        !choose_role(launch, listen_host, err))
+        return false;
+    launch->lock = vm_record_lock(&launch->context->paths, launch->vm, err);
+    if (launch->lock < 0 ||
+        !vm_record_load(&launch->context->paths, launch->vm, &launch->record, err) ||
+        !vm_record_check_launch(&launch->record, launch->role == ROLE_DESTINATION,
+                                launch->options.renegotiate && launch->options.here, err) ||
+        !qemu_open(launch->arguments.program, &launch->qemu, err) ||
+        !vm_sockets_prepare(&launch->context->paths, launch->vm, &launch->sockets, err) ||
+        !negotiate(launch, listen_host, listen_port, &negotiated, err))
+        return false;
+    const struct exchange *exchange = &negotiated.exchange;
+    autofree char *cpu = render_cpu(&exchange->agreement.baseline, &exchange->profile.offer,
+                                    launch->options.form, err);
+    autostrlist struct strlist argv = {0};
+    if (!cpu || !command_line_make(&launch->arguments, cpu, &exchange->agreement, &launch->sockets,
+                                   launch->incoming, &argv, err))
+        return false;
+    launch_report(exchange);
+    if (launch->options.dry_run)
+        return show(launch, exchange, cpu, &argv, err);
+    return store_record(launch, &negotiated, err) &&
+           exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
+}
+
+/* QEMU is only asked something: it needs no agreement. */
+static bool exec_query(const struct launch *launch, struct error *err)
+{
+    autostrlist struct strlist argv = {0};
+    autofree char *path = process_find_executable(launch->arguments.program, err);
+    return path && arglist_render(&launch->arguments, &argv, err) &&
+           exec_plain(launch->context->start, path, &argv, err);
+}
+
+static bool run(struct launch *launch, int count, char **words, struct error *err)
+{
+    struct context *context = launch->context;
+    struct operands operands;
+    if (!command_options(context, count, words, launch_specs, &launch->options, &operands, err))
+        return false;
+    if (context->help || context->version)
+        return true;
+    if (operands.count > 0)
+        return error_set(err, STATUS_USAGE,
+                         "'%.80s' stands before --: QEMU and its arguments come behind it",
+                         operands.words[0]);
+    if (operands.rest_count < 1)
+        return error_set(err, STATUS_USAGE,
+                         "say what to start: -- qemu-system-x86_64 ... "
+                         "(see --help)");
+    if (!arglist_parse(&launch->arguments, operands.rest_count, operands.rest, err))
+        return false;
+    if (arglist_is_query(&launch->arguments))
+        return exec_query(launch, err);
+    if (launch->options.listen == (launch->options.peer != NULL))
+        return error_set(err, STATUS_USAGE, "give --peer HOST or --listen, one of them");
+    catch_interrupts();
+    if (!config_load(context->paths.config, context->config_file, &launch->config, err) ||
+        !trust_load(context->paths.config, &launch->trust, err) ||
+        !(launch->identity = identity_load(context->paths.config, err)) ||
+        !read_arguments(launch, err))
+        return false;
+    return launch_agreed(launch, err);
+}
+
+bool command_launch(struct context *context, int count, char **words, struct error *err)
+{
+    struct launch launch = {.context = context, .lock = -1};
+    bool good = run(&launch, count, words, err);
+    if (!good && interrupted)
+        error_set(err, STATUS_INTERRUPTED, "interrupted");
+    launch_free(&launch);
+    return good;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <string.h>
+
+#include "cli/cmd_launch.h"
+#include "cpu/feature_table.h"
+
+void launch_options_free(struct launch_options *options)
+{
+    featureset_free(&options->require);
+    featureset_free(&options->deny);
+}
+
+static bool set_vm(void *target, const char *value, struct error *err)
+{
+    ((struct launch_options *)target)->vm = value;
+    return name_is_vm(value) ||
+           error_set(
+               err, STATUS_USAGE,
+               "--vm: '%.80s' is not a VM's name (letters, digits, '.', '_', '-', at most 64)",
+               value);
+}
+
+static bool set_peer(void *target, const char *value, struct error *err)
+{
+    struct launch_options *options = target;
+    if (options->peer)
+        return error_set(err, STATUS_USAGE,
+                         "--peer was given twice: this version agrees with one peer");
+    options->peer = value;
+    return true;
+}
+
+static bool set_listen(void *target, const char *value, struct error *err)
+{
+    struct launch_options *options = target;
+    options->listen = true;
+    options->listen_address = value;
+    return true;
+}
+
+static bool set_incoming(void *target, const char *value, struct error *err)
+{
+    ((struct launch_options *)target)->incoming = true;
+    return true;
+}
+
+static bool set_plain_incoming(void *target, const char *value, struct error *err)
+{
+    ((struct launch_options *)target)->plain_incoming = value;
+    return *value || error_set(err, STATUS_USAGE, "--plain-incoming needs a URI");
+}
+
+static bool set_form(void *target, const char *value, struct error *err)
+{
+    if (strcmp(value, "named") == 0)
+        return error_set(err, STATUS_USAGE, "--cpu-form named is not in this version yet");
+    return cpu_form_parse(value, &((struct launch_options *)target)->form) ||
+           error_set(err, STATUS_USAGE, "--cpu-form is base or host");
+}
+
+static bool add_features(struct featureset *set, const char *option, const char *value,
+                         struct error *err)
+{
+    autostrlist struct strlist names = {0};
+    char name[FEATURE_NAME_SIZE];
+    if (!strlist_split(&names, value, ','))
+        return error_no_memory(err);
+    for (size_t i = 0; i < names.count; i++) {
+        if (!feature_canonical_name(names.items[i], name))
+            return error_set(err, STATUS_USAGE, "%s: '%.80s' is not a feature", option,
+                             names.items[i]);
+        if (!featureset_add(set, name))
+            return error_no_memory(err);
+    }
+    return true;
+}
+
+static bool set_require(void *target, const char *value, struct error *err)
+{
+    return add_features(&((struct launch_options *)target)->require, "--require", value, err);
+}
+
+static bool set_deny(void *target, const char *value, struct error *err)
+{
+    return add_features(&((struct launch_options *)target)->deny, "--deny", value, err);
+}
+
+static bool set_renegotiate(void *target, const char *value, struct error *err)
+{
+    ((struct launch_options *)target)->renegotiate = true;
+    return true;
+}
+
+static bool set_here(void *target, const char *value, struct error *err)
+{
+    ((struct launch_options *)target)->here = true;
+    return true;
+}
+
+static bool set_dry_run(void *target, const char *value, struct error *err)
+{
+    ((struct launch_options *)target)->dry_run = true;
+    return true;
+}
+
+static bool set_timeout(void *target, const char *value, struct error *err)
+{
+    uint64_t seconds;
+    if (!parse_number(value, 1, 86400, &seconds))
+        return error_set(err, STATUS_USAGE, "--timeout: '%.40s' is not 1 to 86400 seconds", value);
+    ((struct launch_options *)target)->timeout_ms = (int64_t)seconds * 1000;
+    return true;
+}
+
+/* No proof is made in this version, and none is left out by asking for that. */
+static bool set_no_proof(void *target, const char *value, struct error *err)
+{
+    return true;
+}
+
+static bool set_later(void *target, const char *value, struct error *err)
+{
+    return error_set(
+        err, STATUS_USAGE,
+        "--peer-profile, --agreement, --offline-ok, --accept-row and --wait are not in "
+        "this version yet");
+}
+
+const struct option_spec launch_specs[] = {
+    {"vm", 0, ARGUMENT_REQUIRED, set_vm},
+    {"peer", 0, ARGUMENT_REQUIRED, set_peer},
+    {"listen", 0, ARGUMENT_ADDRESS, set_listen},
+    {"incoming", 0, ARGUMENT_NONE, set_incoming},
+    {"plain-incoming", 0, ARGUMENT_REQUIRED, set_plain_incoming},
+    {"cpu-form", 0, ARGUMENT_REQUIRED, set_form},
+    {"require", 0, ARGUMENT_REQUIRED, set_require},
+    {"deny", 0, ARGUMENT_REQUIRED, set_deny},
+    {"no-proof", 0, ARGUMENT_NONE, set_no_proof},
+    {"renegotiate", 0, ARGUMENT_NONE, set_renegotiate},
+    {"here", 0, ARGUMENT_NONE, set_here},
+    {"timeout", 0, ARGUMENT_REQUIRED, set_timeout},
+    {"dry-run", 0, ARGUMENT_NONE, set_dry_run},
+    {"peer-profile", 0, ARGUMENT_REQUIRED, set_later},
+    {"agreement", 0, ARGUMENT_REQUIRED, set_later},
+    {"offline-ok", 0, ARGUMENT_NONE, set_later},
+    {"accept-row", 0, ARGUMENT_REQUIRED, set_later},
+    {"wait", 0, ARGUMENT_REQUIRED, set_later},
+    {NULL, 0, ARGUMENT_NONE, NULL},
+};

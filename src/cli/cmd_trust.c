@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "cli/command.h"
+#include "peer/trust.h"
+
+struct trust_options {
+    const char *address;
+    int64_t expires;
+};
+
+static bool set_address(void *target, const char *value, struct error *err)
+{
+    ((struct trust_options *)target)->address = value;
+    return true;
+}
+
+/* A date: the entry counts through that day, UTC. */
+static bool set_expires(void *target, const char *value, struct error *err)
+{
+    struct tm date = {0};
+    const char *end = strptime(value, "%Y-%m-%d", &date);
+    if (!end || *end)
+        return error_set(err, STATUS_USAGE, "--expires: '%.40s' is not a date like 2027-01-31",
+                         value);
+    ((struct trust_options *)target)->expires = (int64_t)timegm(&date) + 24 * 3600;
+    return true;
+}
+
+static const struct option_spec specs[] = {
+    {"address", 0, ARGUMENT_REQUIRED, set_address},
+    {"expires", 0, ARGUMENT_REQUIRED, set_expires},
+    {NULL, 0, ARGUMENT_NONE, NULL},
+};
+
+static void format_date(int64_t when, char *text, size_t size)
+{
+    time_t seconds = (time_t)(when - 1);
+    struct tm date;
+    if (when == TRUST_NEVER || !gmtime_r(&seconds, &date) ||
+        strftime(text, size, "%Y-%m-%d", &date) == 0)
+        snprintf(text, size, "never");
+}
+
+static json_t *entry_to_json(const struct trust_entry *entry)
+{
+    autojson json_t *json = json_pack("{s:s}", "name", entry->name);
+    json_t *pins = json_array();
+    for (size_t i = 0; i < entry->pin_count; i++)
+        json_array_append_new(pins, json_string(entry->pins[i]));
+    json_object_set_new(json, "pins", pins);
+    if (entry->host)
+        json_object_set_new(json, "host", json_string(entry->host));
+    if (entry->port)
+        json_object_set_new(json, "port", json_integer(entry->port));
+    if (entry->expires != TRUST_NEVER)
+        json_object_set_new(json, "expires", json_integer(entry->expires));
+    return STEAL(json);
+}
+
+static bool list(struct context *context, struct error *err)
+{
+    autotrust struct trust trust = {0};
+    if (!trust_load(context->paths.config, &trust, err))
+        return false;
+    if (context->json) {
+        json_t *array = json_array();
+        for (size_t i = 0; i < trust.count; i++)
+            json_array_append_new(array, entry_to_json(&trust.entries[i]));
+        return put_json(json_pack("{s:o}", "peers", array), err);
+    }
+    for (size_t i = 0; i < trust.count; i++) {
+        const struct trust_entry *entry = &trust.entries[i];
+        char date[32], port[8] = "";
+        format_date(entry->expires, date, sizeof(date));
+        if (entry->port)
+            snprintf(port, sizeof(port), ":%u", entry->port);
+        for (size_t p = 0; p < entry->pin_count; p++) {
+            bool v6 = entry->host && strchr(entry->host, ':');
+            autofree char *line = string_format(
+                "%-16s %s  %s%s%s%s  %s%s", entry->name, entry->pins[p], v6 ? "[" : "",
+                entry->host ? entry->host : "-", v6 ? "]" : "", port,
+                trust_entry_is_expired(entry, time(NULL)) ? "expired " : "expires ", date);
+            if (!line)
+                return error_no_memory(err);
+            if (!put_line(line, err))
+                return false;
+        }
+    }
+    return true;
+}
+
+bool command_trust(struct context *context, int count, char **words, struct error *err)
+{
+    struct trust_options options = {.expires = TRUST_NEVER};
+    struct operands operands;
+    if (!command_options(context, count, words, specs, &options, &operands, err))
+        return false;
+    if (context->help || context->version)
+        return true;
+    const char *action = operands.count > 0 ? operands.words[0] : "list";
+    const char *folder = context->paths.config;
+    if (operands.rest_count < 0 && strcmp(action, "list") == 0 && operands.count <= 1)
+        return list(context, err);
+    if (operands.rest_count < 0 && strcmp(action, "add") == 0 && operands.count == 3)
+        return trust_add(folder, operands.words[1], operands.words[2], options.address,
+                         options.expires, err);
+    if (operands.rest_count < 0 && strcmp(action, "remove") == 0 && operands.count == 2)
+        return trust_remove(folder, operands.words[1], err);
+    return error_set(err, STATUS_USAGE, "trust: add NAME PIN, list, or remove NAME");
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/command.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+
+const struct command commands[] = {
+    {"launch",
+     "[launch] [--vm NAME] (--peer HOST[:PORT] | --listen [[ADDR]:PORT]) [--incoming |\n"
+     "        --plain-incoming URI] [--cpu-form base|host] [--require F[,F...]] [--deny F[,F...]]\n"
+     "        [--renegotiate [--here]] [--timeout SECONDS] [--dry-run] -- QEMU [QEMU-ARGS...]",
+     command_launch},
+    {"profile",
+     "profile [--qemu BIN] [--accel kvm|tcg] [--machine TYPE] [--unsigned] [-o FILE]\n"
+     "profile --verify FILE",
+     command_profile},
+    {"migrate", "migrate VM [--to HOST[:PORT]] [--bandwidth B] [--downtime MS] [--keep-source]",
+     command_migrate},
+    {"identity", "identity [init|show]", command_identity},
+    {"trust",
+     "trust add NAME PIN [--address HOST[:PORT]] [--expires YYYY-MM-DD]\n"
+     "trust list\n"
+     "trust remove NAME",
+     command_trust},
+    {NULL, NULL, NULL},
+};
+
+volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+void catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+}
+
+static bool set_home(void *target, const char *value, struct error *err)
+{
+    ((struct context *)target)->home = value;
+    return *value || error_set(err, STATUS_USAGE, "--home needs a folder");
+}
+
+static bool set_config(void *target, const char *value, struct error *err)
+{
+    ((struct context *)target)->config_file = value;
+    return true;
+}
+
+static bool set_json(void *target, const char *value, struct error *err)
+{
+    ((struct context *)target)->json = true;
+    return true;
+}
+
+static bool set_color(void *target, const char *value, struct error *err)
+{
+    /* Nothing is coloured yet; the words are checked so that scripts can give them. */
+    return strcmp(value, "auto") == 0 || strcmp(value, "always") == 0 ||
+           strcmp(value, "never") == 0 ||
+           error_set(err, STATUS_USAGE, "--color is auto, always or never");
+}
+
+static bool set_quiet(void *target, const char *value, struct error *err)
+{
+    log_set_level(LOG_LEVEL_WARNING);
+    return true;
+}
+
+static bool set_verbose(void *target, const char *value, struct error *err)
+{
+    log_set_level(LOG_LEVEL_DEBUG);
+    return true;
+}
+
+static bool set_help(void *target, const char *value, struct error *err)
+{
+    ((struct context *)target)->help = true;
+    return true;
+}
+
+static bool set_version(void *target, const char *value, struct error *err)
+{
+    ((struct context *)target)->version = true;
+    return true;
+}
+
+const struct option_spec common_options[] = {
+    {"home", 0, ARGUMENT_REQUIRED, set_home}, {"config", 0, ARGUMENT_REQUIRED, set_config},
+    {"json", 0, ARGUMENT_NONE, set_json},     {"color", 0, ARGUMENT_REQUIRED, set_color},
+    {"quiet", 'q', ARGUMENT_NONE, set_quiet}, {"verbose", 'v', ARGUMENT_NONE, set_verbose},
+    {"help", 'h', ARGUMENT_NONE, set_help},   {"version", 0, ARGUMENT_NONE, set_version},
+    {NULL, 0, ARGUMENT_NONE, NULL},
+};
+
+bool command_options(struct context *context, int count, char **words,
+                     const struct option_spec *specs, void *target, struct operands *operands,
+                     struct error *err)
+{
+    if (!options_parse(count, words, specs, target, common_options, context, operands, err))
+        return false;
+    return context->help || context->version || paths_init(&context->paths, context->home, err);
+}
+
+bool put_line(const char *text, struct error *err)
+{
+    return (fd_write_all(STDOUT_FILENO, text, strlen(text), err) &&
+            fd_write_all(STDOUT_FILENO, "\n", 1, err)) ||
+           error_wrap(err, "standard output");
+}
+
+bool put_json(json_t *json, struct error *err)
+{
+    autojson json_t *document = json;
+    size_t flags = JSON_SORT_KEYS | JSON_ENSURE_ASCII;
+    flags |= isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
+    autofree char *text = document ? json_dumps(document, flags) : NULL;
+    return text ? put_line(text, err) : error_no_memory(err);
+}

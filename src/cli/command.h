@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The commands, and what they all have: where things lie, and how to talk.
+ */
+#ifndef QML_CLI_COMMAND_H
+#define QML_CLI_COMMAND_H
+
+#include <signal.h>
+
+#include "base/paths.h"
+#include "cli/options.h"
+#include "base/json.h"
+#include "host/config.h"
+#include "vm/exec.h"
+
+struct context {
+    const char *home;        /* --home */
+    const char *config_file; /* --config */
+    bool json;
+    bool help;
+    bool version;
+    struct paths paths;
+    struct start_state *start;
+};
+
+/* A command reads words[0..count) (behind its name) and does its work. True: done, with
+ * context->exit_status left to 0. The command prints results, main prints the error. */
+struct command {
+    const char *name;
+    const char *synopsis; /* one usage a line, without the program's name */
+    bool (*run)(struct context *context, int count, char **words, struct error *err);
+};
+
+extern const struct command commands[]; /* ends with a NULL name */
+
+bool command_launch(struct context *context, int count, char **words, struct error *err);
+bool command_profile(struct context *context, int count, char **words, struct error *err);
+bool command_identity(struct context *context, int count, char **words, struct error *err);
+bool command_trust(struct context *context, int count, char **words, struct error *err);
+bool command_migrate(struct context *context, int count, char **words, struct error *err);
+
+/* The options that every command takes, for a struct context. */
+extern const struct option_spec common_options[];
+
+/* Parse a command's words; handles --help and --version by setting *done. */
+bool command_options(struct context *context, int count, char **words,
+                     const struct option_spec *specs, void *target, struct operands *operands,
+                     struct error *err);
+
+/* Standard output, for results: all of it, or STATUS_CANNOT_WRITE. */
+bool put_line(const char *text, struct error *err);
+/* A JSON document on one line or, on a terminal, indented; json is used up. */
+bool put_json(json_t *json, struct error *err);
+
+/* Ctrl-C and SIGTERM set this; exec puts the old dispositions back. */
+extern volatile sig_atomic_t interrupted;
+void catch_interrupts(void);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "vm/agreement.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+const char *vm_role_name(enum vm_role role)
+{
+    return role == ROLE_SOURCE ? "source" : "destination";
+}
+
+bool vm_role_parse(const char *name, enum vm_role *role)
+{
+    if (strcmp(name, "source") == 0)
+        *role = ROLE_SOURCE;
+    else if (strcmp(name, "destination") == 0)
+        *role = ROLE_DESTINATION;
+    else
+        return false;
+    return true;
+}
+
+void agreement_free(struct agreement *agreement)
+{
+    free(agreement->vm);
+    free(agreement->machine);
+    free(agreement->kernel_irqchip);
+    for (size_t i = 0; i < agreement->party_count; i++) {
+        free(agreement->parties[i].host);
+        cpu_request_free(&agreement->parties[i].request);
+    }
+    free(agreement->parties);
+    baseline_free(&agreement->baseline);
+    *agreement = (struct agreement){0};
+}
+
+static json_t *parties_to_json(const struct agreement *agreement)
+{
+    autojson json_t *array = json_array();
+    for (size_t i = 0; i < agreement->party_count; i++) {
+        const struct agreement_party *party = &agreement->parties[i];
+        if (json_array_append_new(array,
+                                  json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "host", party->host,
+                                            "pin", party->pin, "nonce", party->nonce, "profile",
+                                            party->profile, "role", vm_role_name(party->role),
+                                            "request", cpu_request_to_json(&party->request))) != 0)
+            return NULL;
+    }
+    return STEAL(array);
+}
+
+json_t *agreement_to_json(const struct agreement *agreement)
+{
+    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:I, s:o, s:o, s:s}", "version", AGREEMENT_VERSION,
+                     "vm", agreement->vm, "machine", agreement->machine, "kernel_irqchip",
+                     agreement->kernel_irqchip, "cpu_pm", (int)agreement->cpu_pm, "issued",
+                     (json_int_t)agreement->issued, "parties", parties_to_json(agreement),
+                     "baseline", baseline_to_json(&agreement->baseline), "proof", "none");
+}
+
+static bool party_from_json(json_t *json, struct agreement_party *party, struct error *err)
+{
+    const char *host, *pin, *nonce, *profile, *role;
+    json_t *request;
+    if (!json_take(json, err, "a party of the agreement", "{s:s, s:s, s:s, s:s, s:s, s:o}", "host",
+                   &host, "pin", &pin, "nonce", &nonce, "profile", &profile, "role", &role,
+                   "request", &request))
+        return false;
+    if (!name_is_host(host) || !pin_is_valid(pin) || !digest_is_hex(nonce) ||
+        !digest_is_hex(profile) || !vm_role_parse(role, &party->role))
+        return error_set(err, STATUS_DATA, "a party of the agreement is not valid");
+    memcpy(party->pin, pin, PIN_SIZE);
+    memcpy(party->nonce, nonce, NONCE_SIZE);
+    memcpy(party->profile, profile, DIGEST_HEX_SIZE);
+    if (!(party->host = strdup(host)))
+        return error_no_memory(err);
+    return cpu_request_from_json(request, &party->request, err);
+}
+
+static bool parties_from_json(json_t *array, struct agreement *agreement, struct error *err)
+{
+    size_t i;
+    json_t *entry;
+    if (!json_is_array(array) || json_array_size(array) < 2 || json_array_size(array) > 1000)
+        return error_set(err, STATUS_DATA, "the agreement's parties are not valid");
+    agreement->parties = calloc(json_array_size(array), sizeof(*agreement->parties));
+    if (!agreement->parties)
+        return error_no_memory(err);
+    json_array_foreach(array, i, entry)
+    {
+        agreement->party_count++;
+        if (!party_from_json(entry, &agreement->parties[i], err))
+            return false;
+        if (i > 0 && strcmp(agreement->parties[i - 1].pin, agreement->parties[i].pin) >= 0)
+            return error_set(err, STATUS_DATA, "the agreement's parties are not in order");
+    }
+    return true;
+}
+
+bool agreement_from_json(json_t *payload, struct agreement *out, struct error *err)
+{
+    autoagreement struct agreement agreement = {0};
+    const char *key, *vm, *machine, *irqchip, *proof;
+    json_t *parties, *baseline;
+    json_int_t version, issued;
+    int cpu_pm;
+    version = json_integer_value(json_object_get(payload, "version"));
+    if (version != AGREEMENT_VERSION)
+        return error_set(err, STATUS_DATA, "the agreement has version %lld, not %d",
+                         (long long)version, AGREEMENT_VERSION);
+    if (!json_take(payload, err, "the agreement",
+                   "{s?s, s:I, s:s, s:s, s:s, s:b, s:I, s:o, s:o, s:s}", "key", &key, "version",
+                   &version, "vm", &vm, "machine", &machine, "kernel_irqchip", &irqchip, "cpu_pm",
+                   &cpu_pm, "issued", &issued, "parties", &parties, "baseline", &baseline, "proof",
+                   &proof))
+        return false;
+    if (!name_is_vm(vm) || !name_is_machine(machine) || (*irqchip && !name_is_feature(irqchip)) ||
+        issued < 0 || strcmp(proof, "none") != 0)
+        return error_set(err, STATUS_DATA, "the agreement is not valid");
+    if (!(agreement.vm = strdup(vm)) || !(agreement.machine = strdup(machine)) ||
+        !(agreement.kernel_irqchip = strdup(irqchip)))
+        return error_no_memory(err);
+    agreement.cpu_pm = cpu_pm;
+    agreement.issued = issued;
+    if (!parties_from_json(parties, &agreement, err) ||
+        !baseline_from_json(baseline, &agreement.baseline, err))
+        return error_wrap(err, "the agreement");
+    agreement_free(out);
+    *out = agreement;
+    agreement = (struct agreement){0};
+    return true;
+}
+
+const struct agreement_party *agreement_find_party(const struct agreement *agreement,
+                                                   const char *pin)
+{
+    for (size_t i = 0; i < agreement->party_count; i++)
+        if (strcmp(agreement->parties[i].pin, pin) == 0)
+            return &agreement->parties[i];
+    return NULL;
+}
+
+char *approval_make(const struct identity *identity, const char *vm, const char *digest,
+                    const char *nonce, struct error *err)
+{
+    char *text = NULL;
+    autojson json_t *payload = json_pack("{s:i, s:s, s:s, s:s}", "version", AGREEMENT_VERSION, "vm",
+                                         vm, "agreement", digest, "nonce", nonce);
+    if (!payload) {
+        error_no_memory(err);
+        return NULL;
+    }
+    return envelope_sign(identity, APPROVAL_TYPE, payload, &text, err) ? text : NULL;
+}
+
+bool approval_check(const char *text, const struct agreement *agreement, const char *digest,
+                    char pin[PIN_SIZE], struct error *err)
+{
+    autoenvelope struct envelope envelope = {0};
+    const char *key, *vm, *approved, *nonce;
+    int version;
+    if (!envelope_open(text, strlen(text), AGREEMENT_SIZE_MAX, APPROVAL_TYPE, &envelope, err) ||
+        !json_take(envelope.payload, err, "the approval", "{s:s, s:i, s:s, s:s, s:s}", "key", &key,
+                   "version", &version, "vm", &vm, "agreement", &approved, "nonce", &nonce))
+        return false;
+    const struct agreement_party *party = agreement_find_party(agreement, envelope.pin);
+    if (version != AGREEMENT_VERSION || strcmp(vm, agreement->vm) != 0 ||
+        strcmp(approved, digest) != 0)
+        return error_set(err, STATUS_NOT_TRUSTED, "the approval is of another agreement");
+    if (!party || strcmp(nonce, party->nonce) != 0)
+        return error_set(err, STATUS_NOT_TRUSTED,
+                         "the approval is not by a party of the agreement");
+    memcpy(pin, envelope.pin, PIN_SIZE);
+    return true;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The agreement: one CPU and machine type for one VM, signed by every party, kept for life.
+ */
+#ifndef QML_VM_AGREEMENT_H
+#define QML_VM_AGREEMENT_H
+
+#include "base/digest.h"
+#include "cpu/baseline.h"
+#include "peer/envelope.h"
+#include "peer/identity.h"
+
+#define AGREEMENT_TYPE "qemu-migrate-launch-agreement+json"
+#define APPROVAL_TYPE "qemu-migrate-launch-approval+json"
+#define AGREEMENT_VERSION 1
+#define AGREEMENT_SIZE_MAX ((size_t)256 << 10)
+#define NONCE_SIZE 65 /* 64 hexadecimal digits and a NUL */
+
+enum vm_role { ROLE_SOURCE, ROLE_DESTINATION };
+
+const char *vm_role_name(enum vm_role role);
+bool vm_role_parse(const char *name, enum vm_role *role);
+
+/* One who promises. */
+struct agreement_party {
+    char *host;
+    char pin[PIN_SIZE];
+    char nonce[NONCE_SIZE];        /* fresh: the approval is of now */
+    char profile[DIGEST_HEX_SIZE]; /* of its signed profile's payload */
+    enum vm_role role;             /* at this launch */
+    struct cpu_request request;
+};
+
+struct agreement {
+    char *vm;
+    char *machine;        /* versioned type */
+    char *kernel_irqchip; /* "" when nobody gave it */
+    bool cpu_pm;
+    int64_t issued;                  /* Unix seconds */
+    struct agreement_party *parties; /* sorted by pin */
+    size_t party_count;
+    struct baseline baseline;
+};
+
+void agreement_free(struct agreement *agreement);
+#define autoagreement __attribute__((cleanup(agreement_free)))
+
+/* The payload to sign: the same content gives the same bytes. NULL for want of memory. */
+json_t *agreement_to_json(const struct agreement *agreement);
+/* STATUS_DATA, STATUS_PROTOCOL (another version). */
+bool agreement_from_json(json_t *payload, struct agreement *agreement, struct error *err);
+
+/* The party with that pin, or NULL. */
+const struct agreement_party *agreement_find_party(const struct agreement *agreement,
+                                                   const char *pin);
+
+/* An approval of the agreement with that digest by `identity` for its own nonce: an envelope's
+ * text, which the caller frees; NULL with STATUS_INTERNAL. */
+char *approval_make(const struct identity *identity, const char *vm, const char *digest,
+                    const char *nonce, struct error *err);
+/* text is an approval of exactly this agreement by a party of it other than the signer of the
+ * agreement; *pin gets whose. STATUS_DATA, STATUS_NOT_TRUSTED. */
+bool approval_check(const char *text, const struct agreement *agreement, const char *digest,
+                    char pin[PIN_SIZE], struct error *err);
+
+/* The document that is kept: {"version","agreement":ENVELOPE,"approvals":[ENVELOPE…]}. Texts of
+ * envelopes; a new reference; NULL with STATUS_INTERNAL. */
+json_t *agreement_document(const char *agreement_text, const struct strlist *approvals,
+                           struct error *err);
+/* Check a document: signed by one party, approved by all others, each exactly once. digest may be
+ * NULL. Whether these parties are trusted is the caller's business. STATUS_DATA,
+ * STATUS_NOT_TRUSTED (a party has not approved). */
+bool agreement_document_open(json_t *document, struct agreement *agreement,
+                             char digest[DIGEST_HEX_SIZE], struct error *err);
+
+/* STATE/agreements/VM.json; synced to disk when it returns true. STATUS_CANNOT_WRITE. */
+bool agreement_store(const char *state_folder, const char *vm, json_t *document, struct error *err);
+/* *document = NULL and true when there is none. STATUS_DATA, STATUS_CONFIG. */
+bool agreement_load(const char *state_folder, const char *vm, json_t **document, struct error *err);
+
+/* Proposed and approved, not yet signed by all: STATE/agreements/VM.pending. */
+bool agreement_store_pending(const char *state_folder, const char *vm, const char *text,
+                             struct error *err);
+void agreement_forget_pending(const char *state_folder, const char *vm);
+
+#endif

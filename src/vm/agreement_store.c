@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/paths.h"
+#include "vm/agreement.h"
+
+static json_t *parse_envelope(const char *text, struct error *err)
+{
+    return json_parse_strict(text, strlen(text), AGREEMENT_SIZE_MAX, err);
+}
+
+json_t *agreement_document(const char *agreement_text, const struct strlist *approvals,
+                           struct error *err)
+{
+    autojson json_t *agreement = parse_envelope(agreement_text, err);
+    if (!agreement)
+        return NULL;
+    autojson json_t *list = json_array();
+    for (size_t i = 0; i < approvals->count; i++) {
+        json_t *approval = parse_envelope(approvals->items[i], err);
+        if (!approval)
+            return NULL;
+        if (json_array_append_new(list, approval) != 0) {
+            error_no_memory(err);
+            return NULL;
+        }
+    }
+    json_t *document = json_pack("{s:i, s:O, s:O}", "version", AGREEMENT_VERSION, "agreement",
+                                 agreement, "approvals", list);
+    if (!document)
+        error_no_memory(err);
+    return document;
+}
+
+/* Every party but the signer has approved, once. */
+static bool check_approvals(json_t *approvals, const struct agreement *agreement,
+                            const char *signer, const char *digest, struct error *err)
+{
+    autostrlist struct strlist seen = {0};
+    size_t i;
+    json_t *entry;
+    if (!strlist_push(&seen, signer))
+        return error_no_memory(err);
+    json_array_foreach(approvals, i, entry)
+    {
+        char pin[PIN_SIZE];
+        autofree char *text = json_to_text(entry);
+        if (!text)
+            return error_no_memory(err);
+        if (!approval_check(text, agreement, digest, pin, err))
+            return false;
+        if (strlist_contains(&seen, pin))
+            return error_set(err, STATUS_DATA, "the agreement has two approvals by %s", pin);
+        if (!strlist_push(&seen, pin))
+            return error_no_memory(err);
+    }
+    for (size_t p = 0; p < agreement->party_count; p++)
+        if (!strlist_contains(&seen, agreement->parties[p].pin))
+            return error_set(err, STATUS_NOT_TRUSTED, "%s has not approved the agreement",
+                             agreement->parties[p].host);
+    return true;
+}
+
+bool agreement_document_open(json_t *document, struct agreement *out, char digest[DIGEST_HEX_SIZE],
+                             struct error *err)
+{
+    autoagreement struct agreement agreement = {0};
+    autoenvelope struct envelope envelope = {0};
+    json_t *signed_agreement, *approvals;
+    int version;
+    if (!json_take(document, err, "the agreement's document", "{s:i, s:o, s:o}", "version",
+                   &version, "agreement", &signed_agreement, "approvals", &approvals))
+        return false;
+    if (version != AGREEMENT_VERSION || !json_is_array(approvals))
+        return error_set(err, STATUS_DATA, "the agreement's document is not valid");
+    autofree char *text = json_to_text(signed_agreement);
+    if (!text)
+        return error_no_memory(err);
+    if (!envelope_open(text, strlen(text), AGREEMENT_SIZE_MAX, AGREEMENT_TYPE, &envelope, err) ||
+        !agreement_from_json(envelope.payload, &agreement, err))
+        return false;
+    if (!agreement_find_party(&agreement, envelope.pin))
+        return error_set(err, STATUS_NOT_TRUSTED, "the agreement is not signed by a party of it");
+    if (!check_approvals(approvals, &agreement, envelope.pin, envelope.digest, err))
+        return false;
+    agreement_free(out);
+    *out = agreement;
+    agreement = (struct agreement){0};
+    if (digest)
+        memcpy(digest, envelope.digest, DIGEST_HEX_SIZE);
+    return true;
+}
+
+static char *agreement_path(const char *state_folder, const char *vm, const char *suffix)
+{
+    return string_format("%s/agreements/%s%s", state_folder, vm, suffix);
+}
+
+static bool store(const char *state_folder, const char *vm, const char *suffix, const char *text,
+                  struct error *err)
+{
+    autofree char *folder = path_join(state_folder, "agreements", "");
+    autofree char *path = agreement_path(state_folder, vm, suffix);
+    if (!folder || !path)
+        return error_no_memory(err);
+    return folder_make(folder, 0700, err) && file_write_atomic(path, text, strlen(text), 0600, err);
+}
+
+bool agreement_store(const char *state_folder, const char *vm, json_t *document, struct error *err)
+{
+    autofree char *text = json_to_text(document);
+    if (!text)
+        return error_no_memory(err);
+    if (!store(state_folder, vm, ".json", text, err))
+        return false;
+    agreement_forget_pending(state_folder, vm);
+    return true;
+}
+
+bool agreement_load(const char *state_folder, const char *vm, json_t **document, struct error *err)
+{
+    autofree char *path = agreement_path(state_folder, vm, ".json");
+    autofree char *text = NULL;
+    size_t length;
+    if (!path)
+        return error_no_memory(err);
+    if (!file_read_trusted(path, AGREEMENT_SIZE_MAX, true, &text, &length, err))
+        return false;
+    json_t *json = NULL;
+    if (text && !(json = json_parse_strict(text, length, AGREEMENT_SIZE_MAX, err)))
+        return error_wrap(err, "%s", path);
+    *document = json;
+    return true;
+}
+
+bool agreement_store_pending(const char *state_folder, const char *vm, const char *text,
+                             struct error *err)
+{
+    return store(state_folder, vm, ".pending", text, err);
+}
+
+void agreement_forget_pending(const char *state_folder, const char *vm)
+{
+    autofree char *path = agreement_path(state_folder, vm, ".pending");
+    if (path)
+        unlink(path);
+}

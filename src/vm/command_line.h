@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The QEMU command line that an agreement makes of the user's.
+ */
+#ifndef QML_VM_COMMAND_LINE_H
+#define QML_VM_COMMAND_LINE_H
+
+#include "base/paths.h"
+#include "vm/agreement.h"
+#include "vm/arglist.h"
+
+/* The two private QMP sockets of a VM: one for commands, one for its guardian. */
+struct vm_sockets {
+    char *command;
+    char *guardian;
+};
+
+void vm_sockets_free(struct vm_sockets *sockets);
+#define autovmsockets __attribute__((cleanup(vm_sockets_free)))
+
+/* Make RUN/VM (0700) and name the sockets in it by short digests, since a socket's path has at most
+ * 107 bytes; sockets that lie there are removed. STATUS_CANNOT_WRITE; STATUS_CONFIG if the path is
+ * too long all the same. */
+bool vm_sockets_prepare(const struct paths *paths, const char *vm, struct vm_sockets *sockets,
+                        struct error *err);
+
+/* The user's list with the agreed CPU (its -cpu value), machine type and accelerator, the sockets
+ * and, when incoming is not NULL, "-incoming" with that URI. *argv must be empty. */
+bool command_line_make(const struct arglist *user, const char *cpu,
+                       const struct agreement *agreement, const struct vm_sockets *sockets,
+                       const char *incoming, struct strlist *argv, struct error *err);
+
+/* One line that a POSIX shell reads back as argv; the caller frees it; NULL for want of memory. */
+char *command_line_quote(const struct strlist *argv);
+
+/* The port of "tcp:HOST:PORT…", 0 for any other -incoming. */
+uint16_t incoming_port(const char *uri);
+
+/* A free TCP port of first..last on address (NULL: any); 0 with STATUS_CONFIG if there is none. */
+uint16_t find_free_port(const char *address, uint16_t first, uint16_t last, struct error *err);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * One exchange between two parties about one VM: what each message says, and the agreement that
+ * both compute from it. The same steps on both sides; who carries the messages is negotiate's
+ * business (doc/PROTOCOL.md).
+ */
+#ifndef QML_VM_EXCHANGE_H
+#define QML_VM_EXCHANGE_H
+
+#include "base/paths.h"
+#include "host/profile.h"
+#include "peer/identity.h"
+#include "peer/trust.h"
+#include "vm/agreement.h"
+
+#define PROTOCOL_VERSION 1
+#define EXCHANGE_ID_SIZE 33 /* 32 hexadecimal digits and a NUL */
+
+/* What this side brings along; all borrowed. */
+struct exchange_self {
+    const struct paths *paths;
+    const struct config *config;
+    const struct identity *identity;
+    const char *vm;
+    enum vm_role role;
+    uint16_t incoming_port; /* of a destination's -incoming tcp:; 0: none that the source can use */
+    const struct qemu *qemu;
+    const char *machine; /* as the user wrote it; NULL: QEMU's default */
+    const char *accel;
+    const char *kernel_irqchip; /* or NULL */
+    bool cpu_pm;
+    const struct cpu_request *request;
+    const struct featureset *required; /* by --require */
+};
+
+/* What the other side says. */
+struct exchange_peer {
+    char *name; /* of its trust entry */
+    char pin[PIN_SIZE];
+    char nonce[NONCE_SIZE];
+    enum vm_role role;
+    uint16_t incoming_port;
+    struct profile profile;
+    char profile_digest[DIGEST_HEX_SIZE];
+    struct cpu_request request;
+};
+
+enum exchange_step { STEP_NEW, STEP_HELLO, STEP_PROFILE, STEP_AGREED, STEP_COMMITTED };
+
+struct exchange {
+    const struct exchange_self *self;
+    enum exchange_step step; /* what has been taken from the peer */
+    char id[EXCHANGE_ID_SIZE];
+    char nonce[NONCE_SIZE];
+    struct exchange_peer peer;
+    char *machine; /* the type that both will have */
+
+    struct profile profile; /* of this host */
+    json_t *profile_envelope;
+    char profile_digest[DIGEST_HEX_SIZE];
+    struct cpu_request request; /* of this side, its model resolved */
+
+    struct agreement agreement;
+    struct baseline_report report;
+    char agreement_digest[DIGEST_HEX_SIZE];
+};
+
+void exchange_free(struct exchange *exchange);
+#define autoexchange __attribute__((cleanup(exchange_free)))
+
+/* Begin: nonce and, with id NULL, a new id. STATUS_INTERNAL. */
+bool exchange_begin(struct exchange *exchange, const struct exchange_self *self, const char *id,
+                    struct error *err);
+
+/* Each *_body gives a new reference; NULL with err. Each exchange_take_* reads what the peer sent,
+ * checks all of it, and moves `step` on only if it is good. STATUS_DATA: malformed;
+ * STATUS_PROTOCOL: out of order, another exchange or protocol version; STATUS_INCOMPATIBLE: what
+ * it says cannot go together with this side; STATUS_NOT_TRUSTED: profile by another key, old, or
+ * expired. */
+json_t *exchange_hello_body(struct exchange *exchange, struct error *err);
+bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct trust_entry *peer,
+                         struct error *err);
+
+/* The first call examines this host for the machine type chosen. */
+json_t *exchange_profile_body(struct exchange *exchange, struct error *err);
+bool exchange_take_profile(struct exchange *exchange, json_t *body, struct error *err);
+
+/* Compute the agreement from both profiles and requests; both sides get the same bytes for the same
+ * `issued` (Unix seconds). */
+bool exchange_agree(struct exchange *exchange, int64_t issued, struct error *err);
+
+/* {"exchange", MEMBER: value}: the body of propose and commit. value is used up. */
+json_t *exchange_body(const struct exchange *exchange, const char *member, json_t *value,
+                      struct error *err);
+/* The one member of such a body (borrowed), of this exchange. */
+bool exchange_take_body(const struct exchange *exchange, json_t *body, const char *member,
+                        json_t **value, struct error *err);
+
+/* The exchange id that any body names, or NULL. */
+const char *exchange_body_id(const json_t *body);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The side that asks.
+ */
+#include "vm/negotiate.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "peer/client.h"
+
+#define RETRY_MS 200
+
+void negotiated_free(struct negotiated *negotiated)
+{
+    exchange_free(&negotiated->exchange);
+    free(negotiated->peer_host);
+    *negotiated = (struct negotiated){0};
+}
+
+/* A call that is made again while nobody listens there yet. */
+static bool call_patiently(const struct peer_client *client, const char *name, json_t *body,
+                           deadline when, json_t **answer, struct error *err)
+{
+    bool told = false;
+    while (!peer_call(client, name, body, when, answer, err)) {
+        if (!*client->retryable || deadline_left_ms(when) < RETRY_MS)
+            return false;
+        if (!told)
+            log_info("waiting for %s (%s)", client->peer->name, err->message);
+        told = true;
+        poll(NULL, 0, RETRY_MS);
+        if (client->interrupted && *client->interrupted)
+            return error_set(err, STATUS_INTERRUPTED, "interrupted");
+    }
+    return true;
+}
+
+/* Send a body (used up; NULL if it could not be made) and get the answer. */
+static json_t *ask(const struct peer_client *client, const char *name, json_t *body, deadline when,
+                   struct error *err)
+{
+    autojson json_t *request = body;
+    json_t *answer = NULL;
+    return request && call_patiently(client, name, request, when, &answer, err) ? answer : NULL;
+}
+
+static bool hello_and_profile(struct exchange *exchange, const struct peer_client *client,
+                              deadline when, struct error *err)
+{
+    autojson json_t *hello = ask(client, "hello", exchange_hello_body(exchange, err), when, err);
+    if (!hello || !exchange_take_hello(exchange, hello, client->peer, err))
+        return false;
+    autojson json_t *profile =
+        ask(client, "profile", exchange_profile_body(exchange, err), when, err);
+    return profile && exchange_take_profile(exchange, profile, err);
+}
+
+/* Sign the agreement, have the peer approve it, keep it: the document that both will hold. */
+static json_t *propose(struct exchange *exchange, const struct peer_client *client, deadline when,
+                       struct error *err)
+{
+    const struct exchange_self *self = exchange->self;
+    autofree char *text = NULL;
+    autostrlist struct strlist approvals = {0};
+    autojson json_t *payload = agreement_to_json(&exchange->agreement);
+    if (!payload) {
+        error_no_memory(err);
+        return NULL;
+    }
+    if (!envelope_sign_digest(self->identity, AGREEMENT_TYPE, payload, &text,
+                              exchange->agreement_digest, err))
+        return NULL;
+    json_t *proposal = json_parse_strict(text, strlen(text), AGREEMENT_SIZE_MAX, err);
+    if (!proposal)
+        return NULL;
+    autojson json_t *answer =
+        ask(client, "propose", exchange_body(exchange, "agreement", proposal, err), when, err);
+    json_t *approval;
+    if (!answer || !exchange_take_body(exchange, answer, "approval", &approval, err))
+        return NULL;
+    char pin[PIN_SIZE];
+    autofree char *approval_text = json_to_text(approval);
+    if (!approval_text || !strlist_push(&approvals, approval_text)) {
+        error_no_memory(err);
+        return NULL;
+    }
+    if (!approval_check(approval_text, &exchange->agreement, exchange->agreement_digest, pin,
+                        err)) {
+        error_wrap(err, "%s", exchange->peer.name);
+        return NULL;
+    }
+    if (strcmp(pin, exchange->peer.pin) != 0) {
+        error_set(err, STATUS_NOT_TRUSTED, "%s approved with another key", exchange->peer.name);
+        return NULL;
+    }
+    autojson json_t *document = agreement_document(text, &approvals, err);
+    if (!document || !agreement_store(self->paths->state, self->vm, document, err))
+        return NULL;
+    return STEAL(document);
+}
+
+/* The peer has it on disk when it acknowledges. Until then the same commit may be sent again. */
+static bool commit(struct exchange *exchange, const struct peer_client *client, json_t *document,
+                   deadline when, struct error *err)
+{
+    autojson json_t *body = exchange_body(exchange, "document", document, err);
+    autojson json_t *answer = NULL;
+    json_t *committed;
+    if (!body)
+        return false;
+    while (!peer_call(client, "commit", body, when, &answer, err)) {
+        if (err->status != STATUS_UNAVAILABLE || deadline_left_ms(when) < RETRY_MS)
+            return error_wrap(err,
+                              "the agreement was not acknowledged, so nothing is started here "
+                              "(%s may have started)",
+                              exchange->peer.name);
+        poll(NULL, 0, RETRY_MS);
+    }
+    if (!exchange_take_body(exchange, answer, "committed", &committed, err))
+        return false;
+    const char *digest = json_string_value(committed);
+    if (!digest || strcmp(digest, exchange->agreement_digest) != 0)
+        return error_set(err, STATUS_PROTOCOL, "%s acknowledged another agreement",
+                         exchange->peer.name);
+    exchange->step = STEP_COMMITTED;
+    return true;
+}
+
+bool negotiate_with_peer(const struct exchange_self *self, const struct trust_entry *peer,
+                         const char *host, uint16_t port, deadline when,
+                         const volatile sig_atomic_t *interrupted, struct negotiated *result,
+                         struct error *err)
+{
+    autonegotiated struct negotiated made = {.peer_host = strdup(host)};
+    struct exchange *exchange = &made.exchange;
+    bool retryable = false;
+    struct peer_client client = {.identity = self->identity,
+                                 .peer = peer,
+                                 .host = host,
+                                 .port = port,
+                                 .interrupted = interrupted,
+                                 .retryable = &retryable};
+    if (!made.peer_host)
+        return error_no_memory(err);
+    if (!exchange_begin(exchange, self, NULL, err) ||
+        !hello_and_profile(exchange, &client, when, err) ||
+        !exchange_agree(exchange, time(NULL), err))
+        return false;
+    autojson json_t *document = propose(exchange, &client, when, err);
+    if (!document || !commit(exchange, &client, STEAL(document), when, err))
+        return false;
+    *result = made;
+    made = (struct negotiated){0};
+    return true;
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "vm/record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "host/system.h"
+
+#define RECORD_SIZE_MAX ((size_t)16 << 10)
+#define RECORD_VERSION 1
+
+static const char *const place_names[] = {
+    [PLACE_HERE] = "here",
+    [PLACE_MOVING] = "moving",
+    [PLACE_MOVED] = "moved",
+};
+
+void vm_record_free(struct vm_record *record)
+{
+    free(record->vm);
+    free(record->socket);
+    free(record->peer);
+    free(record->peer_host);
+    *record = (struct vm_record){0};
+}
+
+static char *record_path(const struct paths *paths, const char *vm, const char *suffix)
+{
+    return string_format("%s/vms/%s%s", paths->state, vm, suffix);
+}
+
+int vm_record_lock(const struct paths *paths, const char *vm, struct error *err)
+{
+    autofree char *folder = path_join(paths->state, "vms", "");
+    autofree char *path = record_path(paths, vm, ".lock");
+    if (!folder || !path) {
+        error_no_memory(err);
+        return -1;
+    }
+    bool busy = false;
+    int fd = folder_make(folder, 0700, err) ? file_lock(path, false, &busy, err) : -1;
+    if (busy)
+        error_set(err, STATUS_DECISION, "another command is at work on %s: wait for its end", vm);
+    return fd;
+}
+
+static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
+{
+    autovmrecord struct vm_record record = {0};
+    const char *vm, *place, *role, *boot_id, *socket, *agreement, *peer, *host;
+    json_int_t pid, started, port;
+    int version;
+    if (!json_take(json, err, "the VM's record",
+                   "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I}", "version",
+                   &version, "vm", &vm, "place", &place, "role", &role, "pid", &pid, "started",
+                   &started, "boot_id", &boot_id, "socket", &socket, "agreement", &agreement,
+                   "peer", &peer, "peer_host", &host, "peer_port", &port))
+        return false;
+    size_t index = 0;
+    while (index < sizeof(place_names) / sizeof(place_names[0]) &&
+           strcmp(place_names[index], place) != 0)
+        index++;
+    if (version != RECORD_VERSION || index == sizeof(place_names) / sizeof(place_names[0]) ||
+        !vm_role_parse(role, &record.role) || strlen(boot_id) != 36 || !digest_is_hex(agreement) ||
+        pid < 0 || started < 0 || port < 0 || port > 65535)
+        return error_set(err, STATUS_DATA, "the VM's record is not valid");
+    record.place = (enum vm_place)index;
+    record.pid = pid;
+    record.started = (uint64_t)started;
+    record.peer_port = (uint16_t)port;
+    memcpy(record.boot_id, boot_id, 37);
+    memcpy(record.agreement, agreement, DIGEST_HEX_SIZE);
+    if (!(record.vm = strdup(vm)) || !(record.socket = strdup(socket)) ||
+        !(record.peer = strdup(peer)) || !(record.peer_host = strdup(host)))
+        return error_no_memory(err);
+    *out = record;
+    record = (struct vm_record){0};
+    return true;
+}
+
+bool vm_record_load(const struct paths *paths, const char *vm, struct vm_record *record,
+                    struct error *err)
+{
+    autofree char *path = record_path(paths, vm, ".json");
+    autofree char *text = NULL;
+    size_t length;
+    if (!path)
+        return error_no_memory(err);
+    if (!file_read_trusted(path, RECORD_SIZE_MAX, true, &text, &length, err))
+        return false;
+    if (!text)
+        return true;
+    autojson json_t *json = json_parse_strict(text, length, RECORD_SIZE_MAX, err);
+    if (!json || !parse_record(json, record, err))
+        return error_wrap(err, "%s", path);
+    return true;
+}
+
+bool vm_record_store(const struct paths *paths, const struct vm_record *record, struct error *err)
+{
+    autofree char *path = record_path(paths, record->vm, ".json");
+    autojson json_t *json = json_pack(
+        "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I}", "version", RECORD_VERSION,
+        "vm", record->vm, "place", place_names[record->place], "role", vm_role_name(record->role),
+        "pid", (json_int_t)record->pid, "started", (json_int_t)record->started, "boot_id",
+        record->boot_id, "socket", record->socket, "agreement", record->agreement, "peer",
+        record->peer, "peer_host", record->peer_host, "peer_port", (json_int_t)record->peer_port);
+    autofree char *text = json ? json_to_text(json) : NULL;
+    if (!path || !text)
+        return error_no_memory(err);
+    return file_write_atomic(path, text, strlen(text), 0600, err);
+}
+
+/* Field 22 of /proc/PID/stat: when the process started, in clock ticks since boot. */
+static bool process_start_time(int64_t pid, uint64_t *started)
+{
+    autofree char *path = string_format("/proc/%lld/stat", (long long)pid);
+    autofree char *text = NULL;
+    size_t length;
+    if (!path || !file_read(path, 4096, false, &text, &length, NULL))
+        return false;
+    char *rest = strrchr(text, ')'); /* the name in field 2 may have anything in it */
+    if (!rest)
+        return false;
+    char *field = rest + 1;
+    for (int i = 3; i <= 22 && field; i++) {
+        field = strchr(field, ' ');
+        field = field ? field + 1 : NULL;
+    }
+    if (!field)
+        return false;
+    char *state = rest + 2;
+    *started = strtoull(field, NULL, 10);
+    return *state != 'Z' && *state != 'X';
+}
+
+bool vm_record_is_running(const struct vm_record *record)
+{
+    char boot_id[40];
+    uint64_t started;
+    return record->vm && system_boot_id(boot_id, sizeof(boot_id), NULL) &&
+           strcmp(boot_id, record->boot_id) == 0 && process_start_time(record->pid, &started) &&
+           started == record->started;
+}
+
+bool vm_record_check_launch(const struct vm_record *record, bool incoming, bool take_back,
+                            struct error *err)
+{
+    if (!record->vm)
+        return true;
+    bool running = vm_record_is_running(record);
+    if (running && record->place == PLACE_MOVED)
+        return error_set(
+            err, STATUS_DECISION,
+            "%s has moved to %s, and its old QEMU (pid %lld) is still here, paused: end "
+            "that one first",
+            record->vm, record->peer, (long long)record->pid);
+    if (running)
+        return error_set(err, STATUS_DECISION, "%s %s here already: QEMU has pid %lld", record->vm,
+                         record->place == PLACE_MOVING ? "is moving from" : "runs",
+                         (long long)record->pid);
+    if (incoming || take_back)
+        return true;
+    if (record->place == PLACE_MOVED)
+        return error_set(
+            err, STATUS_DECISION,
+            "%s has moved to %s: it is not started here, so that it does not run twice "
+            "(if it is not there any more: --renegotiate --here)",
+            record->vm, record->peer);
+    if (record->place == PLACE_MOVING)
+        return error_set(
+            err, STATUS_DECISION,
+            "%s was moving to %s when its QEMU here ended: look whether it runs there; if "
+            "not: --renegotiate --here",
+            record->vm, record->peer);
+    return true;
+}
+
+bool vm_record_set_self(struct vm_record *record, struct error *err)
+{
+    record->pid = getpid();
+    if (!process_start_time(record->pid, &record->started))
+        return error_set(err, STATUS_INTERNAL, "cannot read /proc/self/stat");
+    return system_boot_id(record->boot_id, sizeof(record->boot_id), err);
+}

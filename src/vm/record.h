@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The record of where a VM is, as this host knows it: STATE/vms/VM.json under a lock. It keeps a VM
+ * from being started twice.
+ */
+#ifndef QML_VM_RECORD_H
+#define QML_VM_RECORD_H
+
+#include "base/paths.h"
+#include "vm/agreement.h"
+
+enum vm_place {
+    PLACE_HERE,   /* its QEMU was started here */
+    PLACE_MOVING, /* a migration away from here is under way */
+    PLACE_MOVED,  /* it runs elsewhere now */
+};
+
+struct vm_record {
+    char *vm;
+    enum vm_place place;
+    enum vm_role role;
+    int64_t pid;      /* of QEMU */
+    uint64_t started; /* its start time, clock ticks since boot (proc(5), stat field 22) */
+    char boot_id[37];
+    char *socket; /* QMP socket for commands */
+    char agreement[DIGEST_HEX_SIZE];
+    char *peer;         /* the other party's name */
+    char *peer_host;    /* the address under which it was reached, "" if not known */
+    uint16_t peer_port; /* of its QEMU's -incoming; 0 if it has none that we know */
+};
+
+void vm_record_free(struct vm_record *record);
+#define autovmrecord __attribute__((cleanup(vm_record_free)))
+
+/* The lock on a VM's record, for as long as a launch or migration lasts; a descriptor to close. -1
+ * with STATUS_DECISION when another command holds it, or STATUS_CANNOT_WRITE. */
+int vm_record_lock(const struct paths *paths, const char *vm, struct error *err);
+
+/* Read it; record->vm is NULL when there is none. STATUS_DATA when it is damaged. */
+bool vm_record_load(const struct paths *paths, const char *vm, struct vm_record *record,
+                    struct error *err);
+bool vm_record_store(const struct paths *paths, const struct vm_record *record, struct error *err);
+
+/* The QEMU of the record still runs: same boot, same pid, same start time. */
+bool vm_record_is_running(const struct vm_record *record);
+
+/* The VM may be started here: it does not run here, is not moving and, unless `incoming` (then it
+ * comes here) or `take_back`, has not moved away. STATUS_DECISION that says where it is. */
+bool vm_record_check_launch(const struct vm_record *record, bool incoming, bool take_back,
+                            struct error *err);
+
+/* This process's pid, start time and boot id into the record. */
+bool vm_record_set_self(struct vm_record *record, struct error *err);
+
+#endif
