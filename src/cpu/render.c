@@ -54,7 +54,7 @@ static void put_identity(struct strbuf *cpu, const struct baseline *baseline)
         strbuf_printf(cpu, ",host-phys-bits=on,host-phys-bits-limit=%u", baseline->phys_bits);
     else if (baseline->phys_bits > 0)
         strbuf_printf(cpu, ",phys-bits=%u", baseline->phys_bits);
-    strbuf_puts(cpu, ",pmu=off,host-cache-info=off");
+    strbuf_puts(cpu, ",pmu=off");
     for (size_t i = 0; i < baseline->knob_count; i++)
         strbuf_printf(cpu, ",%s=%s", baseline->knobs[i].name, baseline->knobs[i].value);
 }
@@ -79,6 +79,7 @@ char *render_cpu(const struct baseline *baseline, const struct cpu_offer *offer,
     } else {
         strbuf_puts(&cpu, strcmp(baseline->accel, "kvm") == 0 ? "host" : "max");
         put_identity(&cpu, baseline);
+        strbuf_puts(&cpu, ",host-cache-info=off"); /* the other models do not have it */
         const struct strlist *mine = &offer->available.names;
         for (size_t i = 0; i < mine->count; i++)
             if (!featureset_has(&baseline->features, mine->items[i]))

@@ -166,7 +166,8 @@ static bool read_models(struct qemu_session *session, struct cpu_offer *offer, c
     {
         const char *name = json_string_value(json_object_get(definition, "name"));
         if (!name || !name_is_model(name) || json_object_get(definition, "alias-of") ||
-            strcmp(name, "host") == 0 || strcmp(name, "max") == 0)
+            strcmp(name, "host") == 0 || strcmp(name, "max") == 0 ||
+            strcmp(name, "base") == 0) /* not CPUs by themselves */
             continue;
         struct cpu_model *model = &offer->models[offer->model_count++];
         if (!(model->name = strdup(name)))
@@ -199,7 +200,7 @@ bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *para
     autocpuoffer struct cpu_offer offer = {0};
     autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
     if (!start(qemu, parameters, &session, err) ||
-        !!probe(&session, parameters, model, &offer, err))
+        !probe(&session, parameters, model, &offer, err))
         return error_wrap(err, "%s -machine %s -accel %s", qemu->binary.path, parameters->machine,
                           parameters->accel);
     *out = offer;

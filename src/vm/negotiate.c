@@ -32,7 +32,8 @@ static bool call_patiently(const struct peer_client *client, const char *name, j
         if (!*client->retryable || deadline_left_ms(when) < RETRY_MS)
             return false;
         if (!told)
-            log_info("waiting for %s (%s)", client->peer->name, err->message);
+            log_info("waiting for %s: nobody answers at %s port %u yet", client->peer->name,
+                     client->host, client->port);
         told = true;
         poll(NULL, 0, RETRY_MS);
         if (client->interrupted && *client->interrupted)
