@@ -150,7 +150,8 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
         return error_set(err, STATUS_INTERNAL, "a baseline needs a party");
     baseline->identity = first->identity;
     /* Under KVM a named model's vendor is the host's (QEMU 10.0 target/i386/host-cpu.c). */
-    memcpy(baseline->identity.vendor, least->vendor, sizeof(least->vendor));
+    if (strcmp(offers[0]->accel, "kvm") == 0)
+        memcpy(baseline->identity.vendor, least->vendor, sizeof(least->vendor));
     if (baseline->identity.level > level)
         baseline->identity.level = level;
     if (baseline->identity.xlevel > xlevel)

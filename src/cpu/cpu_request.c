@@ -124,7 +124,7 @@ static bool apply_property(struct cpu_request *request, const char *name, const 
 {
     const struct refused_property *refused = find_refused(name);
     if (refused && (!refused->harmless || strcmp(value, refused->harmless) != 0))
-        return error_set(err, STATUS_CONFIG, "-cpu: %s=%.60s cannot be used with a baseline: %s",
+        return error_set(err, STATUS_USAGE, "-cpu: %s=%.60s cannot be used with a baseline: %s",
                          name, value, refused->why);
     if (refused)
         return true; /* what the baseline does anyway */
@@ -173,7 +173,7 @@ static bool parse_words(struct strlist *words, struct cpu_request *request, stru
             if (!feature_canonical_name(left, name))
                 return error_set(err, STATUS_USAGE, "-cpu: '%.80s' is not a feature", word);
             if (strcmp(name, "tsc-freq") == 0)
-                return error_set(err, STATUS_CONFIG,
+                return error_set(err, STATUS_USAGE,
                                  "-cpu: write tsc-frequency=HZ instead of '%.60s'", word);
             if (value && !value_is_plain(value))
                 return error_set(err, STATUS_USAGE, "-cpu: the value of %s cannot be used", name);
