@@ -30,7 +30,7 @@ void cpu_request_free(struct cpu_request *request);
  * target/i386/cpu.c, x86_cpu_parse_featurestr): the first word is the model; `+f` and `-f` beat
  * `f=on|off` in any order, and `-f` beats `+f`; of several `f=` the last counts; '_' is '-';
  * aliases are known. `host` and `max` mean the best. Refused: what would escape the baseline
- * (STATUS_CONFIG, by name) and what QEMU could not read either (STATUS_USAGE). */
+ * (STATUS_USAGE, by name) and what QEMU could not read either (STATUS_USAGE). */
 bool cpu_request_parse(const char *text, struct cpu_request *request, struct error *err);
 
 /* A new JSON object; NULL for want of memory. */

@@ -12,6 +12,7 @@
 void exchange_free(struct exchange *exchange)
 {
     free(exchange->peer.name);
+    free(exchange->peer.host);
     profile_free(&exchange->peer.profile);
     cpu_request_free(&exchange->peer.request);
     free(exchange->machine);
@@ -192,11 +193,13 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
     }
     autofree char *chosen = machine_choose(wishes, 2, err);
     autofree char *name = chosen ? strdup(peer->name) : NULL;
-    if (!chosen || !name)
+    autofree char *peer_host = strdup(host);
+    if (!chosen || !name || !peer_host)
         return chosen ? error_no_memory(err) : false;
     memcpy(exchange->peer.pin, pin, PIN_SIZE);
     memcpy(exchange->peer.nonce, nonce, NONCE_SIZE);
     exchange->peer.name = STEAL(name);
+    exchange->peer.host = STEAL(peer_host);
     exchange->peer.role = peer_role;
     exchange->peer.incoming_port = (uint16_t)incoming;
     exchange->machine = STEAL(chosen);
@@ -287,6 +290,9 @@ bool exchange_take_profile(struct exchange *exchange, json_t *body, struct error
         return error_wrap(err, "the profile of %s", exchange->peer.name);
     if (!profile_check(&profile, time(NULL), err))
         return false;
+    if (strcmp(profile.offer.host, exchange->peer.host) != 0)
+        return error_set(err, STATUS_PROTOCOL, "the profile that %s sent is of host %s, not %s",
+                         exchange->peer.name, profile.offer.host, exchange->peer.host);
     if (strcmp(profile.machine, exchange->machine) != 0 ||
         strcmp(profile.offer.accel, exchange->self->accel) != 0)
         return error_set(err, STATUS_PROTOCOL,

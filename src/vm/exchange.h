@@ -36,6 +36,7 @@ struct exchange_self {
 /* What the other side says. */
 struct exchange_peer {
     char *name; /* of its trust entry */
+    char *host; /* what it calls itself */
     char pin[PIN_SIZE];
     char nonce[NONCE_SIZE];
     enum vm_role role;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -138,16 +140,41 @@ static bool process_start_time(int64_t pid, uint64_t *started)
     return *state != 'Z' && *state != 'X';
 }
 
-bool vm_record_is_running(const struct vm_record *record)
+/* The process that listens on the record's socket into pid (SO_PEERCRED, unix(7)). */
+static bool find_listener(const struct vm_record *record, int64_t *pid)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred who;
+    socklen_t size = sizeof(who);
+    if (strlen(record->socket) >= sizeof(address.sun_path))
+        return false;
+    memcpy(address.sun_path, record->socket, strlen(record->socket) + 1);
+    autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
+        return false;
+    *pid = who.pid;
+    return who.pid > 0;
+}
+
+bool vm_record_is_running(struct vm_record *record)
 {
     char boot_id[40];
     uint64_t started;
-    return record->vm && system_boot_id(boot_id, sizeof(boot_id), NULL) &&
-           strcmp(boot_id, record->boot_id) == 0 && process_start_time(record->pid, &started) &&
-           started == record->started;
+    int64_t pid;
+    if (!record->vm || !system_boot_id(boot_id, sizeof(boot_id), NULL) ||
+        strcmp(boot_id, record->boot_id) != 0)
+        return false;
+    if (process_start_time(record->pid, &started) && started == record->started)
+        return true;
+    if (!find_listener(record, &pid) || !process_start_time(pid, &started))
+        return false;
+    record->pid = pid;
+    record->started = started;
+    return true;
 }
 
-bool vm_record_check_launch(const struct vm_record *record, bool incoming, bool take_back,
+bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_back,
                             struct error *err)
 {
     if (!record->vm)

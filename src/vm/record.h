@@ -41,12 +41,14 @@ bool vm_record_load(const struct paths *paths, const char *vm, struct vm_record 
                     struct error *err);
 bool vm_record_store(const struct paths *paths, const struct vm_record *record, struct error *err);
 
-/* The QEMU of the record still runs: same boot, same pid, same start time. */
-bool vm_record_is_running(const struct vm_record *record);
+/* The QEMU of the record still runs: same boot, same pid, same start time. With -daemonize that pid
+ * was QEMU's launcher's: then who listens on the record's socket counts, and pid and start time
+ * become its. */
+bool vm_record_is_running(struct vm_record *record);
 
 /* The VM may be started here: it does not run here, is not moving and, unless `incoming` (then it
  * comes here) or `take_back`, has not moved away. STATUS_DECISION that says where it is. */
-bool vm_record_check_launch(const struct vm_record *record, bool incoming, bool take_back,
+bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_back,
                             struct error *err);
 
 /* This process's pid, start time and boot id into the record. */
