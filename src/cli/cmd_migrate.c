@@ -159,15 +159,11 @@ bool command_migrate(struct context *context, int count, char **words, struct er
         return false;
     if (!record.vm)
         return error_set(err, STATUS_USAGE, "no VM %s was launched here", vm);
-    if (!vm_record_is_running(&record))
-        return error_set(err, STATUS_DECISION,
-                         record.place == PLACE_MOVED
-                             ? "%s has moved to %s already"
-                             : "%s does not run here any more (it was to move to "
-                               "%s)",
-                         vm, record.peer);
+    bool running = vm_record_is_running(&record);
     if (record.place == PLACE_MOVED)
         return error_set(err, STATUS_DECISION, "%s has moved to %s already", vm, record.peer);
+    if (!running)
+        return error_set(err, STATUS_DECISION, "%s does not run here any more", vm);
     if (!find_destination(&command, &record, &host, &port, err))
         return false;
     catch_interrupts();
