@@ -6,77 +6,42 @@
 
 #include "base/strings.h"
 
-struct feature {
-    const char *name;
-    const char *requires_names;
-    const char *aliases;
-};
-
 /* Sorted by name. */
 static const struct feature features[] = {
-#define FEATURE(name, requires, aliases) {name, requires, aliases},
+#define CPUID(leaf_, subleaf_, register_, bit_)                                                    \
+    {                                                                                              \
+        .kind = PLACE_CPUID, .leaf = (leaf_), .subleaf = (subleaf_), .reg = REGISTER_##register_,  \
+        .bit = (bit_)                                                                              \
+    }
+#define MSR(number_, bit_)                                                                         \
+    {                                                                                              \
+        .kind = PLACE_MSR, .leaf = (number_), .bit = (bit_)                                        \
+    }
+#define PLACES(...)                                                                                \
+    {__VA_ARGS__}, sizeof((struct feature_place[]){__VA_ARGS__}) / sizeof(struct feature_place)
+#define FEATURE(name_, places_, rule_, needs_, aliases_, loss_)                                    \
+    {name_, places_, RULE_##rule_, needs_, aliases_, loss_},
 #include "cpu/feature_table.def"
 #undef FEATURE
+#undef PLACES
+#undef MSR
+#undef CPUID
 };
 
 #define FEATURE_COUNT (sizeof(features) / sizeof(features[0]))
 
-/* Mitigations the guest's kernel can use, and the bits that say that one is not needed (Linux
- * arch/x86/kernel/cpu/bugs.c and Intel's and AMD's documents on them). */
-static const char *const security_features[] = {
-    "amd-no-ssb",
-    "amd-psfd",
-    "amd-ssbd",
-    "amd-stibp",
-    "arch-capabilities",
-    "auto-ibrs",
-    "bhi-ctrl",
-    "bhi-no",
-    "core-capability",
-    "ddpd-u",
-    "fb-clear",
-    "fbsdp-no",
-    "flush-l1d",
-    "gds-no",
-    "ibpb",
-    "ibpb-brtype",
-    "ibrs",
-    "ibrs-all",
-    "ipred-ctrl",
-    "mcdt-no",
-    "md-clear",
-    "mds-no",
-    "pbrsb-no",
-    "pschange-mc-no",
-    "psdp-no",
-    "rdctl-no",
-    "rfds-clear",
-    "rfds-no",
-    "rrsba-ctrl",
-    "sbdr-ssdp-no",
-    "sbpb",
-    "skip-l1dfl-vmentry",
-    "smap",
-    "smep",
-    "spec-ctrl",
-    "srso-no",
-    "srso-user-kernel-no",
-    "ssb-no",
-    "ssbd",
-    "stibp",
-    "stibp-always-on",
-    "taa-no",
-    "tsx-ctrl",
-    "umip",
-    "virt-ssbd",
-};
+const struct feature *feature_table(size_t *count)
+{
+    *count = FEATURE_COUNT;
+    return features;
+}
 
 static int compare_feature(const void *name, const void *entry)
 {
     return strcmp(name, ((const struct feature *)entry)->name);
 }
 
-static const struct feature *find_feature(const char *name)
+const struct feature *feature_find(const char *name)
 {
     return bsearch(name, features, FEATURE_COUNT, sizeof(features[0]), compare_feature);
 }
@@ -112,7 +77,7 @@ bool feature_canonical_name(const char *written, char canonical[FEATURE_NAME_SIZ
     if (!name_is_feature(name))
         return false;
     const char *result = name;
-    if (!find_feature(name))
+    if (!feature_find(name))
         for (size_t i = 0; i < FEATURE_COUNT; i++)
             if (list_has(features[i].aliases, name) || list_has(features[i].aliases, written))
                 result = features[i].name;
@@ -122,19 +87,18 @@ bool feature_canonical_name(const char *written, char canonical[FEATURE_NAME_SIZ
 
 const char *feature_requires(const char *name)
 {
-    const struct feature *feature = find_feature(name);
-    return feature && *feature->requires_names ? feature->requires_names : NULL;
+    const struct feature *feature = feature_find(name);
+    return feature && *feature->needs ? feature->needs : NULL;
 }
 
 bool feature_is_security(const char *name)
 {
-    for (size_t i = 0; i < sizeof(security_features) / sizeof(security_features[0]); i++)
-        if (strcmp(security_features[i], name) == 0)
-            return true;
-    return false;
+    const struct feature *feature = feature_find(name);
+    return feature && feature->loss;
 }
 
 bool feature_is_benign(const char *name)
 {
-    return strcmp(name, "ht") == 0 || strcmp(name, "cmp-legacy") == 0;
+    const struct feature *feature = feature_find(name);
+    return feature && feature->rule == RULE_BENIGN;
 }
