@@ -158,7 +158,7 @@ bool folder_make(const char *path, mode_t mode, struct error *err)
     if (!copy)
         return error_no_memory(err);
     for (char *p = copy + 1; *p; p++) {
-        if (*p != '/')
+        if (*p != '/' || !p[strspn(p, "/")]) /* the last one is made below, with its mode */
             continue;
         *p = '\0';
         if (mkdir(copy, 0755) < 0 && errno != EEXIST)
