@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the unit tests share: running a suite, a folder for each test, errors as failures.
+ */
+#ifndef QML_TESTS_UNIT_H
+#define QML_TESTS_UNIT_H
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/strings.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Evaluates call, in which `&err` is a fresh error, and fails with its message. */
+#define MUST(call)                                                                                 \
+    do {                                                                                           \
+        struct error err = ERROR_INIT;                                                             \
+        ck_assert_msg((call), "%s: %s", #call, err.message);                                       \
+    } while (0)
+
+/* The same for a call that must fail with that status and `words` in its message. */
+#define MUST_FAIL(wanted, words, call)                                                             \
+    do {                                                                                           \
+        struct error err = ERROR_INIT;                                                             \
+        ck_assert_msg(!(call), "%s: did not fail", #call);                                         \
+        check_error(&err, (wanted), (words), #call);                                               \
+    } while (0)
+
+static inline void check_error(const struct error *err, enum status status, const char *words,
+                               const char *what)
+{
+    ck_assert_msg(err->status == status, "%s: status %d, not %d: %s", what, err->status, status,
+                  err->message);
+    ck_assert_msg(err->message[0] && strstr(err->message, words), "%s: '%s' is not in: %s", what,
+                  words, err->message);
+}
+
+/* A folder of its own for each test. */
+static char unit_folder[64];
+
+static inline void unit_folder_make(void)
+{
+    snprintf(unit_folder, sizeof(unit_folder), "/tmp/qml-unit-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(unit_folder));
+}
+
+static inline void unit_folder_remove(void)
+{
+    autofree char *command = string_format("rm -rf '%s'", unit_folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static inline char *in_folder(const char *name)
+{
+    char *path = string_format("%s/%s", unit_folder, name);
+    ck_assert_ptr_nonnull(path);
+    return path;
+}
+
+/* What main() returns. */
+static inline int unit_run(const char *name, const TTest *const tests[], size_t count)
+{
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create(name);
+    tcase_add_checked_fixture(tcase, unit_folder_make, unit_folder_remove);
+    tcase_set_timeout(tcase, 120);
+    for (size_t i = 0; i < count; i++)
+        tcase_add_test(tcase, tests[i]);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
+
+#endif
