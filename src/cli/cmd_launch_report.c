@@ -52,7 +52,7 @@ void launch_report(const struct exchange *exchange)
     const struct agreement *agreement = &exchange->agreement;
     const struct baseline *baseline = &agreement->baseline;
     log_info("%s: agreed with %s on %s, %zu features, %s", agreement->vm, exchange->peer.name,
-             agreement->machine, baseline->features.names.count,
+             agreement->machine, featureset_count(&baseline->features),
              baseline->model ? baseline->model : "the best that both can give");
     for (size_t i = 0; i < exchange->report.warnings.count; i++)
         log_warning("%s", exchange->report.warnings.items[i]);

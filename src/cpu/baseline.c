@@ -206,9 +206,9 @@ static bool report_losses(const struct party *parties, size_t count,
         if (!featureset_unite(&candidates, &parties[i].offer->available))
             return false;
     featureset_subtract(&candidates, features);
-    for (size_t i = 0; i < candidates.names.count; i++)
-        if (!feature_is_benign(candidates.names.items[i]) &&
-            !add_loss(report, candidates.names.items[i], parties, count))
+    struct featureset_cursor cursor = {0};
+    for (const char *name; (name = featureset_next(&candidates, &cursor));)
+        if (!feature_is_benign(name) && !add_loss(report, name, parties, count))
             return false;
     if (report->loss_count > 0)
         qsort(report->losses, report->loss_count, sizeof(*report->losses), compare_losses);
@@ -220,8 +220,8 @@ static bool requirements_hold(const struct featureset *needed, const char *who,
                               const struct party *parties, size_t count,
                               const struct featureset *features, struct error *err)
 {
-    for (size_t i = 0; needed && i < needed->names.count; i++) {
-        const char *name = needed->names.items[i];
+    struct featureset_cursor cursor = {0};
+    for (const char *name; needed && (name = featureset_next(needed, &cursor));) {
         if (featureset_has(features, name))
             continue;
         autostrlist struct strlist lacking = {0};
@@ -255,9 +255,12 @@ static bool check_requirements(const struct party *parties, size_t count,
     if (request->enforce)
         return requirements_hold(&request->on, "by -cpu with enforce", parties, count, features,
                                  err);
-    for (size_t i = 0; i < request->on.names.count; i++) {
+    struct featureset_cursor cursor = {0};
+    for (const char *name; (name = featureset_next(&request->on, &cursor));) {
         struct error missing = ERROR_INIT;
-        struct featureset one = {.names = {.items = &request->on.names.items[i], .count = 1}};
+        autofeatureset struct featureset one = {0};
+        if (!featureset_add(&one, name))
+            return error_no_memory(err);
         if (!requirements_hold(&one, "by -cpu", parties, count, features, &missing) && report &&
             !strlist_pushf(&report->warnings, "%s", missing.message))
             return error_no_memory(err);

@@ -197,8 +197,9 @@ bool cpu_request_parse(const char *text, struct cpu_request *out, struct error *
     if (!name_is_model(model))
         return error_set(err, STATUS_USAGE, "-cpu: '%.80s' is not a CPU model", model);
     if (strcmp(model, "base") == 0)
-        return error_set(err, STATUS_USAGE, "-cpu base has no vendor and no family: name a CPU model, "
-                                            "or host");
+        return error_set(err, STATUS_USAGE,
+                         "-cpu base has no vendor and no family: name a CPU model, "
+                         "or host");
     if (strcmp(model, "host") != 0 && strcmp(model, "max") != 0) {
         request.model = strdup(model);
         if (!request.model)

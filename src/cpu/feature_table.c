@@ -28,8 +28,6 @@ static const struct feature features[] = {
 #undef CPUID
 };
 
-#define FEATURE_COUNT (sizeof(features) / sizeof(features[0]))
-
 const struct feature *feature_table(size_t *count)
 {
     *count = FEATURE_COUNT;

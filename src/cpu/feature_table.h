@@ -43,6 +43,14 @@ struct feature {
     const char *loss;    /* security: what the guest loses with it, one sentence; else NULL */
 };
 
+#define FEATURE(name, places, rule, needs, aliases, loss) +1
+/* How many features the table has. */
+enum {
+    FEATURE_COUNT = 0
+#include "cpu/feature_table.def"
+};
+#undef FEATURE
+
 /* All features, sorted by name. */
 const struct feature *feature_table(size_t *count);
 /* The entry of a canonical name, or NULL. */

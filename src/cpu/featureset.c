@@ -7,19 +7,37 @@
 #include "base/cleanup.h"
 #include "cpu/feature_table.h"
 
+#define WORD_BITS 64
+
 void featureset_free(struct featureset *set)
 {
-    strlist_free(&set->names);
+    strlist_free(&set->others);
+    memset(set->bits, 0, sizeof(set->bits));
 }
 
-/* The index of name, or of the place where it would be. */
-static size_t find_place(const struct featureset *set, const char *name, bool *found)
+/* The place of a name in the table, or -1. */
+static long table_index(const char *name)
 {
-    size_t low = 0, high = set->names.count;
+    size_t count;
+    const struct feature *table = feature_table(&count), *feature = feature_find(name);
+    _Static_assert(FEATURE_COUNT <= (size_t)FEATURESET_WORDS * WORD_BITS,
+                   "FEATURESET_WORDS is too small for the feature table");
+    return feature ? feature - table : -1;
+}
+
+static bool has_bit(const struct featureset *set, size_t index)
+{
+    return set->bits[index / WORD_BITS] >> (index % WORD_BITS) & 1;
+}
+
+/* The index of name among the others, or of the place where it would be. */
+static size_t find_other(const struct featureset *set, const char *name, bool *found)
+{
+    size_t low = 0, high = set->others.count;
     *found = false;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = strcmp(set->names.items[middle], name);
+        int order = strcmp(set->others.items[middle], name);
         if (order == 0) {
             *found = true;
             return middle;
@@ -32,50 +50,84 @@ static size_t find_place(const struct featureset *set, const char *name, bool *f
     return low;
 }
 
+size_t featureset_count(const struct featureset *set)
+{
+    size_t count = set->others.count;
+    for (size_t i = 0; i < FEATURESET_WORDS; i++)
+        count += (size_t)__builtin_popcountll(set->bits[i]);
+    return count;
+}
+
+const char *featureset_next(const struct featureset *set, struct featureset_cursor *cursor)
+{
+    size_t count;
+    const struct feature *table = feature_table(&count);
+    while (cursor->index < count && !has_bit(set, cursor->index))
+        cursor->index++;
+    const char *known = cursor->index < count ? table[cursor->index].name : NULL;
+    const char *other = cursor->other < set->others.count ? set->others.items[cursor->other] : NULL;
+    if (known && (!other || strcmp(known, other) < 0)) {
+        cursor->index++;
+        return known;
+    }
+    if (other)
+        cursor->other++;
+    return other;
+}
+
 bool featureset_has(const struct featureset *set, const char *name)
 {
+    long index = table_index(name);
     bool found;
-    find_place(set, name, &found);
+    if (index >= 0)
+        return has_bit(set, (size_t)index);
+    find_other(set, name, &found);
     return found;
 }
 
 bool featureset_add(struct featureset *set, const char *name)
 {
+    long index = table_index(name);
     bool found;
-    size_t place = find_place(set, name, &found);
+    if (index >= 0) {
+        set->bits[index / WORD_BITS] |= (uint64_t)1 << (index % WORD_BITS);
+        return true;
+    }
+    size_t place = find_other(set, name, &found);
     if (found)
         return true;
-    if (!strlist_push(&set->names, name))
+    if (!strlist_push(&set->others, name))
         return false;
-    char **items = set->names.items;
-    char *added = items[set->names.count - 1];
-    memmove(items + place + 1, items + place, (set->names.count - 1 - place) * sizeof(*items));
+    char **items = set->others.items;
+    char *added = items[set->others.count - 1];
+    memmove(items + place + 1, items + place, (set->others.count - 1 - place) * sizeof(*items));
     items[place] = added;
     return true;
 }
 
-static void remove_at(struct featureset *set, size_t place)
-{
-    struct strlist *names = &set->names;
-    free(names->items[place]);
-    /* The NULL at the end moves along. */
-    memmove(names->items + place, names->items + place + 1,
-            (names->count - place) * sizeof(*names->items));
-    names->count--;
-}
-
 void featureset_remove(struct featureset *set, const char *name)
 {
+    long index = table_index(name);
     bool found;
-    size_t place = find_place(set, name, &found);
-    if (found)
-        remove_at(set, place);
+    if (index >= 0) {
+        set->bits[index / WORD_BITS] &= ~((uint64_t)1 << (index % WORD_BITS));
+        return;
+    }
+    size_t place = find_other(set, name, &found);
+    if (!found)
+        return;
+    struct strlist *others = &set->others;
+    free(others->items[place]);
+    /* The NULL at the end moves along. */
+    memmove(others->items + place, others->items + place + 1,
+            (others->count - place) * sizeof(*others->items));
+    others->count--;
 }
 
-/* Keep the names whose being in other is as wanted. */
-static void filter(struct featureset *set, const struct featureset *other, bool wanted)
+/* Keep the names outside the table whose being in other is as wanted. */
+static void filter_others(struct featureset *set, const struct featureset *other, bool wanted)
 {
-    struct strlist *names = &set->names;
+    struct strlist *names = &set->others;
     size_t kept = 0;
     for (size_t i = 0; i < names->count; i++) {
         if (featureset_has(other, names->items[i]) == wanted)
@@ -90,18 +142,24 @@ static void filter(struct featureset *set, const struct featureset *other, bool 
 
 void featureset_intersect(struct featureset *set, const struct featureset *other)
 {
-    filter(set, other, true);
+    for (size_t i = 0; i < FEATURESET_WORDS; i++)
+        set->bits[i] &= other->bits[i];
+    filter_others(set, other, true);
 }
 
 void featureset_subtract(struct featureset *set, const struct featureset *other)
 {
-    filter(set, other, false);
+    for (size_t i = 0; i < FEATURESET_WORDS; i++)
+        set->bits[i] &= ~other->bits[i];
+    filter_others(set, other, false);
 }
 
 bool featureset_unite(struct featureset *set, const struct featureset *other)
 {
-    for (size_t i = 0; i < other->names.count; i++)
-        if (!featureset_add(set, other->names.items[i]))
+    for (size_t i = 0; i < FEATURESET_WORDS; i++)
+        set->bits[i] |= other->bits[i];
+    for (size_t i = 0; i < other->others.count; i++)
+        if (!featureset_add(set, other->others.items[i]))
             return false;
     return true;
 }
@@ -109,11 +167,9 @@ bool featureset_unite(struct featureset *set, const struct featureset *other)
 bool featureset_copy(struct featureset *copy, const struct featureset *set)
 {
     struct featureset made = {0};
-    for (size_t i = 0; i < set->names.count; i++) {
-        if (!strlist_push(&made.names, set->names.items[i])) {
-            featureset_free(&made);
-            return false;
-        }
+    if (!featureset_unite(&made, set)) {
+        featureset_free(&made);
+        return false;
     }
     *copy = made;
     return true;
@@ -121,32 +177,33 @@ bool featureset_copy(struct featureset *copy, const struct featureset *set)
 
 bool featureset_equal(const struct featureset *a, const struct featureset *b)
 {
-    if (a->names.count != b->names.count)
+    if (memcmp(a->bits, b->bits, sizeof(a->bits)) != 0 || a->others.count != b->others.count)
         return false;
-    for (size_t i = 0; i < a->names.count; i++)
-        if (strcmp(a->names.items[i], b->names.items[i]) != 0)
+    for (size_t i = 0; i < a->others.count; i++)
+        if (strcmp(a->others.items[i], b->others.items[i]) != 0)
             return false;
     return true;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 bool featureset_from_json(struct featureset *set, const json_t *array, const char *what,
                           struct error *err)
 {
     autofeatureset struct featureset made = {0};
-    if (!json_take_names(array, what, name_is_feature, &made.names, err))
-        return false;
-    struct strlist *names = &made.names;
-    if (names->count > 0)
-        qsort(names->items, names->count, sizeof(*names->items), compare_names);
-    for (size_t i = 1; i < names->count; i++)
-        if (strcmp(names->items[i - 1], names->items[i]) == 0)
-            return error_set(err, STATUS_DATA, "%s: '%s' stands there twice", what,
-                             names->items[i]);
+    size_t i;
+    json_t *value;
+    if (!json_is_array(array))
+        return error_set(err, STATUS_DATA, "%s: not an array", what);
+    json_array_foreach(array, i, value)
+    {
+        const char *name = json_string_value(value);
+        if (!name || !name_is_feature(name))
+            return error_set(err, STATUS_DATA, "%s: '%.80s' is not a valid name", what,
+                             name ? name : "(not a string)");
+        if (featureset_has(&made, name))
+            return error_set(err, STATUS_DATA, "%s: '%s' stands there twice", what, name);
+        if (!featureset_add(&made, name))
+            return error_no_memory(err);
+    }
     featureset_free(set);
     *set = made;
     made = (struct featureset){0};
@@ -155,7 +212,12 @@ bool featureset_from_json(struct featureset *set, const json_t *array, const cha
 
 json_t *featureset_to_json(const struct featureset *set)
 {
-    return json_from_names(&set->names);
+    autojson json_t *array = json_array();
+    struct featureset_cursor cursor = {0};
+    for (const char *name; (name = featureset_next(set, &cursor));)
+        if (json_array_append_new(array, json_string(name)) != 0)
+            return NULL;
+    return STEAL(array);
 }
 
 static bool requirements_hold(const struct featureset *set, const char *name,
@@ -174,11 +236,12 @@ void featureset_close(struct featureset *set, const struct featureset *known)
 {
     bool changed = true;
     while (changed) {
+        struct featureset_cursor cursor = {0};
         changed = false;
-        for (size_t i = set->names.count; i-- > 0;) {
-            if (requirements_hold(set, set->names.items[i], known))
+        for (const char *name; (name = featureset_next(set, &cursor));) {
+            if (requirements_hold(set, name, known))
                 continue;
-            remove_at(set, i);
+            featureset_remove(set, name); /* others have no requirements: name is the table's */
             changed = true;
         }
     }

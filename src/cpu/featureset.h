@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A set of features by QEMU's canonical names, kept sorted (strcmp): equal sets have equal bytes
+ * A set of features by QEMU's canonical names, in the order of strcmp: equal sets give equal bytes
  * wherever they were computed.
  */
 #ifndef QML_CPU_FEATURESET_H
@@ -8,17 +8,34 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strings.h"
 
+/* Features of the table are bits by their place in it; names that only a newer QEMU has stand in a
+ * list. Start with {0}. */
+#define FEATURESET_WORDS 8
+
 struct featureset {
-    struct strlist names; /* sorted, no duplicates */
+    uint64_t bits[FEATURESET_WORDS];
+    struct strlist others; /* sorted, no duplicates, none of the table's */
+};
+
+/* Where an iteration is. Start with {0}. */
+struct featureset_cursor {
+    size_t index; /* in the table */
+    size_t other;
 };
 
 void featureset_free(struct featureset *set);
 #define autofeatureset __attribute__((cleanup(featureset_free)))
+
+size_t featureset_count(const struct featureset *set);
+/* The next name in the order of strcmp, NULL after the last. Names that are removed meanwhile do
+ * not disturb, names that are added may or may not come. */
+const char *featureset_next(const struct featureset *set, struct featureset_cursor *cursor);
 
 bool featureset_has(const struct featureset *set, const char *name);
 /* Add a name; one that is there already is fine. False only for want of memory. */
@@ -30,7 +47,7 @@ void featureset_remove(struct featureset *set, const char *name);
 void featureset_intersect(struct featureset *set, const struct featureset *other);
 /* set = set without other; cannot fail. */
 void featureset_subtract(struct featureset *set, const struct featureset *other);
-/* set = set or other. False for want of memory, set unusable for more than featureset_free. */
+/* set = set or other. False for want of memory; set has some of other's names then. */
 bool featureset_unite(struct featureset *set, const struct featureset *other);
 /* *copy, which must be empty, gets the same names. */
 bool featureset_copy(struct featureset *copy, const struct featureset *set);

@@ -59,31 +59,36 @@ static void put_identity(struct strbuf *cpu, const struct baseline *baseline)
         strbuf_printf(cpu, ",%s=%s", baseline->knobs[i].name, baseline->knobs[i].value);
 }
 
+/* ",NAME=VALUE" for each of set that is not in without (which may be NULL). */
+static void put_features(struct strbuf *cpu, const struct featureset *set,
+                         const struct featureset *without, const char *value)
+{
+    struct featureset_cursor cursor = {0};
+    for (const char *name; (name = featureset_next(set, &cursor));)
+        if (!without || !featureset_has(without, name))
+            strbuf_printf(cpu, ",%s=%s", name, value);
+}
+
 char *render_cpu(const struct baseline *baseline, const struct cpu_offer *offer, enum cpu_form form,
                  struct error *err)
 {
-    const struct strlist *features = &baseline->features.names;
     autostrbuf struct strbuf cpu = {0};
-    for (size_t i = 0; i < features->count; i++) {
-        if (featureset_has(&offer->known, features->items[i]))
+    struct featureset_cursor cursor = {0};
+    for (const char *name; (name = featureset_next(&baseline->features, &cursor));) {
+        if (featureset_has(&offer->known, name))
             continue;
-        error_set(err, STATUS_INCOMPATIBLE, "the QEMU of %s has no name for %s", offer->host,
-                  features->items[i]);
+        error_set(err, STATUS_INCOMPATIBLE, "the QEMU of %s has no name for %s", offer->host, name);
         return NULL;
     }
     if (form == CPU_FORM_BASE) {
         strbuf_puts(&cpu, "base");
         put_identity(&cpu, baseline);
-        for (size_t i = 0; i < features->count; i++)
-            strbuf_printf(&cpu, ",%s=on", features->items[i]);
+        put_features(&cpu, &baseline->features, NULL, "on");
     } else {
         strbuf_puts(&cpu, strcmp(baseline->accel, "kvm") == 0 ? "host" : "max");
         put_identity(&cpu, baseline);
         strbuf_puts(&cpu, ",host-cache-info=off"); /* the other models do not have it */
-        const struct strlist *mine = &offer->available.names;
-        for (size_t i = 0; i < mine->count; i++)
-            if (!featureset_has(&baseline->features, mine->items[i]))
-                strbuf_printf(&cpu, ",%s=off", mine->items[i]);
+        put_features(&cpu, &offer->available, &baseline->features, "off");
     }
     strbuf_puts(&cpu, ",enforce=on");
     char *text = strbuf_steal(&cpu);
