@@ -77,8 +77,10 @@ bool client_error_transfer(const struct call *call, CURLcode code, struct error 
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
-        return error_set(err, STATUS_PROTOCOL, "%s closed the connection before it answered '%s'",
-                         call->where, call->name);
+        /* It died, perhaps: as good as unreachable, and what can be repeated may be asked again. */
+        return error_set(err, STATUS_UNAVAILABLE,
+                         "%s closed the connection before it answered '%s'", call->where,
+                         call->name);
     case CURLE_SSL_CONNECT_ERROR:
         return error_set(err, STATUS_PROTOCOL, "no TLS 1.3 connection to %s: %s", call->where,
                          detail(call, code));

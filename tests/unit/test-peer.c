@@ -127,7 +127,7 @@ START_TEST(closed_while_asking)
         struct peer_client client = client_for(fake.port);
         json_t *answer = NULL;
         ck_assert(!peer_call(&client, "echo", body, deadline_in_ms(5000), &answer, &err));
-        ck_assert_msg(err.status == STATUS_PROTOCOL, "%d: %s", err.status, err.message);
+        ck_assert_msg(err.status == STATUS_UNAVAILABLE, "%d: %s", err.status, err.message);
         fake_join(&fake);
     }
 }
@@ -258,7 +258,7 @@ static void fake_fails(const char *reply, char *(*seal)(SSL *, const char *), en
 
 START_TEST(odd_answers)
 {
-    fake_fails("", NULL, STATUS_PROTOCOL, "closed the connection");
+    fake_fails("", NULL, STATUS_UNAVAILABLE, "closed the connection");
     fake_fails("hello\r\n", NULL, STATUS_PROTOCOL, "");
     fake_fails("HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\na\x1b[2J", NULL, STATUS_PROTOCOL,
                "404: a?[2J");
@@ -267,7 +267,7 @@ START_TEST(odd_answers)
     fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", NULL, STATUS_PROTOCOL,
                "not JSON");
     fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", NULL, STATUS_DATA, "answer");
-    fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", NULL, STATUS_PROTOCOL, "closed");
+    fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", NULL, STATUS_UNAVAILABLE, "closed");
     fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n{", NULL, STATUS_PROTOCOL,
                "more than");
     autofree char *huge = malloc(600000);
