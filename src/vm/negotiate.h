@@ -29,8 +29,8 @@ bool negotiate_with_peer(const struct exchange_self *self, const struct trust_en
                          struct error *err);
 
 /* Wait at address:port (NULL: all addresses) for a trusted peer that wants to agree about this VM.
- * Others do not use it up; what went wrong with them is logged. At the deadline: the last of these
- * errors if there was one, else STATUS_UNAVAILABLE. */
+ * Others do not use it up; what went wrong with them is logged. At the deadline: the status of the
+ * last of these errors if there was one, else STATUS_UNAVAILABLE. */
 bool negotiate_listen(const struct exchange_self *self, const struct trust *trust,
                       const char *address, uint16_t port, deadline when,
                       const volatile sig_atomic_t *interrupted, struct negotiated *result,

@@ -172,11 +172,11 @@ bool negotiate_listen(const struct exchange_self *self, const struct trust *trus
     listener.server = server;
     log_info("waiting for a peer on port %u", peer_server_port(server));
     bool agreed = peer_server_run(server, when, interrupted, err);
-    if (!agreed && err->status == STATUS_UNAVAILABLE && listener.last.status != STATUS_OK)
-        *err = listener.last;
-    else if (!agreed && err->status == STATUS_UNAVAILABLE)
-        error_set(err, STATUS_UNAVAILABLE, "no peer came to an agreement about %s in time",
-                  self->vm);
+    /* What went wrong was said when it did; the status tells it once more. */
+    if (!agreed && err->status == STATUS_UNAVAILABLE)
+        error_set(err,
+                  listener.last.status != STATUS_OK ? listener.last.status : STATUS_UNAVAILABLE,
+                  "no peer came to an agreement about %s in time", self->vm);
     if (!agreed) {
         exchange_free(&listener.exchange);
         free(listener.peer_host);
