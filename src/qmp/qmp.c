@@ -146,6 +146,8 @@ bool qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, deadli
         if (json_object_get(reply, "event")) {
             if (!keep_event(qmp, reply))
                 return error_no_memory(err);
+            if (deadline_left_ms(when) == 0) /* there may always be one more event to read */
+                return error_set(err, STATUS_UNAVAILABLE, "%s: QEMU does not answer", command);
             continue;
         }
         json_t *value = json_object_get(reply, "return");
@@ -177,6 +179,8 @@ json_t *qmp_next_event(struct qmp *qmp, deadline when, bool *closed)
         }
         if (json_object_get(line, "event"))
             return STEAL(line);
+        if (deadline_left_ms(when) == 0)
+            return NULL;
     }
     json_t *event = json_incref(json_array_get(qmp->events, 0));
     json_array_remove(qmp->events, 0);
