@@ -31,6 +31,7 @@ static void become(char *const argv[], int output, int null, int inherit, int re
         sigaction(s, &action, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    setpgid(0, 0); /* so that all that it starts can be ended with it (QEMU may be a script) */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(127);
@@ -93,6 +94,13 @@ bool process_start(struct process *process, char *const argv[], int inherit, str
     return true;
 }
 
+/* End what a process has started, too. It must not be reaped yet: until then nobody else has its
+ * number. The group is not there if the process could not make it; then it has started nothing. */
+static void end_group(pid_t pid)
+{
+    kill(-pid, SIGKILL);
+}
+
 int process_wait(struct process *process, deadline when, int *wait_status)
 {
     struct pollfd ended = {.fd = process->pidfd, .events = POLLIN};
@@ -107,6 +115,7 @@ int process_wait(struct process *process, deadline when, int *wait_status)
             return 0;
     }
     int status = 0;
+    end_group(process->pid);
     while (waitpid(process->pid, &status, 0) < 0 && errno == EINTR)
         continue;
     process->pid = -1;
@@ -139,6 +148,7 @@ char *process_read_output(struct process *process)
 void process_end(struct process *process)
 {
     if (process->pid > 0) {
+        end_group(process->pid);
         kill(process->pid, SIGKILL);
         while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
             continue;
