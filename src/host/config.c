@@ -28,6 +28,8 @@ struct reading {
     struct config *config;
     struct error *err; /* the first one */
     bool failed;
+    const char *next; /* what of the text is not read yet */
+    int line;         /* the last one that was */
 };
 
 static bool set_text(char **place, const char *value, struct error *err)
@@ -150,6 +152,29 @@ static int read_entry(void *user, const char *section, const char *name, const c
     return good;
 }
 
+/* inih's source of lines. Without it inih would go on behind an error, and would take what does not
+ * fit its buffer (200 bytes in Debian 12's r55) for a line of its own: a name cut in two. */
+static char *read_line(char *buffer, int size, void *stream)
+{
+    struct reading *reading = stream;
+    size_t length = strcspn(reading->next, "\n");
+    if (reading->failed || !*reading->next)
+        return NULL;
+    reading->line++;
+    if (length + 2 > (size_t)size) {
+        reading->failed = true;
+        error_set(reading->err, STATUS_CONFIG,
+                  "longer than %d characters: a list can go on in a line with the same key",
+                  size - 2);
+        return NULL;
+    }
+    length += reading->next[length] == '\n';
+    memcpy(buffer, reading->next, length);
+    buffer[length] = '\0';
+    reading->next += length;
+    return buffer;
+}
+
 /* This machine's name up to the first dot, in lower case. */
 static bool default_host_name(struct config *config, struct error *err)
 {
@@ -182,13 +207,14 @@ bool config_load(const char *folder, const char *file, struct config *out, struc
         return error_set(err, STATUS_CONFIG, "%s: not a text file", path);
     if (text) {
         struct error inner = ERROR_INIT;
-        struct reading reading = {.config = &config, .err = &inner};
-        int line = ini_parse_string(text, read_entry, &reading);
-        if (line != 0 && reading.failed)
-            return error_set(err, STATUS_CONFIG, "%s: line %d: %s", path, line, inner.message);
-        if (line != 0)
+        struct reading reading = {.config = &config, .err = &inner, .next = text};
+        int line = ini_parse_stream(read_line, &reading, read_entry, &reading);
+        if (line != 0 && (!reading.failed || line < reading.line))
             return error_set(err, STATUS_CONFIG, "%s: line %d: neither [section] nor key = value",
                              path, line);
+        if (reading.failed)
+            return error_set(err, STATUS_CONFIG, "%s: line %d: %s", path, reading.line,
+                             inner.message);
     }
     if (!config.host_name && !default_host_name(&config, err))
         return false;
