@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * config.ini, good and bad.
+ */
+#include "unit.h"
+
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "host/config.h"
+
+static bool load(const char *text, mode_t mode, struct config *config, struct error *err)
+{
+    autofree char *path = in_folder("config.ini");
+    ck_assert(file_write_atomic(path, text, strlen(text), mode, NULL));
+    return config_load(unit_folder, NULL, config, err);
+}
+
+START_TEST(nothing)
+{
+    autoconfig struct config config = {0};
+    autofree char *missing = in_folder("missing.ini");
+    MUST(config_load(unit_folder, NULL, &config, &err));
+    ck_assert(name_is_host(config.host_name));
+    ck_assert_ptr_null(config.listen_address);
+    ck_assert_uint_eq(config.migration_port_first, 49152);
+    ck_assert_uint_eq(config.migration_port_last, 49215);
+    ck_assert_uint_eq(config.qemu_binaries.count, 0);
+    ck_assert_uint_eq(featureset_count(&config.deny), 0);
+    MUST(load("", 0600, &config, &err));
+    MUST_FAIL(STATUS_CONFIG, missing, config_load(unit_folder, missing, &config, &err));
+}
+END_TEST
+
+START_TEST(everything)
+{
+    autoconfig struct config config = {0};
+    MUST(load("# a comment\n; another\n\n[host]\nname = web-1.lan\n"
+              "[listen]\naddress = [::1]:7\nmigration-ports = 5-5\n"
+              "[qemu]\nbinary = /a/qemu\nbinary = qemu-system-x86_64 ; for all\n"
+              "[policy]\ndeny = avx2, sse4_1 ,,sse3\ndeny=rdtscp\nrequire: smap\n"
+              "[pool]\nurl = https://x\n[map]\n/there = /here\n[launch]\ncpu-form = host\n",
+              0644, &config, &err));
+    ck_assert_str_eq(config.host_name, "web-1.lan");
+    ck_assert_str_eq(config.listen_address, "[::1]:7");
+    ck_assert_uint_eq(config.migration_port_first, 5);
+    ck_assert_uint_eq(config.migration_port_last, 5);
+    autofree char *binaries = strlist_join(&config.qemu_binaries, "|");
+    ck_assert_str_eq(binaries, "/a/qemu|qemu-system-x86_64");
+    static const char *const denied[] = {"avx2", "sse4.1", "pni", "rdtscp"};
+    for (size_t i = 0; i < COUNT(denied); i++)
+        ck_assert_msg(featureset_has(&config.deny, denied[i]), "%s", denied[i]);
+    ck_assert_uint_eq(featureset_count(&config.deny), COUNT(denied));
+    ck_assert(featureset_has(&config.require, "smap"));
+    ck_assert_uint_eq(featureset_count(&config.require), 1);
+}
+END_TEST
+
+START_TEST(bad)
+{
+    static const struct {
+        const char *text, *words;
+    } rows[] = {
+        {"[host]\nname = a\n[hosts]\nname = b\n", "line 4: unknown section [hosts]"},
+        {"name = a\n", "line 1: unknown section []"},
+        {"[host]\nnam = a\n", "line 2: unknown key 'nam' in [host]"},
+        {"[host]\nName = a\n", "line 2: unknown key 'Name'"},
+        {"[Host]\nname = a\n", "unknown section [Host]"},
+        {"[listen]\nname = a\n", "line 2: unknown key 'name' in [listen]"},
+        {"[host]\nname\n", "line 2: neither"},
+        {"[host\nname = a\n", "line 1: neither"},
+        {"[host]\nname = A\n", "line 2: 'A' is not a host name"},
+        {"[host]\nname =\n", "line 2: '' is not a host name"},
+        {"[host]\nname = a b\n", "line 2: 'a b'"},
+        {"[listen]\naddress = a:b\n", "line 2: 'a:b' is not an address"},
+        {"[listen]\naddress = :0\n", "line 2"},
+        {"[listen]\naddress =\n", "line 2"},
+        {"[listen]\nmigration-ports = 5\n", "line 2: '5' is not a range"},
+        {"[listen]\nmigration-ports = 6-5\n", "line 2: '6-5'"},
+        {"[listen]\nmigration-ports = 0-5\n", "line 2"},
+        {"[listen]\nmigration-ports = 1-65536\n", "line 2"},
+        {"[listen]\nmigration-ports = 1 - 5\n", "line 2"},
+        {"[listen]\nmigration-ports = 1-5-6\n", "line 2"},
+        {"[policy]\n\n\ndeny = a,b c\n", "line 4: 'b c' is not a feature"},
+        {"[policy]\nrequire = AVX2\n", "line 2: 'AVX2' is not a feature"},
+        {"[policy]\nrequire = avx2=off\n", "line 2: 'avx2=off'"},
+        {"[policy]\nrequire = +avx2\n", "line 2: '+avx2'"},
+        /* the first of two */
+        {"[host]\nx\nnam = a\n", "line 2: neither"},
+        {"[host]\nnam = a\nx\n", "line 2: unknown key 'nam'"},
+        {"[host]\nnam = a\nother = b\n", "line 2: unknown key 'nam'"},
+    };
+    autoconfig struct config config = {.host_name = strdup("untouched")};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct error err = ERROR_INIT;
+        ck_assert_msg(!load(rows[i].text, 0600, &config, &err), "%s", rows[i].text);
+        check_error(&err, STATUS_CONFIG, rows[i].words, rows[i].text);
+        check_error(&err, STATUS_CONFIG, "config.ini: ", rows[i].text);
+        ck_assert_str_eq(config.host_name, "untouched");
+    }
+}
+END_TEST
+
+/* inih reads 199 bytes of a line at once: a name of a feature must not be cut in two. */
+START_TEST(long_lines)
+{
+    autoconfig struct config config = {0};
+    for (size_t length = 180; length < 420; length++) {
+        autostrbuf struct strbuf text = {0};
+        struct error err = ERROR_INIT;
+        size_t count = 0;
+        strbuf_puts(&text, "[policy]\ndeny = ");
+        while (text.length < length + 9 - 10) {
+            strbuf_printf(&text, "f%04zu, ", count);
+            count++;
+        }
+        while (text.length < length + 9)
+            strbuf_puts(&text, " ");
+        strbuf_puts(&text, "\nrequire = smap\n");
+        if (load(text.data, 0600, &config, &err)) {
+            ck_assert_msg(featureset_count(&config.deny) == count, "length %zu", length);
+            ck_assert_msg(featureset_has(&config.require, "smap"), "length %zu", length);
+        } else {
+            check_error(&err, STATUS_CONFIG, "line 2: longer than", "a long line");
+            ck_assert_uint_gt(length, 190);
+        }
+    }
+}
+END_TEST
+
+START_TEST(who_can_change_it)
+{
+    autoconfig struct config config = {0};
+    autofree char *path = in_folder("config.ini"), *folder = in_folder("folder");
+    MUST(load("[host]\nname = a\n", 0644, &config, &err));
+    MUST_FAIL(STATUS_NOT_TRUSTED, path, load("[host]\nname = a\n", 0666, &config, &err));
+    MUST_FAIL(STATUS_NOT_TRUSTED, path, load("[host]\nname = a\n", 0664, &config, &err));
+    MUST_FAIL(STATUS_NOT_TRUSTED, path, config_load("/nowhere", path, &config, &err));
+    MUST_FAIL(STATUS_CONFIG, unit_folder, config_load("/nowhere", unit_folder, &config, &err));
+    MUST(file_write_atomic(path, "[host]\nname = a\0\n", 17, 0600, &err));
+    MUST_FAIL(STATUS_CONFIG, "not a text file", config_load(unit_folder, NULL, &config, &err));
+    char *big = malloc(70000);
+    memset(big, '\n', 70000);
+    MUST(file_write_atomic(path, big, 70000, 0600, &err));
+    MUST_FAIL(STATUS_DATA, "larger", config_load(unit_folder, NULL, &config, &err));
+    free(big);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {nothing, everything, bad, long_lines, who_can_change_it};
+    return unit_run("config", tests, COUNT(tests));
+}
