@@ -48,6 +48,8 @@ static bool check_approvals(json_t *approvals, const struct agreement *agreement
     json_array_foreach(approvals, i, entry)
     {
         char pin[PIN_SIZE];
+        if (!json_is_object(entry))
+            return error_set(err, STATUS_DATA, "an approval of the agreement is not an object");
         autofree char *text = json_to_text(entry);
         if (!text)
             return error_no_memory(err);
@@ -75,7 +77,8 @@ bool agreement_document_open(json_t *document, struct agreement *out, char diges
     if (!json_take(document, err, "the agreement's document", "{s:i, s:o, s:o}", "version",
                    &version, "agreement", &signed_agreement, "approvals", &approvals))
         return false;
-    if (version != AGREEMENT_VERSION || !json_is_array(approvals))
+    if (version != AGREEMENT_VERSION || !json_is_object(signed_agreement) ||
+        !json_is_array(approvals))
         return error_set(err, STATUS_DATA, "the agreement's document is not valid");
     autofree char *text = json_to_text(signed_agreement);
     if (!text)
