@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Agreement, approvals and the document that is kept: only a whole and untouched one counts.
+ */
+#include "unit.h"
+
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "vm/agreement.h"
+
+#define HEX(c)                                                                                     \
+    c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c  \
+        c c c c c c c c c c c c c c c c c
+
+/* Three hosts, sorted by pin; the last one is a stranger. */
+static struct identity *hosts[3];
+static const char *const names[] = {"a", "b", "c"};
+static const char *const nonces[] = {HEX("a"), HEX("b"), HEX("c")};
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp((*(struct identity *const *)a)->pin, (*(struct identity *const *)b)->pin);
+}
+
+static void make_hosts(void)
+{
+    for (size_t i = 0; i < COUNT(hosts); i++) {
+        autofree char *folder = in_folder(names[i]);
+        MUST(identity_create(folder, &err));
+        MUST(hosts[i] = identity_load(folder, &err));
+    }
+    qsort(hosts, COUNT(hosts), sizeof(hosts[0]), compare);
+}
+
+static void free_hosts(void)
+{
+    for (size_t i = 0; i < COUNT(hosts); i++)
+        identity_free(hosts[i]);
+}
+
+/* An agreement of the first `count` hosts; *json is what it gives. */
+static void make_agreement(size_t count, struct agreement *agreement, json_t **json)
+{
+    *agreement = (struct agreement){.vm = strdup("web1"),
+                                    .machine = strdup("pc-q35-7.2"),
+                                    .kernel_irqchip = strdup(""),
+                                    .issued = 1700000000,
+                                    .party_count = count};
+    agreement->parties = calloc(count, sizeof(*agreement->parties));
+    for (size_t i = 0; i < count; i++) {
+        struct agreement_party *party = &agreement->parties[i];
+        party->host = strdup(names[i]);
+        memcpy(party->pin, hosts[i]->pin, PIN_SIZE);
+        memcpy(party->nonce, nonces[i], NONCE_SIZE);
+        memcpy(party->profile, HEX("0"), DIGEST_HEX_SIZE);
+        party->role = i == 0 ? ROLE_SOURCE : ROLE_DESTINATION;
+        MUST(cpu_request_parse("host,avx2=off", &party->request, &err));
+    }
+    struct baseline *baseline = &agreement->baseline;
+    static const struct cpu_identity identity = {"GenuineIntel", 6, 85, 7, "X", 22, 0x80000008};
+    baseline->identity = identity;
+    baseline->phys_bits = 40;
+    baseline->accel = strdup("tcg");
+    ck_assert(featureset_add(&baseline->features, "lm"));
+    ck_assert_ptr_nonnull(*json = agreement_to_json(agreement));
+}
+
+static char *sign(size_t host, const char *type, json_t *payload, char digest[DIGEST_HEX_SIZE])
+{
+    char *text = NULL;
+    MUST(envelope_sign_digest(hosts[host], type, payload, &text, digest, &err));
+    return text;
+}
+
+static char *approve(size_t host, const char *digest, const char *nonce)
+{
+    char *text = NULL;
+    MUST(text = approval_make(hosts[host], "web1", digest, nonce, &err));
+    return text;
+}
+
+static json_t *document_of(const char *agreement, const char *first, const char *second)
+{
+    autostrlist struct strlist approvals = {0};
+    json_t *document = NULL;
+    if (first)
+        ck_assert(strlist_push(&approvals, first));
+    if (second)
+        ck_assert(strlist_push(&approvals, second));
+    MUST(document = agreement_document(agreement, &approvals, &err));
+    return document;
+}
+
+static void opens(json_t *document, const char *digest)
+{
+    autoagreement struct agreement agreement = {0};
+    char found[DIGEST_HEX_SIZE];
+    MUST(agreement_document_open(document, &agreement, found, &err));
+    ck_assert_str_eq(found, digest);
+    ck_assert_str_eq(agreement.vm, "web1");
+}
+
+static void opens_not(json_t *document, enum status status, const char *words)
+{
+    struct error err = ERROR_INIT;
+    struct agreement agreement = {0};
+    ck_assert(!agreement_document_open(document, &agreement, NULL, &err));
+    check_error(&err, status, words, "agreement_document_open");
+    ck_assert_ptr_null(agreement.vm);
+}
+
+START_TEST(round_trip)
+{
+    make_hosts();
+    autoagreement struct agreement agreement, back = {0};
+    autojson json_t *json = NULL;
+    make_agreement(2, &agreement, &json);
+    MUST(agreement_from_json(json, &back, &err));
+    autojson json_t *again = agreement_to_json(&back);
+    autofree char *one = json_to_text(json), *two = json_to_text(again);
+    ck_assert_str_eq(one, two);
+    ck_assert_ptr_eq(agreement_find_party(&back, hosts[1]->pin), &back.parties[1]);
+    ck_assert_ptr_null(agreement_find_party(&back, hosts[2]->pin));
+    enum vm_role role;
+    ck_assert(vm_role_parse("destination", &role) && role == ROLE_DESTINATION);
+    ck_assert(!vm_role_parse("Source", &role) && !vm_role_parse("", &role));
+    free_hosts();
+}
+END_TEST
+
+/* The payload with one member changed. */
+START_TEST(bad_payloads)
+{
+    static const struct {
+        const char *path, *value; /* path: members and indices; value NULL: removed */
+    } rows[] = {
+        {"version", "2"},
+        {"version", "0"},
+        {"version", "\"1\""},
+        {"version", NULL},
+        {"more", "1"},
+        {"vm", "\"a/b\""},
+        {"vm", "\"\""},
+        {"machine", "\"q35,accel=kvm\""},
+        {"machine", "\"Q35\""},
+        {"kernel_irqchip", "\"on,x=y\""},
+        {"cpu_pm", "0"},
+        {"issued", "-1"},
+        {"proof", "\"some\""},
+        {"proof", NULL},
+        {"parties", "{}"},
+        {"parties", "[]"},
+        {"parties", "[1,2]"},
+        {"parties/0/pin", "\"sha256//\""},
+        {"parties/0/host", "\"A\""},
+        {"parties/0/host", "\"a b\""},
+        {"parties/0/nonce", "\"0\""},
+        {"parties/0/profile", "\"\""},
+        {"parties/1/role", "\"witness\""},
+        {"parties/1/request", "{}"},
+        {"parties/1/request/model", "\"a,b\""},
+        {"parties/1/request/on", "[\"a,b\"]"},
+        {"parties/1/more", "1"},
+        {"baseline", "{}"},
+        {"baseline/accel", "\"hvf\""},
+        {"baseline/features", "[\"lm\",\"lm\"]"},
+        {"baseline/features", "[\"LM\"]"},
+        {"baseline/phys_bits", "65"},
+        {"baseline/identity/vendor", "\"GenuineInte\""},
+        {"baseline/identity/vendor", "\"Genuine,ntel\""},
+        {"baseline/identity/stepping", "16"},
+    };
+    make_hosts();
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autoagreement struct agreement agreement, back = {0};
+        autojson json_t *json = NULL;
+        make_agreement(2, &agreement, &json);
+        autostrlist struct strlist steps = {0};
+        ck_assert(strlist_split(&steps, rows[i].path, '/'));
+        json_t *place = json;
+        for (size_t k = 0; k + 1 < steps.count; k++)
+            place = json_is_array(place) ? json_array_get(place, (size_t)atoi(steps.items[k]))
+                                         : json_object_get(place, steps.items[k]);
+        const char *member = steps.items[steps.count - 1];
+        if (rows[i].value)
+            json_object_set_new(place, member, json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
+        else
+            json_object_del(place, member);
+        struct error err = ERROR_INIT;
+        ck_assert_msg(!agreement_from_json(json, &back, &err), "%s = %s", rows[i].path,
+                      rows[i].value);
+        ck_assert_msg(err.status == STATUS_DATA, "%s: %d: %s", rows[i].path, err.status,
+                      err.message);
+        ck_assert_ptr_null(back.vm);
+    }
+    free_hosts();
+}
+END_TEST
+
+START_TEST(order_of_parties)
+{
+    make_hosts();
+    static const size_t orders[][3] = {{1, 0, 2}, {0, 0, 1}, {0, 1, 1}, {2, 1, 0}, {0, 2, 1}};
+    for (size_t i = 0; i < COUNT(orders); i++) {
+        autoagreement struct agreement agreement, back = {0};
+        autojson json_t *json = NULL, *parties = json_array();
+        make_agreement(3, &agreement, &json);
+        json_t *right = json_object_get(json, "parties");
+        for (size_t k = 0; k < 3; k++)
+            json_array_append(parties, json_array_get(right, orders[i][k]));
+        json_object_set(json, "parties", parties);
+        MUST_FAIL(STATUS_DATA, "not in order", agreement_from_json(json, &back, &err));
+    }
+    free_hosts();
+}
+END_TEST
+
+START_TEST(approvals)
+{
+    make_hosts();
+    autoagreement struct agreement agreement;
+    autojson json_t *json = NULL;
+    char digest[DIGEST_HEX_SIZE], pin[PIN_SIZE] = "";
+    make_agreement(2, &agreement, &json);
+    autofree char *text = sign(0, AGREEMENT_TYPE, json, digest);
+    autofree char *good = approve(1, digest, nonces[1]);
+    MUST(approval_check(good, &agreement, digest, pin, &err));
+    ck_assert_str_eq(pin, hosts[1]->pin);
+
+    autofree char *other_digest = approve(1, HEX("f"), nonces[1]);
+    autofree char *other_nonce = approve(1, digest, nonces[0]);
+    autofree char *stranger = approve(2, digest, nonces[1]);
+    autofree char *other_vm = NULL;
+    MUST(other_vm = approval_make(hosts[1], "web2", digest, nonces[1], &err));
+    const char *const bad[] = {other_digest, other_nonce, stranger, other_vm};
+    for (size_t i = 0; i < COUNT(bad); i++)
+        MUST_FAIL(STATUS_NOT_TRUSTED, "approval",
+                  approval_check(bad[i], &agreement, digest, pin, &err));
+    /* Another statement by the same key. */
+    MUST_FAIL(STATUS_DATA, APPROVAL_TYPE, approval_check(text, &agreement, digest, pin, &err));
+    MUST_FAIL(STATUS_DATA, "", approval_check("{}", &agreement, digest, pin, &err));
+    MUST_FAIL(STATUS_DATA, "", approval_check("", &agreement, digest, pin, &err));
+    /* Every byte counts. */
+    size_t length = strlen(good);
+    for (size_t i = 0; i < length; i++) {
+        char kept = good[i];
+        good[i] = kept == 'A' ? 'B' : 'A';
+        struct error err = ERROR_INIT;
+        ck_assert_msg(!approval_check(good, &agreement, digest, pin, &err), "byte %zu", i);
+        ck_assert_msg(err.status == STATUS_DATA, "byte %zu: %d %s", i, err.status, err.message);
+        good[i] = kept;
+    }
+    MUST(approval_check(good, &agreement, digest, pin, &err));
+    free_hosts();
+}
+END_TEST
+
+START_TEST(documents)
+{
+    make_hosts();
+    autoagreement struct agreement agreement;
+    autojson json_t *json = NULL;
+    char digest[DIGEST_HEX_SIZE];
+    make_agreement(3, &agreement, &json);
+    autofree char *text = sign(0, AGREEMENT_TYPE, json, digest);
+    autofree char *by_self = approve(0, digest, nonces[0]), *by_b = approve(1, digest, nonces[1]);
+    autofree char *by_c = approve(2, digest, nonces[2]),
+                  *of_other = approve(2, HEX("1"), nonces[2]);
+    const struct {
+        const char *first, *second;
+        enum status status;
+        const char *words;
+    } rows[] = {
+        {by_b, by_c, STATUS_OK, ""},
+        {by_c, by_b, STATUS_OK, ""},
+        {NULL, NULL, STATUS_NOT_TRUSTED, "has not approved"},
+        {by_b, NULL, STATUS_NOT_TRUSTED, "c has not approved"},
+        {by_c, NULL, STATUS_NOT_TRUSTED, "b has not approved"},
+        {by_b, by_b, STATUS_DATA, "two approvals"},
+        {by_b, by_self, STATUS_DATA, "two approvals"},
+        {by_b, of_other, STATUS_NOT_TRUSTED, "another agreement"},
+        {by_b, text, STATUS_DATA, APPROVAL_TYPE},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autojson json_t *document = document_of(text, rows[i].first, rows[i].second);
+        if (rows[i].status == STATUS_OK)
+            opens(document, digest);
+        else
+            opens_not(document, rows[i].status, rows[i].words);
+    }
+    /* Signed by who is no party of it, though all of them approve. */
+    autojson json_t *two = NULL;
+    autoagreement struct agreement of_two;
+    make_agreement(2, &of_two, &two);
+    autofree char *foreign = sign(2, AGREEMENT_TYPE, two, digest);
+    autofree char *one = approve(0, digest, nonces[0]), *other = approve(1, digest, nonces[1]);
+    autojson json_t *strange = document_of(foreign, one, other);
+    opens_not(strange, STATUS_NOT_TRUSTED, "not signed by a party");
+    free_hosts();
+}
+END_TEST
+
+START_TEST(bad_documents)
+{
+    make_hosts();
+    autoagreement struct agreement agreement;
+    autojson json_t *json = NULL;
+    char digest[DIGEST_HEX_SIZE];
+    make_agreement(2, &agreement, &json);
+    autofree char *text = sign(1, AGREEMENT_TYPE, json, digest);
+    autofree char *approval = approve(0, digest, nonces[0]);
+    autojson json_t *good = document_of(text, approval, NULL);
+    opens(good, digest);
+    static const struct {
+        const char *member, *value;
+    } rows[] = {
+        {"version", "2"},       {"version", "\"1\""}, {"agreement", "{}"},
+        {"agreement", "\"x\""}, {"agreement", "1"},   {"agreement", "[]"},
+        {"approvals", "{}"},    {"approvals", "[1]"}, {"approvals", "[\"x\"]"},
+        {"approvals", "[{}]"},  {"approvals", "1"},   {"more", "1"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autojson json_t *bad = json_deep_copy(good);
+        json_object_set_new(bad, rows[i].member, json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
+        opens_not(bad, STATUS_DATA, "");
+    }
+    /* One that was signed again with the same key after a change: the approval is of the old one.
+     */
+    json_object_set_new(json, "issued", json_integer(1700000001));
+    autofree char *changed = sign(1, AGREEMENT_TYPE, json, NULL);
+    autojson json_t *tampered = document_of(changed, approval, NULL);
+    opens_not(tampered, STATUS_NOT_TRUSTED, "another agreement");
+    MUST_FAIL(STATUS_DATA, "", agreement_document("x", &(struct strlist){0}, &err));
+    free_hosts();
+}
+END_TEST
+
+START_TEST(kept)
+{
+    make_hosts();
+    autoagreement struct agreement agreement;
+    autojson json_t *json = NULL, *back = NULL, *none = NULL;
+    char digest[DIGEST_HEX_SIZE];
+    make_agreement(2, &agreement, &json);
+    autofree char *text = sign(0, AGREEMENT_TYPE, json, digest);
+    autofree char *approval = approve(1, digest, nonces[1]);
+    autojson json_t *document = document_of(text, approval, NULL);
+    autofree char *pending = in_folder("agreements/web1.pending");
+    autofree char *path = in_folder("agreements/web1.json");
+    MUST(agreement_load(unit_folder, "web1", &none, &err));
+    ck_assert_ptr_null(none);
+    MUST(agreement_store_pending(unit_folder, "web1", text, &err));
+    ck_assert_int_eq(access(pending, F_OK), 0);
+    MUST(agreement_store(unit_folder, "web1", document, &err));
+    ck_assert_int_ne(access(pending, F_OK), 0);
+    MUST(agreement_load(unit_folder, "web1", &back, &err));
+    opens(back, digest);
+    struct stat st;
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 07777, 0600);
+    agreement_forget_pending(unit_folder, "web1"); /* there is none: fine */
+    ck_assert_int_eq(chmod(path, 0666), 0);
+    MUST_FAIL(STATUS_NOT_TRUSTED, path, agreement_load(unit_folder, "web1", &none, &err));
+    MUST(file_write_atomic(path, "{", 1, 0600, &err));
+    MUST_FAIL(STATUS_DATA, path, agreement_load(unit_folder, "web1", &none, &err));
+    MUST_FAIL(STATUS_CANNOT_WRITE, "", agreement_store("/dev/null", "web1", document, &err));
+    free_hosts();
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        round_trip, bad_payloads, order_of_parties, approvals, documents, bad_documents, kept};
+    return unit_run("agreement", tests, COUNT(tests));
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The record of where a VM is: what it says when it is started again.
+ */
+#include "unit.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "vm/record.h"
+
+#define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define OTHER_BOOT "00000000-0000-0000-0000-000000000000"
+
+static struct paths paths;
+
+/* A record of this very process; the folder for it is there. */
+static void make(struct vm_record *record)
+{
+    paths = (struct paths){.state = unit_folder, .run = unit_folder, .config = unit_folder};
+    autofree char *folder = in_folder("vms");
+    MUST(folder_make(folder, 0700, &err));
+    *record = (struct vm_record){.vm = strdup("web1"),
+                                 .role = ROLE_SOURCE,
+                                 .socket = strdup("/run/x"),
+                                 .agreement = HEX64,
+                                 .peer = strdup("b"),
+                                 .peer_host = strdup("::1"),
+                                 .peer_port = 65535};
+    MUST(vm_record_set_self(record, &err));
+}
+
+START_TEST(round_trip)
+{
+    autovmrecord struct vm_record record, back = {0}, none = {0};
+    make(&record);
+    record.place = PLACE_MOVING;
+    record.role = ROLE_DESTINATION;
+    ck_assert_int_eq(record.pid, getpid());
+    ck_assert_uint_eq(strlen(record.boot_id), 36);
+    MUST(vm_record_store(&paths, &record, &err));
+    MUST(vm_record_load(&paths, "web1", &back, &err));
+    ck_assert_str_eq(back.vm, "web1");
+    ck_assert(back.place == PLACE_MOVING && back.role == ROLE_DESTINATION);
+    ck_assert(back.pid == record.pid && back.started == record.started);
+    ck_assert_str_eq(back.boot_id, record.boot_id);
+    ck_assert_str_eq(back.socket, "/run/x");
+    ck_assert_str_eq(back.agreement, HEX64);
+    ck_assert_str_eq(back.peer, "b");
+    ck_assert_str_eq(back.peer_host, "::1");
+    ck_assert_uint_eq(back.peer_port, 65535);
+    autofree char *path = in_folder("vms/web1.json");
+    struct stat st;
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 07777, 0600);
+    MUST(vm_record_load(&paths, "other", &none, &err));
+    ck_assert_ptr_null(none.vm);
+    ck_assert(!vm_record_is_running(&none));
+    MUST(vm_record_check_launch(&none, false, false, &err));
+}
+END_TEST
+
+START_TEST(who_runs)
+{
+    autovmrecord struct vm_record record;
+    make(&record);
+    ck_assert(vm_record_is_running(&record));
+    uint64_t started = record.started;
+    record.started = started + 1; /* the same pid, another process */
+    ck_assert(!vm_record_is_running(&record));
+    record.started = started;
+    char boot_id[37];
+    memcpy(boot_id, record.boot_id, 37);
+    memcpy(record.boot_id, OTHER_BOOT, 37); /* before a reboot */
+    ck_assert(!vm_record_is_running(&record));
+    memcpy(record.boot_id, boot_id, 37);
+    record.pid = 0;
+    ck_assert(!vm_record_is_running(&record));
+    record.pid = INT64_MAX;
+    ck_assert(!vm_record_is_running(&record));
+}
+END_TEST
+
+/* A child that ended and is not waited for yet does not run; its name may look like the rest of
+ * its stat line. */
+START_TEST(children)
+{
+    autovmrecord struct vm_record record;
+    int fds[2];
+    make(&record);
+    ck_assert_int_eq(pipe(fds), 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct vm_record own = {0};
+        FILE *name = fopen("/proc/self/comm", "w");
+        if (name && fputs(") S 1 2 3", name) >= 0)
+            fclose(name);
+        if (!vm_record_set_self(&own, NULL) ||
+            write(fds[1], &own.started, sizeof(own.started)) != sizeof(own.started))
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    ck_assert_int_eq(read(fds[0], &record.started, sizeof(record.started)), 8);
+    record.pid = pid;
+    ck_assert(vm_record_is_running(&record));
+    kill(pid, SIGKILL);
+    siginfo_t info;
+    ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    ck_assert(!vm_record_is_running(&record)); /* a zombie */
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    ck_assert(!vm_record_is_running(&record)); /* gone */
+    close(fds[0]);
+    close(fds[1]);
+}
+END_TEST
+
+START_TEST(launching)
+{
+    static const struct {
+        bool running;
+        enum vm_place place;
+        bool incoming, take_back;
+        const char *words; /* NULL: it may be launched */
+    } rows[] = {
+        {true, PLACE_HERE, false, false, "runs here already"},
+        {true, PLACE_HERE, true, false, "runs here already"},
+        {true, PLACE_HERE, false, true, "runs here already"},
+        {true, PLACE_MOVING, false, false, "is moving from here already"},
+        {true, PLACE_MOVING, true, false, "is moving"},
+        {true, PLACE_MOVING, false, true, "is moving"},
+        {true, PLACE_MOVED, false, false, "has moved to b"},
+        {true, PLACE_MOVED, true, false, "end that one first"},
+        {true, PLACE_MOVED, false, true, "end that one first"},
+        {false, PLACE_HERE, false, false, NULL},
+        {false, PLACE_HERE, true, false, NULL},
+        {false, PLACE_MOVING, false, false, "was moving to b"},
+        {false, PLACE_MOVING, true, false, NULL},
+        {false, PLACE_MOVING, false, true, NULL},
+        {false, PLACE_MOVED, false, false, "has moved to b"},
+        {false, PLACE_MOVED, true, false, NULL},
+        {false, PLACE_MOVED, false, true, NULL},
+    };
+    autovmrecord struct vm_record record;
+    make(&record);
+    uint64_t started = record.started;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct error err = ERROR_INIT;
+        record.place = rows[i].place;
+        record.started = started + !rows[i].running;
+        bool good = vm_record_check_launch(&record, rows[i].incoming, rows[i].take_back, &err);
+        ck_assert_msg(good == !rows[i].words, "row %zu: %s", i, err.message);
+        if (!good)
+            check_error(&err, STATUS_DECISION, rows[i].words, "vm_record_check_launch");
+    }
+}
+END_TEST
+
+START_TEST(damaged)
+{
+    autovmrecord struct vm_record record, back = {0};
+    make(&record);
+    MUST(vm_record_store(&paths, &record, &err));
+    autofree char *path = in_folder("vms/web1.json"), *text = NULL;
+    size_t length;
+    MUST(file_read(path, 1 << 16, false, &text, &length, &err));
+    static const struct {
+        const char *member, *value; /* value NULL: without the member */
+    } rows[] = {
+        {"version", "2"},
+        {"version", "\"1\""},
+        {"place", "\"there\""},
+        {"place", NULL},
+        {"role", "\"both\""},
+        {"pid", "-1"},
+        {"pid", "\"1\""},
+        {"started", "-1"},
+        {"boot_id", "\"x\""},
+        {"agreement", "\"\""},
+        {"peer_port", "65536"},
+        {"peer_port", "-1"},
+        {"more", "1"},
+        {"socket", "null"},
+        {"pid", "9223372036854775808"},
+        {"peer", "\"\\u0007\""},
+        {"agreement", "\"" HEX64 "0\""},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autojson json_t *json = json_loads(text, 0, NULL);
+        json_object_del(json, rows[i].member);
+        autofree char *rest = json_to_text(json), *bad = NULL;
+        if (rows[i].value)
+            bad = string_format("{\"%s\":%s,%s", rows[i].member, rows[i].value, rest + 1);
+        else
+            bad = strdup(rest);
+        MUST(file_write_atomic(path, bad, strlen(bad), 0600, &err));
+        MUST_FAIL(STATUS_DATA, "web1.json", vm_record_load(&paths, "web1", &back, &err));
+        ck_assert_ptr_null(back.vm);
+    }
+    MUST(file_write_atomic(path, text, length - 1, 0600, &err));
+    MUST_FAIL(STATUS_DATA, "web1.json", vm_record_load(&paths, "web1", &back, &err));
+    MUST(file_write_atomic(path, text, length, 0666, &err));
+    MUST_FAIL(STATUS_NOT_TRUSTED, "web1.json", vm_record_load(&paths, "web1", &back, &err));
+    MUST(file_write_atomic(path, text, length, 0600, &err));
+    MUST(vm_record_load(&paths, "web1", &back, &err));
+}
+END_TEST
+
+START_TEST(lock)
+{
+    autovmrecord struct vm_record record;
+    make(&record);
+    struct error err = ERROR_INIT;
+    int one = vm_record_lock(&paths, "web1", &err), two = vm_record_lock(&paths, "web2", &err);
+    ck_assert_msg(one >= 0 && two >= 0, "%s", err.message);
+    ck_assert_int_eq(vm_record_lock(&paths, "web1", &err), -1);
+    check_error(&err, STATUS_DECISION, "web1", "vm_record_lock");
+    close(one);
+    one = vm_record_lock(&paths, "web1", &err);
+    ck_assert_int_ge(one, 0);
+    close(one);
+    close(two);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {round_trip, who_runs, children, launching, damaged, lock};
+    return unit_run("record", tests, COUNT(tests));
+}
