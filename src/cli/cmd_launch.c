@@ -200,6 +200,7 @@ static bool negotiate(const struct launch *launch, const char *listen_host, uint
         .kernel_irqchip = launch->invocation.kernel_irqchip,
         .cpu_pm = launch->invocation.cpu_pm,
         .request = &launch->request,
+        .form = launch->options.form,
         .required = &launch->options.require,
     };
     int64_t timeout = launch->options.timeout_ms;

@@ -52,10 +52,8 @@ static bool set_plain_incoming(void *target, const char *value, struct error *er
 
 static bool set_form(void *target, const char *value, struct error *err)
 {
-    if (strcmp(value, "named") == 0)
-        return error_set(err, STATUS_USAGE, "--cpu-form named is not in this version yet");
     return cpu_form_parse(value, &((struct launch_options *)target)->form) ||
-           error_set(err, STATUS_USAGE, "--cpu-form is base or host");
+           error_set(err, STATUS_USAGE, "--cpu-form is named, base or host");
 }
 
 static bool add_features(struct featureset *set, const char *option, const char *value,

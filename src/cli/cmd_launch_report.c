@@ -6,12 +6,12 @@
 #include "cli/cmd_launch.h"
 
 /* The hosts that lack it, and why: "b (policy)". */
-static char *describe_lack(const struct loss *loss, const char *accel)
+static char *describe_lack(const struct loss *loss)
 {
     autostrbuf struct strbuf text = {0};
     for (size_t i = 0; i < loss->hosts.count; i++)
         strbuf_printf(&text, "%s%s: %s", i > 0 ? ", " : "", loss->hosts.items[i],
-                      loss_cause_name(loss->causes[i], accel));
+                      loss_cause_name(loss->causes[i]));
     return strbuf_steal(&text);
 }
 
@@ -26,7 +26,7 @@ static bool same_lack(const struct loss *a, const struct loss *b)
 }
 
 /* Losses with the same cause stand in one line. */
-static void report_losses(const struct baseline_report *report, const char *accel)
+static void report_losses(const struct baseline_report *report)
 {
     for (size_t i = 0; i < report->loss_count; i++) {
         const struct loss *loss = &report->losses[i];
@@ -35,7 +35,7 @@ static void report_losses(const struct baseline_report *report, const char *acce
             told = same_lack(&report->losses[k], loss);
         if (told)
             continue;
-        autofree char *who = describe_lack(loss, accel);
+        autofree char *who = describe_lack(loss);
         autostrbuf struct strbuf names = {0};
         for (size_t k = i; k < report->loss_count; k++)
             if (same_lack(&report->losses[k], loss))
@@ -56,19 +56,18 @@ void launch_report(const struct exchange *exchange)
              baseline->model ? baseline->model : "the best that both can give");
     for (size_t i = 0; i < exchange->report.warnings.count; i++)
         log_warning("%s", exchange->report.warnings.items[i]);
-    report_losses(&exchange->report, baseline->accel);
+    report_losses(&exchange->report);
 }
 
-static json_t *losses_to_json(const struct baseline_report *report, const char *accel)
+static json_t *losses_to_json(const struct baseline_report *report)
 {
     autojson json_t *array = json_array();
     for (size_t i = 0; i < report->loss_count; i++) {
         const struct loss *loss = &report->losses[i];
         json_t *missing = json_array();
         for (size_t h = 0; h < loss->hosts.count; h++)
-            json_array_append_new(missing,
-                                  json_pack("{s:s, s:s}", "host", loss->hosts.items[h], "why",
-                                            loss_cause_name(loss->causes[h], accel)));
+            json_array_append_new(missing, json_pack("{s:s, s:s}", "host", loss->hosts.items[h],
+                                                     "why", loss_cause_name(loss->causes[h])));
         if (json_array_append_new(array, json_pack("{s:s, s:o, s:b}", "feature", loss->feature,
                                                    "missing_on", missing, "security",
                                                    (int)loss->security)) != 0)
@@ -83,7 +82,7 @@ json_t *launch_document(const struct exchange *exchange, const char *cpu, const 
     const struct baseline *baseline = &exchange->agreement.baseline;
     return json_pack("{s:s, s:o, s:o, s:s, s:s, s:[{s:s, s:s}, {s:s, s:s}], s:o, s:s}", "vm",
                      exchange->agreement.vm, "features", featureset_to_json(&baseline->features),
-                     "dropped", losses_to_json(&exchange->report, baseline->accel), "model",
+                     "dropped", losses_to_json(&exchange->report), "model",
                      baseline->model ? baseline->model : "", "machine", exchange->agreement.machine,
                      "hosts", "name", exchange->profile.offer.host, "cpu", cpu, "name",
                      exchange->peer.profile.offer.host, "cpu", peer_cpu, "argv",

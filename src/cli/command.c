@@ -12,7 +12,8 @@
 const struct command commands[] = {
     {"launch",
      "[launch] [--vm NAME] (--peer HOST[:PORT] | --listen [[ADDR]:PORT]) [--incoming |\n"
-     "        --plain-incoming URI] [--cpu-form base|host] [--require F[,F...]] [--deny F[,F...]]\n"
+     "        --plain-incoming URI] [--cpu-form named|base|host] [--require F[,F...]] [--deny "
+     "F[,F...]]\n"
      "        [--renegotiate [--here]] [--timeout SECONDS] [--dry-run] -- QEMU [QEMU-ARGS...]",
      command_launch},
     {"profile",

@@ -10,7 +10,13 @@
 #include "cpu/cpu_request.h"
 
 /* Why a feature is missing on a host. */
-enum loss_cause { LOSS_HOST, LOSS_QEMU, LOSS_POLICY, LOSS_REQUEST };
+enum loss_cause {
+    LOSS_CPU,     /* the CPU lacks it */
+    LOSS_KVM,     /* the CPU has it, or it is KVM's own, and the kernel's KVM does not offer it */
+    LOSS_QEMU,    /* this QEMU has no name for it, or under TCG does not emulate it */
+    LOSS_POLICY,  /* the site policy denies it */
+    LOSS_REQUEST, /* the user switched it off */
+};
 
 /* A feature that at least one party can give and the guest does not get. */
 struct loss {
@@ -24,13 +30,13 @@ struct baseline {
     struct featureset features;   /* what the guest gets */
     struct cpu_identity identity; /* what it reads beside them */
     unsigned phys_bits;           /* 0: no long mode, no such number */
-    char *model;                  /* the named model asked for, or NULL: the best of all */
+    char *model;                  /* the named model that identity is of; NULL: none fits */
+    bool model_asked_for;         /* by the user; else it is the closest one */
     char *accel;
-    struct cpu_knob *knobs; /* the request's, the same on all parties */
-    size_t knob_count;
+    struct cpu_knobs knobs; /* the request's, the same on all parties */
 };
 
-/* What was lost and refused on the way: for people, not part of the agreement. */
+/* What was lost and what is doubtful: for people, not part of the agreement. */
 struct baseline_report {
     struct loss *losses; /* sorted: security first, then by name */
     size_t loss_count;
@@ -56,7 +62,20 @@ json_t *baseline_to_json(const struct baseline *baseline);
 /* STATUS_DATA for anything that baseline_to_json would not have made. */
 bool baseline_from_json(json_t *json, struct baseline *baseline, struct error *err);
 
-/* "policy", "request", "qemu", "kvm" ... as in DESIGN 11. accel is the party's. */
-const char *loss_cause_name(enum loss_cause cause, const char *accel);
+/* "cpu", "kvm", "qemu", "policy" or "request". */
+const char *loss_cause_name(enum loss_cause cause);
+
+/* The features that this host alone keeps from the others: those that only it lacks. Fills *names
+ * (empty) in the order of the report. STATUS_INTERNAL. */
+bool baseline_report_cost(const struct baseline_report *report, const char *host,
+                          struct strlist *names, struct error *err);
+
+/* For baseline.c and baseline_report.c: whether a party gives a feature, and if not, why; off is
+ * what the joined request switches off, knobs what it sets. */
+bool offer_gives(const struct cpu_offer *offer, const struct cpu_request *request,
+                 const char *feature, enum loss_cause *cause);
+bool baseline_report_fill(const struct cpu_offer *const offers[], const struct cpu_request *request,
+                          size_t count, const struct featureset *wanted,
+                          const struct featureset *features, struct baseline_report *report);
 
 #endif

@@ -5,51 +5,37 @@
 #include "base/cleanup.h"
 #include "cpu/baseline.h"
 
-/* A baseline's model and knobs are a request's: one reader knows what they may be. */
 json_t *baseline_to_json(const struct baseline *baseline)
 {
-    struct cpu_request request = {
-        .model = baseline->model, .knobs = baseline->knobs, .knob_count = baseline->knob_count};
-    autojson json_t *as_request = cpu_request_to_json(&request);
-    json_t *knobs = json_object_get(as_request, "knobs");
-    if (!knobs)
-        return NULL;
-    return json_pack("{s:o, s:o, s:i, s:s, s:s, s:O}", "features",
+    return json_pack("{s:o, s:o, s:i, s:s, s:b, s:s, s:o}", "features",
                      featureset_to_json(&baseline->features), "identity",
                      cpu_identity_to_json(&baseline->identity), "phys_bits",
                      (int)baseline->phys_bits, "model", baseline->model ? baseline->model : "",
-                     "accel", baseline->accel, "knobs", knobs);
+                     "model_asked_for", (int)baseline->model_asked_for, "accel", baseline->accel,
+                     "knobs", cpu_knobs_to_json(&baseline->knobs));
 }
 
 bool baseline_from_json(json_t *json, struct baseline *out, struct error *err)
 {
     autobaseline struct baseline baseline = {0};
-    autocpurequest struct cpu_request request = {0};
     json_t *features, *identity, *knobs;
     const char *model, *accel;
-    int phys_bits;
-    if (!json_take(json, err, "the baseline", "{s:o, s:o, s:i, s:s, s:s, s:o}", "features",
+    int phys_bits, asked;
+    if (!json_take(json, err, "the baseline", "{s:o, s:o, s:i, s:s, s:b, s:s, s:o}", "features",
                    &features, "identity", &identity, "phys_bits", &phys_bits, "model", &model,
-                   "accel", &accel, "knobs", &knobs))
+                   "model_asked_for", &asked, "accel", &accel, "knobs", &knobs))
         return false;
-    autojson json_t *as_request =
-        json_pack("{s:s, s:[], s:[], s:O, s:i, s:b}", "model", model, "on", "off", "knobs", knobs,
-                  "phys_bits", phys_bits, "enforce", 0);
-    if (!as_request)
-        return error_no_memory(err);
-    if (!cpu_request_from_json(as_request, &request, err) ||
-        !featureset_from_json(&baseline.features, features, "the baseline: features", err) ||
-        !cpu_identity_from_json(identity, "the baseline", &baseline.identity, err))
-        return error_wrap(err, "the baseline");
-    if (strcmp(accel, "kvm") != 0 && strcmp(accel, "tcg") != 0)
-        return error_set(err, STATUS_DATA, "the baseline: '%.20s' is not an accelerator", accel);
-    if (!(baseline.accel = strdup(accel)))
+    if (!featureset_from_json(&baseline.features, features, "the baseline: features", err) ||
+        !cpu_identity_from_json(identity, "the baseline", &baseline.identity, err) ||
+        !cpu_knobs_from_json(knobs, "the baseline: knobs", &baseline.knobs, err))
+        return false;
+    if ((strcmp(accel, "kvm") != 0 && strcmp(accel, "tcg") != 0) || phys_bits < 0 ||
+        phys_bits > 64 || (*model && !name_is_model(model)))
+        return error_set(err, STATUS_DATA, "the baseline is not valid");
+    if (!(baseline.accel = strdup(accel)) || (*model && !(baseline.model = strdup(model))))
         return error_no_memory(err);
     baseline.phys_bits = (unsigned)phys_bits;
-    baseline.model = STEAL(request.model);
-    baseline.knobs = STEAL(request.knobs);
-    baseline.knob_count = request.knob_count;
-    request.knob_count = 0;
+    baseline.model_asked_for = asked;
     baseline_free(out);
     *out = baseline;
     baseline = (struct baseline){0};

@@ -12,6 +12,8 @@ void cpu_offer_free(struct cpu_offer *offer)
     free(offer->accel);
     featureset_free(&offer->available);
     featureset_free(&offer->known);
+    featureset_free(&offer->unmigratable);
+    featureset_free(&offer->physical);
     featureset_free(&offer->denied);
     featureset_free(&offer->required);
     for (size_t i = 0; i < offer->model_count; i++) {
@@ -84,12 +86,15 @@ static json_t *models_to_json(const struct cpu_offer *offer)
 
 json_t *cpu_offer_to_json(const struct cpu_offer *offer)
 {
-    return json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:o, s:o, s:o}", "host", offer->host, "accel",
-                     offer->accel, "identity", cpu_identity_to_json(&offer->identity), "phys_bits",
-                     (int)offer->phys_bits, "available", featureset_to_json(&offer->available),
-                     "known", featureset_to_json(&offer->known), "denied",
-                     featureset_to_json(&offer->denied), "required",
-                     featureset_to_json(&offer->required), "models", models_to_json(offer));
+    return json_pack(
+        "{s:s, s:s, s:o, s:i, s:o, s:o, s:o, s:o, s:i, s:b, s:o, s:o, s:o}", "host", offer->host,
+        "accel", offer->accel, "identity", cpu_identity_to_json(&offer->identity), "phys_bits",
+        (int)offer->phys_bits, "available", featureset_to_json(&offer->available), "known",
+        featureset_to_json(&offer->known), "unmigratable", featureset_to_json(&offer->unmigratable),
+        "physical", offer->physical_known ? featureset_to_json(&offer->physical) : json_null(),
+        "tsc_khz", (int)offer->tsc_khz, "tsc_scales", (int)offer->tsc_scales, "denied",
+        featureset_to_json(&offer->denied), "required", featureset_to_json(&offer->required),
+        "models", models_to_json(offer));
 }
 
 static int compare_models(const void *a, const void *b)
@@ -129,22 +134,31 @@ bool cpu_offer_from_json(json_t *json, struct cpu_offer *out, struct error *err)
 {
     autocpuoffer struct cpu_offer offer = {0};
     const char *host, *accel;
-    json_t *identity, *available, *known, *denied, *required, *models;
-    json_int_t phys_bits;
-    if (!json_take(json, err, "the CPU offer", "{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o}",
-                   "host", &host, "accel", &accel, "identity", &identity, "phys_bits", &phys_bits,
-                   "available", &available, "known", &known, "denied", &denied, "required",
-                   &required, "models", &models))
+    json_t *identity, *available, *known, *unmigratable, *physical, *denied, *required, *models;
+    json_int_t phys_bits, tsc_khz;
+    int tsc_scales;
+    if (!json_take(json, err, "the CPU offer",
+                   "{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:I, s:b, s:o, s:o, s:o}", "host",
+                   &host, "accel", &accel, "identity", &identity, "phys_bits", &phys_bits,
+                   "available", &available, "known", &known, "unmigratable", &unmigratable,
+                   "physical", &physical, "tsc_khz", &tsc_khz, "tsc_scales", &tsc_scales, "denied",
+                   &denied, "required", &required, "models", &models))
         return false;
     if (!name_is_host(host) || (strcmp(accel, "kvm") != 0 && strcmp(accel, "tcg") != 0) ||
-        !in_range(phys_bits, 64))
-        return error_set(err, STATUS_DATA, "the CPU offer: host, accel or phys_bits is not valid");
+        !in_range(phys_bits, 64) || !in_range(tsc_khz, INT32_MAX))
+        return error_set(err, STATUS_DATA, "the CPU offer: host, accel or a number is not valid");
     offer.phys_bits = (unsigned)phys_bits;
+    offer.tsc_khz = (unsigned)tsc_khz;
+    offer.tsc_scales = tsc_scales;
+    offer.physical_known = !json_is_null(physical);
     if (!(offer.host = strdup(host)) || !(offer.accel = strdup(accel)))
         return error_no_memory(err);
     if (!cpu_identity_from_json(identity, "the CPU offer", &offer.identity, err) ||
         !featureset_from_json(&offer.available, available, "available features", err) ||
         !featureset_from_json(&offer.known, known, "known features", err) ||
+        !featureset_from_json(&offer.unmigratable, unmigratable, "unmigratable features", err) ||
+        (offer.physical_known &&
+         !featureset_from_json(&offer.physical, physical, "the CPU's own features", err)) ||
         !featureset_from_json(&offer.denied, denied, "denied features", err) ||
         !featureset_from_json(&offer.required, required, "required features", err) ||
         !models_from_json(models, &offer, err))

@@ -32,15 +32,20 @@ struct cpu_model {
 };
 
 struct cpu_offer {
-    char *host;                   /* for messages */
-    char *accel;                  /* "kvm" or "tcg" */
-    struct cpu_identity identity; /* of `host` (KVM) or `max` (TCG) */
-    unsigned phys_bits;           /* physical address bits that a guest can have */
-    struct featureset available;  /* what `host` or `max` switches on */
-    struct featureset known;      /* every feature that this QEMU has a name for */
-    struct featureset denied;     /* by site policy */
-    struct featureset required;   /* by site policy */
-    struct cpu_model *models;     /* sorted by name */
+    char *host;                     /* for messages */
+    char *accel;                    /* "kvm" or "tcg" */
+    struct cpu_identity identity;   /* of `host` (KVM) or `max` (TCG) */
+    unsigned phys_bits;             /* physical address bits that a guest can have */
+    struct featureset available;    /* what `host` or `max` switches on */
+    struct featureset known;        /* every feature that this QEMU has a name for */
+    struct featureset unmigratable; /* what it could switch on besides, and not migrate */
+    struct featureset physical;     /* what the CPU itself has, as far as CPUID tells */
+    bool physical_known;            /* false: nobody looked at this CPU (an imported profile) */
+    unsigned tsc_khz;               /* KVM's TSC frequency; 0: not known */
+    bool tsc_scales;                /* KVM can give a guest another frequency */
+    struct featureset denied;       /* by site policy */
+    struct featureset required;     /* by site policy */
+    struct cpu_model *models;       /* sorted by name */
     size_t model_count;
 };
 
@@ -57,7 +62,8 @@ json_t *cpu_identity_to_json(const struct cpu_identity *identity);
 bool cpu_identity_from_json(json_t *json, const char *what, struct cpu_identity *identity,
                             struct error *err);
 
-/* {"host","accel","identity","phys_bits","available","known","denied","required","models"}. */
+/* {"host","accel","identity","phys_bits","available","known","unmigratable","physical" (an array,
+ * or null when it is not known),"tsc_khz","tsc_scales","denied","required","models"}. */
 json_t *cpu_offer_to_json(const struct cpu_offer *offer);
 bool cpu_offer_from_json(json_t *json, struct cpu_offer *offer, struct error *err);
 

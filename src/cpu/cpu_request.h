@@ -6,19 +6,13 @@
 #define QML_CPU_CPU_REQUEST_H
 
 #include "cpu/featureset.h"
-
-/* A property that is not a feature (pmu=off, kvm=off, hv-vendor-id=x). */
-struct cpu_knob {
-    char *name;
-    char *value;
-};
+#include "cpu/knob.h"
 
 struct cpu_request {
     char *model;          /* a named model as the user wrote it; NULL: the best that all can give */
     struct featureset on; /* asked for by name */
-    struct featureset off;  /* to be off everywhere */
-    struct cpu_knob *knobs; /* sorted by name */
-    size_t knob_count;
+    struct featureset off; /* to be off everywhere */
+    struct cpu_knobs knobs;
     unsigned phys_bits; /* at most so many physical address bits; 0: no wish */
     bool enforce;       /* what is asked for by name and cannot be had is an error */
 };
@@ -32,6 +26,11 @@ void cpu_request_free(struct cpu_request *request);
  * aliases are known. `host` and `max` mean the best. Refused: what would escape the baseline
  * (STATUS_USAGE, by name) and what QEMU could not read either (STATUS_USAGE). */
 bool cpu_request_parse(const char *text, struct cpu_request *request, struct error *err);
+
+/* Every feature that the request names is one that this QEMU knows, as QEMU itself would demand.
+ * STATUS_USAGE with the first that is not. */
+bool cpu_request_check_names(const struct cpu_request *request, const struct featureset *known,
+                             struct error *err);
 
 /* A new JSON object; NULL for want of memory. */
 json_t *cpu_request_to_json(const struct cpu_request *request);

@@ -5,31 +5,33 @@
 
 #include "base/cleanup.h"
 
+static const char *const form_names[] = {
+    [CPU_FORM_NAMED] = "named", [CPU_FORM_BASE] = "base", [CPU_FORM_HOST] = "host"};
+
+const char *cpu_form_name(enum cpu_form form)
+{
+    return form_names[form];
+}
+
 bool cpu_form_parse(const char *text, enum cpu_form *form)
 {
-    if (strcmp(text, "base") == 0)
-        *form = CPU_FORM_BASE;
-    else if (strcmp(text, "host") == 0)
-        *form = CPU_FORM_HOST;
-    else
-        return false;
-    return true;
+    for (size_t i = 0; i < sizeof(form_names) / sizeof(form_names[0]); i++)
+        if (strcmp(form_names[i], text) == 0) {
+            *form = (enum cpu_form)i;
+            return true;
+        }
+    return false;
 }
 
 static bool has_knob(const struct baseline *baseline, const char *name)
 {
-    for (size_t i = 0; i < baseline->knob_count; i++)
-        if (strcmp(baseline->knobs[i].name, name) == 0)
-            return true;
-    return false;
+    return cpu_knobs_get(&baseline->knobs, name) != NULL;
 }
 
-/* Numbers first: they are the same in every form. What the user set by name stays the user's. */
-static void put_identity(struct strbuf *cpu, const struct baseline *baseline)
+/* Family, model, stepping and model-id, which the named form has from its model. */
+static void put_model_numbers(struct strbuf *cpu, const struct baseline *baseline)
 {
     const struct cpu_identity *identity = &baseline->identity;
-    if (!has_knob(baseline, "vendor"))
-        strbuf_printf(cpu, ",vendor=%s", identity->vendor);
     if (!has_knob(baseline, "family"))
         strbuf_printf(cpu, ",family=%u", identity->family);
     if (!has_knob(baseline, "model"))
@@ -42,6 +44,16 @@ static void put_identity(struct strbuf *cpu, const struct baseline *baseline)
         for (const char *p = identity->model_id; *p; p++)
             strbuf_add(cpu, *p == ',' ? ";" : p, 1);
     }
+}
+
+/* Numbers first: they are the same in every form. What the user set by name stays the user's. */
+static void put_numbers(struct strbuf *cpu, const struct baseline *baseline, bool with_model)
+{
+    const struct cpu_identity *identity = &baseline->identity;
+    if (!has_knob(baseline, "vendor"))
+        strbuf_printf(cpu, ",vendor=%s", identity->vendor);
+    if (with_model)
+        put_model_numbers(cpu, baseline);
     strbuf_printf(cpu, ",level=%u,xlevel=%u", identity->level, identity->xlevel);
     /* Without this the `host` form shows the real microcode revision; these are the values that
      * every other model has (QEMU 10.0 target/i386/cpu.c x86_cpu_realizefn). */
@@ -55,8 +67,8 @@ static void put_identity(struct strbuf *cpu, const struct baseline *baseline)
     else if (baseline->phys_bits > 0)
         strbuf_printf(cpu, ",phys-bits=%u", baseline->phys_bits);
     strbuf_puts(cpu, ",pmu=off");
-    for (size_t i = 0; i < baseline->knob_count; i++)
-        strbuf_printf(cpu, ",%s=%s", baseline->knobs[i].name, baseline->knobs[i].value);
+    for (size_t i = 0; i < baseline->knobs.count; i++)
+        strbuf_printf(cpu, ",%s=%s", baseline->knobs.items[i].name, baseline->knobs.items[i].value);
 }
 
 /* ",NAME=VALUE" for each of set that is not in without (which may be NULL). */
@@ -80,13 +92,25 @@ char *render_cpu(const struct baseline *baseline, const struct cpu_offer *offer,
         error_set(err, STATUS_INCOMPATIBLE, "the QEMU of %s has no name for %s", offer->host, name);
         return NULL;
     }
-    if (form == CPU_FORM_BASE) {
+    if (form == CPU_FORM_NAMED) {
+        const struct cpu_model *model =
+            baseline->model ? cpu_offer_find_model(offer, baseline->model) : NULL;
+        if (!model) {
+            error_set(err, STATUS_INCOMPATIBLE,
+                      "no CPU model of all QEMUs fits: use --cpu-form base");
+            return NULL;
+        }
+        strbuf_puts(&cpu, model->name);
+        put_numbers(&cpu, baseline, false);
+        put_features(&cpu, &baseline->features, &model->features, "on");
+        put_features(&cpu, &model->features, &baseline->features, "off");
+    } else if (form == CPU_FORM_BASE) {
         strbuf_puts(&cpu, "base");
-        put_identity(&cpu, baseline);
+        put_numbers(&cpu, baseline, true);
         put_features(&cpu, &baseline->features, NULL, "on");
     } else {
         strbuf_puts(&cpu, strcmp(baseline->accel, "kvm") == 0 ? "host" : "max");
-        put_identity(&cpu, baseline);
+        put_numbers(&cpu, baseline, true);
         strbuf_puts(&cpu, ",host-cache-info=off"); /* the other models do not have it */
         put_features(&cpu, &offer->available, &baseline->features, "off");
     }

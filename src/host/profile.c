@@ -74,6 +74,11 @@ static json_t *describe(const struct config *config, const struct qemu *qemu,
         error_no_memory(err);
         return NULL;
     }
+    if (!system_physical_features(&offer->physical, err))
+        return NULL;
+    offer->physical_known = true;
+    if (strcmp(offer->accel, "kvm") == 0)
+        system_kvm_tsc(&offer->tsc_khz, &offer->tsc_scales);
     if (!system_boot_id(boot_id, sizeof(boot_id), err))
         return NULL;
     autojson json_t *kernel = system_kernel(err);

@@ -74,17 +74,34 @@ static bool read_props(json_t *props, struct featureset *on, struct featureset *
     return cpu_identity_from_json(numbers, "QEMU's CPU", identity, err);
 }
 
-static bool expand(struct qemu_session *session, const char *model, struct featureset *on,
-                   struct featureset *known, struct cpu_identity *identity, struct error *err)
+/* Static expansion of a model; migratable: NULL, or what to set that property of `host` to. */
+static bool expand(struct qemu_session *session, const char *model, const char *migratable,
+                   struct featureset *on, struct featureset *known, struct cpu_identity *identity,
+                   struct error *err)
 {
     autojson json_t *reply = NULL;
-    json_t *arguments = json_pack("{s:s, s:{s:s}}", "type", "static", "model", "name", model);
+    json_t *arguments =
+        migratable ? json_pack("{s:s, s:{s:s, s:{s:b}}}", "type", "static", "model", "name", model,
+                               "props", "migratable", strcmp(migratable, "on") == 0)
+                   : json_pack("{s:s, s:{s:s}}", "type", "static", "model", "name", model);
     if (!arguments)
         return error_no_memory(err);
     if (!qemu_session_ask(session, "query-cpu-model-expansion", arguments, &reply, err))
         return false;
     json_t *props = json_object_get(json_object_get(reply, "model"), "props");
     return read_props(props, on, known, identity, err) || error_wrap(err, "CPU model %s", model);
+}
+
+/* What this host can give, and what it could give a guest that never moves. */
+static bool read_host_model(struct qemu_session *session, const char *model,
+                            struct cpu_offer *offer, struct error *err)
+{
+    struct cpu_identity ignored;
+    if (!expand(session, model, "on", &offer->available, &offer->known, &offer->identity, err) ||
+        !expand(session, model, "off", &offer->unmigratable, NULL, &ignored, err))
+        return false;
+    featureset_subtract(&offer->unmigratable, &offer->available);
+    return true;
 }
 
 static bool get_number(struct qemu_session *session, const char *path, const char *property,
@@ -172,7 +189,7 @@ static bool read_models(struct qemu_session *session, struct cpu_offer *offer, c
         struct cpu_model *model = &offer->models[offer->model_count++];
         if (!(model->name = strdup(name)))
             return error_no_memory(err);
-        if (!expand(session, name, &model->features, NULL, &model->identity, err))
+        if (!expand(session, name, NULL, &model->features, NULL, &model->identity, err))
             return false;
     }
     qsort(offer->models, offer->model_count, sizeof(*offer->models), compare_models);
@@ -186,8 +203,7 @@ static bool probe(struct qemu_session *session, const struct probe_parameters *p
     if (!(offer->accel = strdup(parameters->accel)))
         return error_no_memory(err);
     if (!check_accel(session, parameters->accel, err) ||
-        !expand(session, kvm ? "host" : "max", &offer->available, &offer->known, &offer->identity,
-                err))
+        !read_host_model(session, kvm ? "host" : "max", offer, err))
         return false;
     if (!(kvm ? system_phys_bits(&offer->phys_bits, err) : read_vcpu(session, offer, err)))
         return false;
@@ -199,8 +215,7 @@ bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *para
 {
     autocpuoffer struct cpu_offer offer = {0};
     autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
-    if (!start(qemu, parameters, &session, err) ||
-        !probe(&session, parameters, model, &offer, err))
+    if (!start(qemu, parameters, &session, err) || !probe(&session, parameters, model, &offer, err))
         return error_wrap(err, "%s -machine %s -accel %s", qemu->binary.path, parameters->machine,
                           parameters->accel);
     *out = offer;

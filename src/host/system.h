@@ -6,6 +6,7 @@
 #define QML_HOST_SYSTEM_H
 
 #include "base/json.h"
+#include "cpu/featureset.h"
 
 /* The boot id (32 hexadecimal digits with dashes) in buffer of at least 37 bytes. */
 bool system_boot_id(char *buffer, size_t size, struct error *err);
@@ -14,6 +15,14 @@ bool system_boot_id(char *buffer, size_t size, struct error *err);
  * libcpuid reads of this CPU. level is the psABI level ("x86-64-v3"), codename only a hint. cpuid
  * is a list of "LEAF.SUBLEAF:EAX,EBX,ECX,EDX". A new object, or NULL. */
 json_t *system_processor(struct error *err);
+
+/* The features of the table that this CPU itself has, as far as CPUID tells: those whose bits are
+ * all set in the raw CPUID. STATUS_INTERNAL for want of memory. */
+bool system_physical_features(struct featureset *features, struct error *err);
+
+/* KVM's TSC frequency in kHz (0: it does not tell) and whether it can give a guest another one
+ * (KVM_CAP_TSC_CONTROL). Both stay 0 without a usable /dev/kvm. */
+void system_kvm_tsc(unsigned *khz, bool *scales);
 
 /* Physical address bits of this CPU (CPUID 0x80000008 EAX 7:0; 36 where it has no such leaf). */
 bool system_phys_bits(unsigned *bits, struct error *err);

@@ -53,9 +53,10 @@ static json_t *parties_to_json(const struct agreement *agreement)
 
 json_t *agreement_to_json(const struct agreement *agreement)
 {
-    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:I, s:o, s:o, s:s}", "version", AGREEMENT_VERSION,
-                     "vm", agreement->vm, "machine", agreement->machine, "kernel_irqchip",
-                     agreement->kernel_irqchip, "cpu_pm", (int)agreement->cpu_pm, "issued",
+    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:s}", "version",
+                     AGREEMENT_VERSION, "vm", agreement->vm, "machine", agreement->machine,
+                     "kernel_irqchip", agreement->kernel_irqchip, "cpu_pm", (int)agreement->cpu_pm,
+                     "form", cpu_form_name(agreement->form), "issued",
                      (json_int_t)agreement->issued, "parties", parties_to_json(agreement),
                      "baseline", baseline_to_json(&agreement->baseline), "proof", "none");
 }
@@ -102,7 +103,7 @@ static bool parties_from_json(json_t *array, struct agreement *agreement, struct
 bool agreement_from_json(json_t *payload, struct agreement *out, struct error *err)
 {
     autoagreement struct agreement agreement = {0};
-    const char *key, *vm, *machine, *irqchip, *proof;
+    const char *key, *vm, *machine, *irqchip, *form, *proof;
     json_t *parties, *baseline;
     json_int_t version, issued;
     int cpu_pm;
@@ -111,13 +112,13 @@ bool agreement_from_json(json_t *payload, struct agreement *out, struct error *e
         return error_set(err, STATUS_DATA, "the agreement has version %lld, not %d",
                          (long long)version, AGREEMENT_VERSION);
     if (!json_take(payload, err, "the agreement",
-                   "{s?s, s:I, s:s, s:s, s:s, s:b, s:I, s:o, s:o, s:s}", "key", &key, "version",
-                   &version, "vm", &vm, "machine", &machine, "kernel_irqchip", &irqchip, "cpu_pm",
-                   &cpu_pm, "issued", &issued, "parties", &parties, "baseline", &baseline, "proof",
-                   &proof))
+                   "{s?s, s:I, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:s}", "key", &key,
+                   "version", &version, "vm", &vm, "machine", &machine, "kernel_irqchip", &irqchip,
+                   "cpu_pm", &cpu_pm, "form", &form, "issued", &issued, "parties", &parties,
+                   "baseline", &baseline, "proof", &proof))
         return false;
     if (!name_is_vm(vm) || !name_is_machine(machine) || (*irqchip && !name_is_feature(irqchip)) ||
-        issued < 0 || strcmp(proof, "none") != 0)
+        issued < 0 || strcmp(proof, "none") != 0 || !cpu_form_parse(form, &agreement.form))
         return error_set(err, STATUS_DATA, "the agreement is not valid");
     if (!(agreement.vm = strdup(vm)) || !(agreement.machine = strdup(machine)) ||
         !(agreement.kernel_irqchip = strdup(irqchip)))

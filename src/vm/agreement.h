@@ -6,7 +6,7 @@
 #define QML_VM_AGREEMENT_H
 
 #include "base/digest.h"
-#include "cpu/baseline.h"
+#include "cpu/render.h"
 #include "peer/envelope.h"
 #include "peer/identity.h"
 
@@ -36,7 +36,8 @@ struct agreement {
     char *machine;        /* versioned type */
     char *kernel_irqchip; /* "" when nobody gave it */
     bool cpu_pm;
-    int64_t issued;                  /* Unix seconds */
+    enum cpu_form form; /* the same on all: what no form fixes, like the caches, follows from it */
+    int64_t issued;     /* Unix seconds */
     struct agreement_party *parties; /* sorted by pin */
     size_t party_count;
     struct baseline baseline;

@@ -73,13 +73,14 @@ json_t *exchange_hello_body(struct exchange *exchange, struct error *err)
 {
     const struct exchange_self *self = exchange->self;
     json_t *body = json_pack(
-        "{s:[i], s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o, s:s, s:s, s:b}", "versions",
-        PROTOCOL_VERSION, "exchange", exchange->id, "pin", self->identity->pin, "vm", self->vm,
-        "role", vm_role_name(self->role), "nonce", exchange->nonce, "host", self->config->host_name,
-        "incoming", (int)self->incoming_port, "table", FEATURE_TABLE_VERSION, "qemu",
-        self->qemu->version, "machine", self->machine ? self->machine : "", "machines",
-        machine_list_to_json(&self->qemu->machines), "accel", self->accel, "kernel_irqchip",
-        self->kernel_irqchip ? self->kernel_irqchip : "", "cpu_pm", (int)self->cpu_pm);
+        "{s:[i], s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o, s:s, s:s, s:b, s:s}",
+        "versions", PROTOCOL_VERSION, "exchange", exchange->id, "pin", self->identity->pin, "vm",
+        self->vm, "role", vm_role_name(self->role), "nonce", exchange->nonce, "host",
+        self->config->host_name, "incoming", (int)self->incoming_port, "table",
+        FEATURE_TABLE_VERSION, "qemu", self->qemu->version, "machine",
+        self->machine ? self->machine : "", "machines", machine_list_to_json(&self->qemu->machines),
+        "accel", self->accel, "kernel_irqchip", self->kernel_irqchip ? self->kernel_irqchip : "",
+        "cpu_pm", (int)self->cpu_pm, "form", cpu_form_name(self->form));
     if (!body)
         error_no_memory(err);
     return body;
@@ -99,7 +100,7 @@ static bool speaks_our_version(const json_t *versions)
 
 /* The two sides' settings that a guest sees and that are not the CPU's. */
 static bool check_settings(const struct exchange *exchange, const char *host, const char *accel,
-                           const char *irqchip, bool cpu_pm, struct error *err)
+                           const char *irqchip, bool cpu_pm, const char *form, struct error *err)
 {
     const struct exchange_self *self = exchange->self;
     const char *mine = self->config->host_name;
@@ -119,6 +120,10 @@ static bool check_settings(const struct exchange *exchange, const char *host, co
         return error_set(err, STATUS_INCOMPATIBLE,
                          "-overcommit cpu-pm is on only on %s: give it on both or none",
                          cpu_pm ? host : mine);
+    if (strcmp(form, cpu_form_name(self->form)) != 0)
+        return error_set(err, STATUS_INCOMPATIBLE,
+                         "--cpu-form is %s on %s and %.20s on %s: give it the same value on both",
+                         cpu_form_name(self->form), mine, form, host);
     return true;
 }
 
@@ -139,7 +144,7 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
                          struct error *err)
 {
     const struct exchange_self *self = exchange->self;
-    const char *id, *pin, *vm, *role, *nonce, *host, *qemu, *machine, *accel, *irqchip;
+    const char *id, *pin, *vm, *role, *nonce, *host, *qemu, *machine, *accel, *irqchip, *form;
     json_t *versions, *machines;
     int incoming, table, cpu_pm;
     if (!check_step(exchange, STEP_NEW, err) || !check_id(exchange, body, err))
@@ -147,12 +152,13 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
     if (!speaks_our_version(json_object_get(body, "versions")))
         return error_set(err, STATUS_PROTOCOL, "the peer does not speak version %d of the protocol",
                          PROTOCOL_VERSION);
-    if (!json_take(body, err, "hello",
-                   "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o, s:s, s:s, s:b}",
-                   "versions", &versions, "exchange", &id, "pin", &pin, "vm", &vm, "role", &role,
-                   "nonce", &nonce, "host", &host, "incoming", &incoming, "table", &table, "qemu",
-                   &qemu, "machine", &machine, "machines", &machines, "accel", &accel,
-                   "kernel_irqchip", &irqchip, "cpu_pm", &cpu_pm))
+    if (!json_take(
+            body, err, "hello",
+            "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o, s:s, s:s, s:b, s:s}",
+            "versions", &versions, "exchange", &id, "pin", &pin, "vm", &vm, "role", &role, "nonce",
+            &nonce, "host", &host, "incoming", &incoming, "table", &table, "qemu", &qemu, "machine",
+            &machine, "machines", &machines, "accel", &accel, "kernel_irqchip", &irqchip, "cpu_pm",
+            &cpu_pm, "form", &form))
         return false;
     enum vm_role peer_role;
     if (!name_is_vm(vm) || !vm_role_parse(role, &peer_role) || !digest_is_hex(nonce) ||
@@ -176,7 +182,7 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
             "of qemu-migrate-launch on both",
             host, table, FEATURE_TABLE_VERSION);
     if (!check_roles(exchange, peer_role, err) ||
-        !check_settings(exchange, host, accel, irqchip, cpu_pm, err))
+        !check_settings(exchange, host, accel, irqchip, cpu_pm, form, err))
         return false;
     automachinelist struct machine_list types = {0};
     if (!machine_list_from_json(machines, &types, err))
@@ -220,6 +226,8 @@ static bool make_profile(struct exchange *exchange, struct error *err)
     if (!payload || !profile_read(payload, &exchange->profile, err) ||
         !envelope_sign_digest(self->identity, PROFILE_TYPE, payload, &text,
                               exchange->profile_digest, err))
+        return false;
+    if (!cpu_request_check_names(&exchange->request, &exchange->profile.offer.known, err))
         return false;
     exchange->profile_envelope = json_parse_strict(text, strlen(text), SIZE_MAX, err);
     return exchange->profile_envelope != NULL;
@@ -338,7 +346,8 @@ bool exchange_agree(struct exchange *exchange, int64_t issued, struct error *err
     requests[mine] = &exchange->request;
     requests[1 - mine] = &peer->request;
 
-    autoagreement struct agreement agreement = {.issued = issued, .cpu_pm = self->cpu_pm};
+    autoagreement struct agreement agreement = {
+        .issued = issued, .cpu_pm = self->cpu_pm, .form = self->form};
     agreement.vm = strdup(self->vm);
     agreement.machine = strdup(exchange->machine);
     agreement.kernel_irqchip = strdup(self->kernel_irqchip ? self->kernel_irqchip : "");

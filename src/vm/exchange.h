@@ -8,6 +8,7 @@
 #define QML_VM_EXCHANGE_H
 
 #include "base/paths.h"
+#include "cpu/render.h"
 #include "host/profile.h"
 #include "peer/identity.h"
 #include "peer/trust.h"
@@ -30,6 +31,7 @@ struct exchange_self {
     const char *kernel_irqchip; /* or NULL */
     bool cpu_pm;
     const struct cpu_request *request;
+    enum cpu_form form;
     const struct featureset *required; /* by --require */
 };
 

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Properties of a CPU that are not features: which of them a request may set, and to what.
+ */
+#ifndef QML_CPU_KNOB_H
+#define QML_CPU_KNOB_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/json.h"
+
+/* A property and its value, as they stand in -cpu. */
+struct cpu_knob {
+    char *name;
+    char *value;
+};
+
+/* Knobs sorted by name. Start with {0}. */
+struct cpu_knobs {
+    struct cpu_knob *items;
+    size_t count;
+};
+
+void cpu_knobs_free(struct cpu_knobs *knobs);
+/* The value, or NULL. */
+const char *cpu_knobs_get(const struct cpu_knobs *knobs, const char *name);
+/* Set a knob, replacing an earlier value. False for want of memory. */
+bool cpu_knobs_set(struct cpu_knobs *knobs, const char *name, const char *value);
+bool cpu_knobs_copy(struct cpu_knobs *copy, const struct cpu_knobs *knobs);
+/* {"NAME":"VALUE"}; NULL for want of memory. */
+json_t *cpu_knobs_to_json(const struct cpu_knobs *knobs);
+/* Only knobs that a request could carry are taken. what names it for the message. STATUS_DATA. */
+bool cpu_knobs_from_json(json_t *json, const char *what, struct cpu_knobs *knobs,
+                         struct error *err);
+
+enum knob_verdict {
+    KNOB_NONE,     /* no knob: a feature, or nothing that is known */
+    KNOB_CARRIED,  /* carried from the request to every party's -cpu */
+    KNOB_HARMLESS, /* it asks for what the baseline does anyway: left out */
+    KNOB_REFUSED,  /* it would take the CPU out of the baseline's hands, or its value is bad */
+};
+
+/* What to make of `name=value` (name canonical). For KNOB_REFUSED err says why (STATUS_USAGE).
+ * Sources: QEMU 10.0 target/i386/cpu.c x86_cpu_properties; docs/system/i386/hyperv.rst. */
+enum knob_verdict knob_check(const char *name, const char *value, struct error *err);
+
+#endif
