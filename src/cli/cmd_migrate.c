@@ -78,6 +78,8 @@ static void report(void *context, const struct migration_progress *progress)
 {
     struct migrate_command *command = context;
     bool terminal = isatty(STDERR_FILENO) && !command->context->json;
+    if (progress->total <= 0) /* QEMU has not begun: there is nothing to tell */
+        return;
     if (log_get_level() < LOG_LEVEL_INFO ||
         (!terminal && clock_now_ms() - command->last_report_ms < 1000))
         return;
@@ -132,6 +134,11 @@ static bool find_destination(const struct migrate_command *command, struct vm_re
         free(record->peer);
         record->peer = name;
     }
+    if ((!**host || *port == 0) && record->role == ROLE_DESTINATION)
+        return error_set(err, STATUS_USAGE,
+                         "%s was started here to be moved here: run 'migrate %s' on %s; to move it "
+                         "on from here: give --to HOST:PORT",
+                         record->vm, record->vm, record->peer);
     if (!**host || *port == 0)
         return error_set(err, STATUS_USAGE,
                          "where the destination's QEMU waits for %s is not known here: give --to "

@@ -66,8 +66,11 @@ bool client_error_transfer(const struct call *call, CURLcode code, struct error 
     case CURLE_COULDNT_RESOLVE_HOST:
         return error_set(err, STATUS_UNAVAILABLE, "%s: the name is not known", call->where);
     case CURLE_COULDNT_CONNECT:
-        return error_set(err, STATUS_UNAVAILABLE, "cannot connect to %s: %s", call->where,
-                         detail(call, code));
+        return error_set(
+            err, STATUS_UNAVAILABLE,
+            "cannot connect to %s: nobody listens there, or something between keeps us "
+            "out",
+            call->where);
     case CURLE_OPERATION_TIMEDOUT:
         return error_set(err, STATUS_UNAVAILABLE, "%s did not answer '%s' in time", call->where,
                          call->name);

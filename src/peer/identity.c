@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "peer/identity.h"
 
+#include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -172,6 +173,11 @@ struct identity *identity_load(const char *config_folder, struct error *err)
     }
     bool have_key = access(key_path, F_OK) == 0;
     if (!have_key || access(certificate_path, F_OK) != 0) {
+        if (errno != ENOENT) { /* the folder is another user's, say */
+            error_set_errno(err, STATUS_CONFIG, errno, "%s",
+                            have_key ? certificate_path : key_path);
+            return NULL;
+        }
         error_set(err, STATUS_CONFIG, "%s: no %s yet: run 'qemu-migrate-launch identity init'",
                   config_folder, have_key ? "certificate" : "identity");
         return NULL;

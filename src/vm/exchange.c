@@ -168,13 +168,13 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
     if (!trust_entry_has_pin(peer, pin))
         return error_set(err, STATUS_NOT_TRUSTED, "%s speaks for another key, %.60s", peer->name,
                          pin);
-    if (strcmp(vm, self->vm) != 0)
-        return error_set(err, STATUS_INCOMPATIBLE, "%s is about VM %s, %s about VM %s", host, vm,
-                         self->config->host_name, self->vm);
     if (strcmp(host, self->config->host_name) == 0)
         return error_set(err, STATUS_INCOMPATIBLE,
                          "both hosts are called %s: set [host] name in config.ini on one of them",
                          host);
+    if (strcmp(vm, self->vm) != 0)
+        return error_set(err, STATUS_INCOMPATIBLE, "%s is about VM %s, %s about VM %s", host, vm,
+                         self->config->host_name, self->vm);
     if (table != FEATURE_TABLE_VERSION)
         return error_set(
             err, STATUS_PROTOCOL,
@@ -269,8 +269,9 @@ static bool keep_peer_profile(const struct exchange *exchange, const char *text,
         profile_read(envelope.payload, &known, NULL) && profile->serial < known.serial)
         return error_set(err, STATUS_NOT_TRUSTED,
                          "the profile of %s is an old one (serial %lld, %lld has been seen): it is "
-                         "not used",
-                         exchange->peer.name, (long long)profile->serial, (long long)known.serial);
+                         "not used; if %s has lost its state folder, remove %s on %s",
+                         exchange->peer.name, (long long)profile->serial, (long long)known.serial,
+                         exchange->peer.name, path, exchange->self->config->host_name);
     return file_write_atomic(path, text, strlen(text), 0600, err);
 }
 
