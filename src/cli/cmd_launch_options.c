@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "cli/cmd_launch.h"
-#include "cpu/feature_table.h"
 
 void launch_options_free(struct launch_options *options)
 {
@@ -56,31 +55,14 @@ static bool set_form(void *target, const char *value, struct error *err)
            error_set(err, STATUS_USAGE, "--cpu-form is named, base or host");
 }
 
-static bool add_features(struct featureset *set, const char *option, const char *value,
-                         struct error *err)
-{
-    autostrlist struct strlist names = {0};
-    char name[FEATURE_NAME_SIZE];
-    if (!strlist_split(&names, value, ','))
-        return error_no_memory(err);
-    for (size_t i = 0; i < names.count; i++) {
-        if (!feature_canonical_name(names.items[i], name))
-            return error_set(err, STATUS_USAGE, "%s: '%.80s' is not a feature", option,
-                             names.items[i]);
-        if (!featureset_add(set, name))
-            return error_no_memory(err);
-    }
-    return true;
-}
-
 static bool set_require(void *target, const char *value, struct error *err)
 {
-    return add_features(&((struct launch_options *)target)->require, "--require", value, err);
+    return features_parse(&((struct launch_options *)target)->require, "--require", value, err);
 }
 
 static bool set_deny(void *target, const char *value, struct error *err)
 {
-    return add_features(&((struct launch_options *)target)->deny, "--deny", value, err);
+    return features_parse(&((struct launch_options *)target)->deny, "--deny", value, err);
 }
 
 static bool set_renegotiate(void *target, const char *value, struct error *err)

@@ -14,7 +14,7 @@
 #include "peer/trust.h"
 
 struct profile_options {
-    const char *qemu, *accel, *machine, *output, *verify;
+    const char *qemu, *accel, *machine, *output, *verify, *from_qmp;
     bool is_unsigned;
 };
 
@@ -50,6 +50,12 @@ static bool set_verify(void *target, const char *value, struct error *err)
     return true;
 }
 
+static bool set_from_qmp(void *target, const char *value, struct error *err)
+{
+    ((struct profile_options *)target)->from_qmp = value;
+    return true;
+}
+
 static bool set_unsigned(void *target, const char *value, struct error *err)
 {
     ((struct profile_options *)target)->is_unsigned = true;
@@ -62,6 +68,7 @@ static const struct option_spec specs[] = {
     {"machine", 0, ARGUMENT_REQUIRED, set_machine},
     {"output", 'o', ARGUMENT_REQUIRED, set_output},
     {"verify", 0, ARGUMENT_REQUIRED, set_verify},
+    {"from-qmp", 0, ARGUMENT_REQUIRED, set_from_qmp},
     {"unsigned", 0, ARGUMENT_NONE, set_unsigned},
     {NULL, 0, ARGUMENT_NONE, NULL},
 };
@@ -96,6 +103,24 @@ static json_t *make_payload(const struct context *context, const struct profile_
     struct probe_parameters parameters = {.machine = type->name, .accel = accel};
     return profile_make(&config, options->is_unsigned ? NULL : context->paths.state, &qemu,
                         &parameters, NULL, err);
+}
+
+/* Recorded replies are nobody's word: such a profile is not signed. */
+static char *import_text(const char *path, struct error *err)
+{
+    autofree char *text = NULL;
+    size_t length;
+    if (!file_read(path, PROFILE_IMPORT_SIZE_MAX, false, &text, &length, err))
+        return NULL;
+    autojson json_t *payload = profile_import(text, length, err);
+    if (!payload) {
+        error_wrap(err, "%s", path);
+        return NULL;
+    }
+    char *imported = json_to_text(payload);
+    if (!imported)
+        error_no_memory(err);
+    return imported;
 }
 
 static char *make_text(const struct context *context, const struct profile_options *options,
@@ -158,7 +183,8 @@ bool command_profile(struct context *context, int count, char **words, struct er
         return error_set(err, STATUS_USAGE, "profile takes options only");
     if (options.verify)
         return verify(context, options.verify, err);
-    autofree char *text = make_text(context, &options, err);
+    autofree char *text =
+        options.from_qmp ? import_text(options.from_qmp, err) : make_text(context, &options, err);
     if (!text)
         return false;
     if (!options.output)

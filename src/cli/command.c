@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "cpu/feature_table.h"
 
 const struct command commands[] = {
     {"launch",
@@ -18,8 +19,13 @@ const struct command commands[] = {
      command_launch},
     {"profile",
      "profile [--qemu BIN] [--accel kvm|tcg] [--machine TYPE] [--unsigned] [-o FILE]\n"
+     "profile --from-qmp FILE [-o FILE]\n"
      "profile --verify FILE",
      command_profile},
+    {"baseline",
+     "baseline [--qemu BIN] [--cpu REQUEST] [--machine TYPE] [--cpu-form named|base|host]\n"
+     "        [--require F[,F...]] [--deny F[,F...]] PROFILE...",
+     command_baseline},
     {"migrate", "migrate VM [--to HOST[:PORT]] [--bandwidth B] [--downtime MS] [--keep-source]",
      command_migrate},
     {"identity", "identity [init|show]", command_identity},
@@ -67,10 +73,16 @@ static bool set_json(void *target, const char *value, struct error *err)
 
 static bool set_color(void *target, const char *value, struct error *err)
 {
-    /* Nothing is coloured yet; the words are checked so that scripts can give them. */
-    return strcmp(value, "auto") == 0 || strcmp(value, "always") == 0 ||
-           strcmp(value, "never") == 0 ||
-           error_set(err, STATUS_USAGE, "--color is auto, always or never");
+    struct context *context = target;
+    if (strcmp(value, "always") == 0)
+        context->color = COLOR_ALWAYS;
+    else if (strcmp(value, "never") == 0)
+        context->color = COLOR_NEVER;
+    else if (strcmp(value, "auto") == 0)
+        context->color = COLOR_AUTO;
+    else
+        return error_set(err, STATUS_USAGE, "--color is auto, always or never");
+    return true;
 }
 
 static bool set_quiet(void *target, const char *value, struct error *err)
@@ -128,4 +140,36 @@ bool put_json(json_t *json, struct error *err)
     flags |= isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
     autofree char *text = document ? json_dumps(document, flags) : NULL;
     return text ? put_line(text, err) : error_no_memory(err);
+}
+
+bool features_parse(struct featureset *set, const char *option, const char *value,
+                    struct error *err)
+{
+    autostrlist struct strlist names = {0};
+    char name[FEATURE_NAME_SIZE];
+    if (!strlist_split(&names, value, ','))
+        return error_no_memory(err);
+    for (size_t i = 0; i < names.count; i++) {
+        if (!feature_canonical_name(names.items[i], name))
+            return error_set(err, STATUS_USAGE, "%s: '%.80s' is not a feature", option,
+                             names.items[i]);
+        if (!featureset_add(set, name))
+            return error_no_memory(err);
+    }
+    return true;
+}
+
+const char *color_start(const struct context *context, enum color color)
+{
+    static const char *const starts[] = {[COLOR_RED] = "\033[31m"};
+    const char *no_color = getenv("NO_COLOR"); /* https://no-color.org */
+    bool wanted =
+        context->color == COLOR_ALWAYS ||
+        (context->color == COLOR_AUTO && isatty(STDOUT_FILENO) && !(no_color && *no_color));
+    return wanted ? starts[color] : "";
+}
+
+const char *color_end(void)
+{
+    return "\033[0m";
 }

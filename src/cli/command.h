@@ -17,6 +17,7 @@ struct context {
     const char *home;        /* --home */
     const char *config_file; /* --config */
     bool json;
+    enum { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER } color;
     bool help;
     bool version;
     struct paths paths;
@@ -33,6 +34,7 @@ struct command {
 
 extern const struct command commands[]; /* ends with a NULL name */
 
+bool command_baseline(struct context *context, int count, char **words, struct error *err);
 bool command_launch(struct context *context, int count, char **words, struct error *err);
 bool command_profile(struct context *context, int count, char **words, struct error *err);
 bool command_identity(struct context *context, int count, char **words, struct error *err);
@@ -46,6 +48,17 @@ extern const struct option_spec common_options[];
 bool command_options(struct context *context, int count, char **words,
                      const struct option_spec *specs, void *target, struct operands *operands,
                      struct error *err);
+
+/* Feature names separated by commas into set, aliases made canonical; option names it for the
+ * message. STATUS_USAGE. */
+bool features_parse(struct featureset *set, const char *option, const char *value,
+                    struct error *err);
+
+enum color { COLOR_RED };
+/* What starts a colour on standard output, "" when it is not coloured (--color, NO_COLOR, not a
+ * terminal); what ends it. */
+const char *color_start(const struct context *context, enum color color);
+const char *color_end(void);
 
 /* Standard output, for results: all of it, or STATUS_CANNOT_WRITE. */
 bool put_line(const char *text, struct error *err);

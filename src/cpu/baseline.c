@@ -59,14 +59,17 @@ static void take_numbers(const struct cpu_offer *const offers[], size_t count,
         const struct cpu_offer *offer = offers[i];
         if (identity_order(&offer->identity, &least) < 0)
             least = offer->identity;
-        if (offer->identity.level < level)
+        /* 0: an imported profile does not tell. */
+        if (offer->identity.level > 0 && offer->identity.level < level)
             level = offer->identity.level;
-        if (offer->identity.xlevel < xlevel)
+        if (offer->identity.xlevel > 0 && offer->identity.xlevel < xlevel)
             xlevel = offer->identity.xlevel;
-        if (baseline->phys_bits == 0 || offer->phys_bits < baseline->phys_bits)
+        if (offer->phys_bits > 0 &&
+            (baseline->phys_bits == 0 || offer->phys_bits < baseline->phys_bits))
             baseline->phys_bits = offer->phys_bits;
     }
-    if (request->phys_bits > 0 && request->phys_bits < baseline->phys_bits)
+    if (request->phys_bits > 0 &&
+        (baseline->phys_bits == 0 || request->phys_bits < baseline->phys_bits))
         baseline->phys_bits = request->phys_bits;
     baseline->identity = least;
     baseline->identity.level = level;
@@ -142,17 +145,20 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
     const struct cpu_model *model =
         asked ? asked : model_choose(offers, count, identity->vendor, &baseline->features);
     baseline->model_asked_for = asked != NULL;
-    if (!model)
+    if (!model) {
+        identity->level = identity->level == UINT32_MAX ? 0 : identity->level;
+        identity->xlevel = identity->xlevel == UINT32_MAX ? 0 : identity->xlevel;
         return true;
+    }
     identity->family = model->identity.family;
     identity->model = model->identity.model;
     identity->stepping = model->identity.stepping;
     memcpy(identity->model_id, model->identity.model_id, sizeof(identity->model_id));
     if (asked && strcmp(offers[0]->accel, "tcg") == 0)
         memcpy(identity->vendor, model->identity.vendor, sizeof(identity->vendor));
-    if (asked && model->identity.level < identity->level)
+    if ((asked && model->identity.level < identity->level) || identity->level == UINT32_MAX)
         identity->level = model->identity.level;
-    if (asked && model->identity.xlevel < identity->xlevel)
+    if ((asked && model->identity.xlevel < identity->xlevel) || identity->xlevel == UINT32_MAX)
         identity->xlevel = model->identity.xlevel;
     return (baseline->model = strdup(model->name)) != NULL || error_no_memory(err);
 }

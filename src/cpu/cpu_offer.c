@@ -16,11 +16,12 @@ void cpu_offer_free(struct cpu_offer *offer)
     featureset_free(&offer->physical);
     featureset_free(&offer->denied);
     featureset_free(&offer->required);
-    for (size_t i = 0; i < offer->model_count; i++) {
+    for (size_t i = 0; i < offer->model_count && !offer->models_borrowed; i++) {
         free(offer->models[i].name);
         featureset_free(&offer->models[i].features);
     }
-    free(offer->models);
+    if (!offer->models_borrowed)
+        free(offer->models);
     *offer = (struct cpu_offer){0};
 }
 

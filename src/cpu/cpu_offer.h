@@ -35,7 +35,7 @@ struct cpu_offer {
     char *host;                     /* for messages */
     char *accel;                    /* "kvm" or "tcg" */
     struct cpu_identity identity;   /* of `host` (KVM) or `max` (TCG) */
-    unsigned phys_bits;             /* physical address bits that a guest can have */
+    unsigned phys_bits;             /* physical address bits that a guest can have; 0: not known */
     struct featureset available;    /* what `host` or `max` switches on */
     struct featureset known;        /* every feature that this QEMU has a name for */
     struct featureset unmigratable; /* what it could switch on besides, and not migrate */
@@ -47,6 +47,7 @@ struct cpu_offer {
     struct featureset required;     /* by site policy */
     struct cpu_model *models;       /* sorted by name */
     size_t model_count;
+    bool models_borrowed; /* from another offer: not freed with this one */
 };
 
 void cpu_offer_free(struct cpu_offer *offer);

@@ -54,7 +54,8 @@ static void put_numbers(struct strbuf *cpu, const struct baseline *baseline, boo
         strbuf_printf(cpu, ",vendor=%s", identity->vendor);
     if (with_model)
         put_model_numbers(cpu, baseline);
-    strbuf_printf(cpu, ",level=%u,xlevel=%u", identity->level, identity->xlevel);
+    if (identity->level > 0 && identity->xlevel > 0)
+        strbuf_printf(cpu, ",level=%u,xlevel=%u", identity->level, identity->xlevel);
     /* Without this the `host` form shows the real microcode revision; these are the values that
      * every other model has (QEMU 10.0 target/i386/cpu.c x86_cpu_realizefn). */
     if (!has_knob(baseline, "ucode-rev"))

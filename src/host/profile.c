@@ -128,7 +128,7 @@ bool profile_read(json_t *payload, struct profile *out, struct error *err)
     const char *key = "", *boot_id, *qemu_version, *package, *machine, *accel, *irqchip;
     json_t *kernel, *processor, *machines, *cpu;
     json_int_t version, table, serial, issued, expires;
-    int cpu_pm;
+    int cpu_pm, imported = 0;
     if (!json_is_integer(json_object_get(payload, "version")))
         return error_set(err, STATUS_DATA, "the profile has no version");
     version = json_integer_value(json_object_get(payload, "version"));
@@ -136,13 +136,14 @@ bool profile_read(json_t *payload, struct profile *out, struct error *err)
         return error_set(err, STATUS_DATA, "the profile has version %lld, not %d",
                          (long long)version, PROFILE_VERSION);
     if (!json_take(payload, err, "the profile",
-                   "{s?s, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o, s:{s:s, s:s}, "
+                   "{s?s, s?b, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o, s:{s:s, s:s}, "
                    "s:{s:s, s:s, s:s, s:b}, s:o, s:o}",
-                   "key", &key, "version", &version, "table", &table, "boot_id", &boot_id, "serial",
-                   &serial, "issued", &issued, "expires", &expires, "kernel", &kernel, "processor",
-                   &processor, "qemu", "version", &qemu_version, "package", &package, "probe",
-                   "machine", &machine, "accel", &accel, "kernel_irqchip", &irqchip, "cpu_pm",
-                   &cpu_pm, "machines", &machines, "cpu", &cpu))
+                   "key", &key, "imported", &imported, "version", &version, "table", &table,
+                   "boot_id", &boot_id, "serial", &serial, "issued", &issued, "expires", &expires,
+                   "kernel", &kernel, "processor", &processor, "qemu", "version", &qemu_version,
+                   "package", &package, "probe", "machine", &machine, "accel", &accel,
+                   "kernel_irqchip", &irqchip, "cpu_pm", &cpu_pm, "machines", &machines, "cpu",
+                   &cpu))
         return false;
     if (table < 0 || table > 1000000 || serial < 0 || issued < 0 || expires < issued ||
         strlen(qemu_version) > 32 || !name_is_machine(machine) ||
@@ -161,6 +162,7 @@ bool profile_read(json_t *payload, struct profile *out, struct error *err)
     profile.issued = issued;
     profile.expires = expires;
     profile.cpu_pm = cpu_pm;
+    profile.imported = imported;
     profile_free(out);
     *out = profile;
     profile = (struct profile){0};

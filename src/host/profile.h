@@ -26,6 +26,7 @@ struct profile {
     char *machine;        /* the probe's parameters */
     char *kernel_irqchip; /* "" when it was not given */
     bool cpu_pm;
+    bool imported; /* made of recorded replies: for planning only */
     struct machine_list machines;
     struct cpu_offer offer; /* with host and accel */
 };
@@ -38,6 +39,14 @@ void profile_free(struct profile *profile);
  * payload for envelope_sign; NULL with STATUS_CONFIG or STATUS_CANNOT_WRITE. */
 json_t *profile_make(const struct config *config, const char *state_folder, const struct qemu *qemu,
                      const struct probe_parameters *parameters, char **model, struct error *err);
+
+#define PROFILE_IMPORT_SIZE_MAX ((size_t)4 << 20)
+
+/* A payload, marked as imported, from the text of {"name","query-version","query-kvm",
+ * "query-machines","query-cpu-definitions","query-cpu-model-expansion"}, each QEMU's return value
+ * or null for "not known"; other members are ignored. What the replies do not tell (physical
+ * address bits, the definitions of CPU models, the raw CPUID) is left unknown. STATUS_DATA. */
+json_t *profile_import(const char *text, size_t length, struct error *err);
 
 /* Read a profile's payload. STATUS_DATA: malformed; STATUS_PROTOCOL: of another version. */
 bool profile_read(json_t *payload, struct profile *profile, struct error *err);

@@ -299,6 +299,11 @@ bool exchange_take_profile(struct exchange *exchange, json_t *body, struct error
         return error_wrap(err, "the profile of %s", exchange->peer.name);
     if (!profile_check(&profile, time(NULL), err))
         return false;
+    if (profile.imported)
+        return error_set(err, STATUS_NOT_TRUSTED,
+                         "the profile that %s sent is made of recorded replies: it is for planning "
+                         "only",
+                         exchange->peer.name);
     if (strcmp(profile.offer.host, exchange->peer.host) != 0)
         return error_set(err, STATUS_PROTOCOL, "the profile that %s sent is of host %s, not %s",
                          exchange->peer.name, profile.offer.host, exchange->peer.host);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The parts of the baseline command.
+ */
+#ifndef QML_CLI_CMD_BASELINE_H
+#define QML_CLI_CMD_BASELINE_H
+
+#include "cli/command.h"
+#include "cpu/render.h"
+#include "host/profile.h"
+
+/* What it was asked, read and found. */
+struct baseline_command {
+    struct context *context;
+    const char *qemu, *machine;
+    struct cpu_request request;
+    enum cpu_form form;
+    struct featureset require, deny;
+
+    size_t count; /* of profiles */
+    struct profile *profiles;
+    const struct cpu_offer **offers;
+    const struct cpu_request **requests;
+    struct cpu_offer lender; /* of CPU models' definitions, by --qemu */
+    char *machine_chosen;    /* NULL: no profile tells any types */
+
+    struct baseline baseline;
+    struct baseline_report report;
+    struct strlist cpus; /* -cpu for each */
+};
+
+/* The document of --json (DESIGN 11); NULL for want of memory. */
+json_t *baseline_document(const struct baseline_command *command);
+
+/* Tables for people on standard output. */
+bool baseline_print(const struct baseline_command *command, struct error *err);
+
+#endif
