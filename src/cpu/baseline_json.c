@@ -20,8 +20,9 @@ bool baseline_from_json(json_t *json, struct baseline *out, struct error *err)
     autobaseline struct baseline baseline = {0};
     json_t *features, *identity, *knobs;
     const char *model, *accel;
-    int phys_bits, asked;
-    if (!json_take(json, err, "the baseline", "{s:o, s:o, s:i, s:s, s:b, s:s, s:o}", "features",
+    json_int_t phys_bits;
+    int asked;
+    if (!json_take(json, err, "the baseline", "{s:o, s:o, s:I, s:s, s:b, s:s, s:o}", "features",
                    &features, "identity", &identity, "phys_bits", &phys_bits, "model", &model,
                    "model_asked_for", &asked, "accel", &accel, "knobs", &knobs))
         return false;

@@ -174,8 +174,9 @@ bool cpu_request_from_json(json_t *json, struct cpu_request *out, struct error *
     autocpurequest struct cpu_request request = {0};
     const char *model;
     json_t *on, *off, *knobs;
-    int enforce, phys_bits;
-    if (!json_take(json, err, "the CPU request", "{s:s, s:o, s:o, s:o, s:i, s:b}", "model", &model,
+    json_int_t phys_bits;
+    int enforce;
+    if (!json_take(json, err, "the CPU request", "{s:s, s:o, s:o, s:o, s:I, s:b}", "model", &model,
                    "on", &on, "off", &off, "knobs", &knobs, "phys_bits", &phys_bits, "enforce",
                    &enforce) ||
         !featureset_from_json(&request.on, on, "the CPU request: on", err) ||

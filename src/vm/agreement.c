@@ -161,9 +161,9 @@ bool approval_check(const char *text, const struct agreement *agreement, const c
 {
     autoenvelope struct envelope envelope = {0};
     const char *key, *vm, *approved, *nonce;
-    int version;
+    json_int_t version;
     if (!envelope_open(text, strlen(text), AGREEMENT_SIZE_MAX, APPROVAL_TYPE, &envelope, err) ||
-        !json_take(envelope.payload, err, "the approval", "{s:s, s:i, s:s, s:s, s:s}", "key", &key,
+        !json_take(envelope.payload, err, "the approval", "{s:s, s:I, s:s, s:s, s:s}", "key", &key,
                    "version", &version, "vm", &vm, "agreement", &approved, "nonce", &nonce))
         return false;
     const struct agreement_party *party = agreement_find_party(agreement, envelope.pin);

@@ -73,8 +73,8 @@ bool agreement_document_open(json_t *document, struct agreement *out, char diges
     autoagreement struct agreement agreement = {0};
     autoenvelope struct envelope envelope = {0};
     json_t *signed_agreement, *approvals;
-    int version;
-    if (!json_take(document, err, "the agreement's document", "{s:i, s:o, s:o}", "version",
+    json_int_t version;
+    if (!json_take(document, err, "the agreement's document", "{s:I, s:o, s:o}", "version",
                    &version, "agreement", &signed_agreement, "approvals", &approvals))
         return false;
     if (version != AGREEMENT_VERSION || !json_is_object(signed_agreement) ||

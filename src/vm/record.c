@@ -54,10 +54,9 @@ static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
 {
     autovmrecord struct vm_record record = {0};
     const char *vm, *place, *role, *boot_id, *socket, *agreement, *peer, *host;
-    json_int_t pid, started, port;
-    int version;
+    json_int_t version, pid, started, port;
     if (!json_take(json, err, "the VM's record",
-                   "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I}", "version",
+                   "{s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I}", "version",
                    &version, "vm", &vm, "place", &place, "role", &role, "pid", &pid, "started",
                    &started, "boot_id", &boot_id, "socket", &socket, "agreement", &agreement,
                    "peer", &peer, "peer_host", &host, "peer_port", &port))
