@@ -162,6 +162,8 @@ START_TEST(bad_payloads)
         {"parties/1/request/model", "\"a,b\""},
         {"parties/1/request/on", "[\"a,b\"]"},
         {"parties/1/more", "1"},
+        {"baseline/phys_bits", "4294967336"},
+        {"version", "4294967297"},
         {"baseline", "{}"},
         {"baseline/accel", "\"hvf\""},
         {"baseline/features", "[\"lm\",\"lm\"]"},
@@ -315,10 +317,19 @@ START_TEST(bad_documents)
     static const struct {
         const char *member, *value;
     } rows[] = {
-        {"version", "2"},       {"version", "\"1\""}, {"agreement", "{}"},
-        {"agreement", "\"x\""}, {"agreement", "1"},   {"agreement", "[]"},
-        {"approvals", "{}"},    {"approvals", "[1]"}, {"approvals", "[\"x\"]"},
-        {"approvals", "[{}]"},  {"approvals", "1"},   {"more", "1"},
+        {"version", "2"},
+        {"version", "\"1\""},
+        {"version", "4294967297"},
+        {"agreement", "{}"},
+        {"agreement", "\"x\""},
+        {"agreement", "1"},
+        {"agreement", "[]"},
+        {"approvals", "{}"},
+        {"approvals", "[1]"},
+        {"approvals", "[\"x\"]"},
+        {"approvals", "[{}]"},
+        {"approvals", "1"},
+        {"more", "1"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         autojson json_t *bad = json_deep_copy(good);

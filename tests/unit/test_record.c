@@ -170,23 +170,15 @@ START_TEST(damaged)
     static const struct {
         const char *member, *value; /* value NULL: without the member */
     } rows[] = {
-        {"version", "2"},
-        {"version", "\"1\""},
-        {"place", "\"there\""},
-        {"place", NULL},
-        {"role", "\"both\""},
-        {"pid", "-1"},
-        {"pid", "\"1\""},
-        {"started", "-1"},
-        {"boot_id", "\"x\""},
-        {"agreement", "\"\""},
-        {"peer_port", "65536"},
-        {"peer_port", "-1"},
-        {"more", "1"},
-        {"socket", "null"},
-        {"pid", "9223372036854775808"},
-        {"peer", "\"\\u0007\""},
-        {"agreement", "\"" HEX64 "0\""},
+        {"version", "2"},        {"version", "4294967297"},
+        {"version", "\"1\""},    {"place", "\"there\""},
+        {"place", NULL},         {"role", "\"both\""},
+        {"pid", "-1"},           {"pid", "\"1\""},
+        {"started", "-1"},       {"boot_id", "\"x\""},
+        {"agreement", "\"\""},   {"peer_port", "65536"},
+        {"peer_port", "-1"},     {"more", "1"},
+        {"socket", "null"},      {"pid", "9223372036854775808"},
+        {"peer", "\"\\u0007\""}, {"agreement", "\"" HEX64 "0\""},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         autojson json_t *json = json_loads(text, 0, NULL);

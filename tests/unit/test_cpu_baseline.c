@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The baseline of small hosts: who loses what and why, and how it is written for each QEMU.
+ */
+#include "cpu_fixture.h"
+
+/* Two hosts and what they ask for. */
+struct pair {
+    struct cpu_offer offers[2];
+    struct cpu_request requests[2];
+    struct baseline baseline;
+    struct baseline_report report;
+};
+
+static void pair_free(struct pair *pair)
+{
+    for (int i = 0; i < 2; i++) {
+        cpu_offer_free(&pair->offers[i]);
+        cpu_request_free(&pair->requests[i]);
+    }
+    baseline_free(&pair->baseline);
+    baseline_report_free(&pair->report);
+}
+#define autopair __attribute__((cleanup(pair_free)))
+
+static struct pair pair_of(struct cpu_offer a, struct cpu_offer b, const char *cpu_a,
+                           const char *cpu_b)
+{
+    return (struct pair){.offers = {a, b}, .requests = {request_of(cpu_a), request_of(cpu_b)}};
+}
+
+static bool compute(struct pair *pair, const struct featureset *required, struct error *err)
+{
+    const struct cpu_offer *offers[] = {&pair->offers[0], &pair->offers[1]};
+    const struct cpu_request *requests[] = {&pair->requests[0], &pair->requests[1]};
+    return baseline_compute(offers, requests, 2, required, &pair->baseline, &pair->report, err);
+}
+
+static void gives(struct pair *pair, const char *features)
+{
+    MUST(compute(pair, NULL, &err));
+    autofree char *text = names_of(&pair->baseline.features);
+    ck_assert_str_eq(text, features);
+}
+
+/* "f:a=c,b=q!" for each loss: who and the cause's letter, '!' for security. */
+static char *losses(const struct pair *pair)
+{
+    autostrbuf struct strbuf buf = {0};
+    for (size_t i = 0; i < pair->report.loss_count; i++) {
+        const struct loss *loss = &pair->report.losses[i];
+        strbuf_printf(&buf, "%s%s:", i > 0 ? " " : "", loss->feature);
+        for (size_t k = 0; k < loss->hosts.count; k++)
+            strbuf_printf(&buf, "%s%s=%s", k > 0 ? "," : "", loss->hosts.items[k],
+                          loss->causes[k] == LOSS_QEMU      ? "qemu"
+                          : loss->causes[k] == LOSS_POLICY  ? "policy"
+                          : loss->causes[k] == LOSS_REQUEST ? "request"
+                                                            : "host");
+        strbuf_puts(&buf, loss->security ? "!" : "");
+    }
+    return strbuf_steal(&buf);
+}
+
+START_TEST(causes)
+{
+    autopair struct pair pair = pair_of(
+        offer_of("a", "kvm", "avx avx2 lm smap spec-ctrl pcid x-new", "rdtscp"),
+        offer_of("b", "kvm", "avx lm pcid rdtscp smap", "avx2 spec-ctrl"), "host", "host,-pcid");
+    add_names(&pair.offers[1].denied, "smap");
+    gives(&pair, "avx lm");
+    autofree char *text = losses(&pair);
+    /* security first; avx2: b's host lacks it; x-new: b's QEMU has no name for it */
+    ck_assert_str_eq(text, "smap:b=policy! spec-ctrl:b=host! avx2:b=host pcid:a=request,b=request "
+                           "rdtscp:a=host x-new:b=qemu");
+}
+END_TEST
+
+START_TEST(requirements_lost)
+{
+    autopair struct pair pair =
+        pair_of(offer_of("a", "kvm", "arch-capabilities avx ht lm mds-no rdctl-no", ""),
+                offer_of("b", "kvm", "arch-capabilities avx lm mds-no rdctl-no", "ht"), "host",
+                "host,arch-capabilities=off");
+    gives(&pair, "avx lm");
+    autofree char *text = losses(&pair);
+    ck_assert_str_eq(text, "arch-capabilities:a=request,b=request! mds-no:a=request,b=request! "
+                           "rdctl-no:a=request,b=request!");
+}
+END_TEST
+
+START_TEST(required)
+{
+    autofeatureset struct featureset avx2 = {0}, avx = {0}, unheard = {0};
+    add_names(&avx2, "avx2");
+    add_names(&avx, "avx");
+    add_names(&unheard, "unheard-of");
+    autopair struct pair pair = pair_of(offer_of("a", "tcg", "avx avx2 lm", ""),
+                                        offer_of("b", "tcg", "avx lm", "avx2"), "max", "max");
+    MUST_FAIL(STATUS_INCOMPATIBLE, "avx2 is required by --require and cannot be had on b",
+              compute(&pair, &avx2, &err));
+    MUST_FAIL(STATUS_INCOMPATIBLE, "unheard-of", compute(&pair, &unheard, &err));
+    ck_assert_ptr_null(pair.baseline.accel); /* untouched */
+    MUST(compute(&pair, &avx, &err));
+    add_names(&pair.offers[0].required, "avx2");
+    MUST_FAIL(STATUS_INCOMPATIBLE, "avx2 is required by the site policy of a",
+              compute(&pair, NULL, &err));
+}
+END_TEST
+
+START_TEST(asked_for_by_name)
+{
+    autopair struct pair pair = pair_of(offer_of("a", "tcg", "avx avx2 lm", ""),
+                                        offer_of("b", "tcg", "avx lm", "avx2"), "max,+avx2", "max");
+    gives(&pair, "avx lm");
+    ck_assert_uint_eq(pair.report.warnings.count, 1);
+    ck_assert_ptr_nonnull(strstr(pair.report.warnings.items[0], "avx2"));
+    ck_assert_ptr_nonnull(strstr(pair.report.warnings.items[0], "on b"));
+    cpu_request_free(&pair.requests[0]);
+    pair.requests[0] = request_of("max,+avx2,enforce");
+    MUST_FAIL(STATUS_INCOMPATIBLE, "enforce", compute(&pair, NULL, &err));
+    cpu_request_free(&pair.requests[0]);
+    pair.requests[0] = request_of("max,+avx,enforce");
+    gives(&pair, "avx lm");
+    ck_assert_uint_eq(pair.report.warnings.count, 0);
+}
+END_TEST
+
+START_TEST(named_model)
+{
+    autopair struct pair pair =
+        pair_of(offer_of("a", "kvm", "avx avx2 lm pcid x2apic", "tsx"),
+                offer_of("b", "kvm", "avx lm pcid x2apic", "avx2 tsx"), "Old-v1,+x2apic", "host");
+    MUST_FAIL(STATUS_INCOMPATIBLE, "does not know the CPU model Old-v1",
+              compute(&pair, NULL, &err));
+    add_model(&pair.offers[0], "Old-v1", 13, "avx avx2 lm tsx");
+    MUST_FAIL(STATUS_INCOMPATIBLE, "QEMU of b does not know", compute(&pair, NULL, &err));
+    add_model(&pair.offers[1], "Old-v1", 13, "avx avx2 lm tsx");
+    gives(&pair, "avx lm x2apic"); /* the model and what was asked for, not pcid */
+    ck_assert_str_eq(pair.baseline.model, "Old-v1");
+    ck_assert_uint_eq(pair.baseline.identity.model, 60);
+    ck_assert_uint_eq(pair.baseline.identity.level, 13);
+    autofree char *text = losses(&pair);
+    ck_assert_str_eq(text, "avx2:b=host tsx:a=host,b=host");
+    /* the QEMUs must mean the same by it */
+    featureset_remove(&pair.offers[1].models[0].features, "tsx");
+    MUST_FAIL(STATUS_INCOMPATIBLE, "not the same in the QEMUs", compute(&pair, NULL, &err));
+}
+END_TEST
+
+/* Two that cannot go together. */
+START_TEST(refused)
+{
+    autopair struct pair accel =
+        pair_of(offer_of("a", "kvm", "lm", ""), offer_of("b", "tcg", "lm", ""), "host", "max");
+    MUST_FAIL(STATUS_INCOMPATIBLE, "tcg", compute(&accel, NULL, &err));
+    autopair struct pair vendor =
+        pair_of(offer_of("a", "kvm", "lm", ""), offer_of("b", "kvm", "lm", ""), "host", "host");
+    memcpy(vendor.offers[1].identity.vendor, "AuthenticAMD", CPU_VENDOR_SIZE);
+    MUST_FAIL(STATUS_INCOMPATIBLE, "AuthenticAMD", compute(&vendor, NULL, &err));
+    autopair struct pair request = pair_of(offer_of("a", "kvm", "lm", ""),
+                                           offer_of("b", "kvm", "lm", ""), "host,kvm=off", "host");
+    MUST_FAIL(STATUS_INCOMPATIBLE, "kvm", compute(&request, NULL, &err));
+}
+END_TEST
+
+START_TEST(identity_of_the_lesser)
+{
+    autopair struct pair pair =
+        pair_of(offer_of("a", "kvm", "lm", ""), offer_of("b", "kvm", "lm", ""), "host,phys-bits=44",
+                "host");
+    static const struct cpu_identity older = {"GenuineIntel", 6, 62, 9, "Old", 23, 0x80000004};
+    pair.offers[1].identity = older;
+    pair.offers[1].phys_bits = 52;
+    MUST(compute(&pair, NULL, &err));
+    ck_assert_uint_eq(pair.baseline.identity.model, 62);
+    ck_assert_uint_eq(pair.baseline.identity.stepping, 9);
+    ck_assert_str_eq(pair.baseline.identity.model_id, "Old");
+    ck_assert_uint_eq(pair.baseline.identity.level, 22);
+    ck_assert_uint_eq(pair.baseline.identity.xlevel, 0x80000004);
+    ck_assert_uint_eq(pair.baseline.phys_bits, 44);
+    pair.offers[1].phys_bits = 40;
+    MUST(compute(&pair, NULL, &err));
+    ck_assert_uint_eq(pair.baseline.phys_bits, 40);
+    featureset_remove(&pair.offers[1].available, "lm"); /* then there is no such number */
+    MUST(compute(&pair, NULL, &err));
+    ck_assert_uint_eq(pair.baseline.phys_bits, 0);
+}
+END_TEST
+
+START_TEST(rendering)
+{
+    static const struct {
+        const char *accel, *b, *base, *host;
+    } rows[] = {
+        {"kvm", "avx lm",
+         "base,vendor=GenuineIntel,family=6,model=85,stepping=7,model-id=X; Inc; @ 2,level=22,"
+         "xlevel=2147483656,ucode-rev=4294967296,host-phys-bits=on,host-phys-bits-limit=46,pmu=off,"
+         "avx=on,lm=on,enforce=on",
+         "host,vendor=GenuineIntel,family=6,model=85,stepping=7,model-id=X; Inc; @ 2,level=22,"
+         "xlevel=2147483656,ucode-rev=4294967296,host-phys-bits=on,host-phys-bits-limit=46,pmu=off,"
+         "host-cache-info=off,smap=off,enforce=on"},
+        {"tcg", "avx lm",
+         "base,vendor=GenuineIntel,family=6,model=85,stepping=7,model-id=X; Inc; @ 2,level=22,"
+         "xlevel=2147483656,ucode-rev=4294967296,phys-bits=46,pmu=off,avx=on,lm=on,enforce=on",
+         "max,vendor=GenuineIntel,family=6,model=85,stepping=7,model-id=X; Inc; @ 2,level=22,"
+         "xlevel=2147483656,ucode-rev=4294967296,phys-bits=46,pmu=off,host-cache-info=off,smap=off,"
+         "enforce=on"},
+        {"tcg", "avx",
+         "base,vendor=GenuineIntel,family=6,model=85,stepping=7,model-id=X; Inc; @ 2,level=22,"
+         "xlevel=2147483656,ucode-rev=4294967296,pmu=off,avx=on,enforce=on",
+         "max,vendor=GenuineIntel,family=6,model=85,stepping=7,model-id=X; Inc; @ 2,level=22,"
+         "xlevel=2147483656,ucode-rev=4294967296,pmu=off,host-cache-info=off,lm=off,smap=off,"
+         "enforce=on"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autopair struct pair pair =
+            pair_of(offer_of("a", rows[i].accel, "avx lm smap", "x-a"),
+                    offer_of("b", rows[i].accel, rows[i].b, "smap lm x-b"), "host", "host");
+        for (int k = 0; k < 2; k++)
+            strcpy(pair.offers[k].identity.model_id, "X, Inc, @ 2");
+        MUST(compute(&pair, NULL, &err));
+        autofree char *base = NULL, *host = NULL;
+        MUST(base = render_cpu(&pair.baseline, &pair.offers[0], CPU_FORM_BASE, &err));
+        MUST(host = render_cpu(&pair.baseline, &pair.offers[0], CPU_FORM_HOST, &err));
+        ck_assert_str_eq(base, rows[i].base);
+        ck_assert_str_eq(host, rows[i].host);
+        /* never a name that this QEMU does not have */
+        featureset_remove(&pair.offers[0].known, "avx");
+        MUST_FAIL(STATUS_INCOMPATIBLE, "QEMU of a has no name for avx",
+                  render_cpu(&pair.baseline, &pair.offers[0], CPU_FORM_BASE, &err));
+    }
+}
+END_TEST
+
+START_TEST(rendering_knobs)
+{
+    autopair struct pair pair = pair_of(
+        offer_of("a", "kvm", "lm", ""), offer_of("b", "kvm", "lm", ""),
+        "host,kvm=off,vendor=AuthenticAMD,stepping=1", "host,stepping=1,vendor=AuthenticAMD,-kvm");
+    MUST(compute(&pair, NULL, &err));
+    autofree char *text = NULL;
+    MUST(text = render_cpu(&pair.baseline, &pair.offers[1], CPU_FORM_BASE, &err));
+    /* what the user set by name stands there once */
+    static const char *const once[] = {"vendor=", "stepping=", "kvm=off", "family="};
+    for (size_t i = 0; i < COUNT(once); i++) {
+        const char *first = strstr(text, once[i]);
+        ck_assert_msg(first && !strstr(first + 1, once[i]), "%s in %s", once[i], text);
+    }
+    ck_assert_ptr_nonnull(strstr(text, ",vendor=AuthenticAMD,"));
+    enum cpu_form form;
+    ck_assert(cpu_form_parse("host", &form) && form == CPU_FORM_HOST);
+    ck_assert(!cpu_form_parse("Host", &form) && !cpu_form_parse("", &form));
+}
+END_TEST
+
+START_TEST(as_json)
+{
+    autopair struct pair pair =
+        pair_of(offer_of("a", "kvm", "avx lm x-new", ""), offer_of("b", "kvm", "avx lm x-new", ""),
+                "host,kvm=off", "host,kvm=off");
+    autobaseline struct baseline back = {0};
+    MUST(compute(&pair, NULL, &err));
+    autojson json_t *json = baseline_to_json(&pair.baseline);
+    MUST(baseline_from_json(json, &back, &err));
+    autofree char *one = baseline_text(&pair.baseline), *two = baseline_text(&back);
+    ck_assert_str_eq(one, two);
+    autocpuoffer struct cpu_offer offer = {0};
+    add_model(&pair.offers[0], "Old-v1", 13, "avx lm");
+    autojson json_t *as_offer = cpu_offer_to_json(&pair.offers[0]);
+    MUST(cpu_offer_from_json(as_offer, &offer, &err));
+    autojson json_t *again = cpu_offer_to_json(&offer);
+    ck_assert(json_equal(as_offer, again));
+    static const struct {
+        const char *member, *value;
+    } bad[] = {
+        {"host", "\"A\""},          {"host", "\"\""},
+        {"accel", "\"xen\""},       {"phys_bits", "65"},
+        {"phys_bits", "-1"},        {"known", "[\"AVX\"]"},
+        {"available", "{}"},        {"denied", "[\"a\",\"a\"]"},
+        {"required", "1"},          {"models", "[]"},
+        {"models", "{\"a,b\":{}}"}, {"models", "{\"a\":{}}"},
+        {"identity", "{}"},         {"more", "1"},
+    };
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        autojson json_t *copy = json_deep_copy(as_offer);
+        json_object_set_new(copy, bad[i].member, json_loads(bad[i].value, JSON_DECODE_ANY, NULL));
+        MUST_FAIL(STATUS_DATA, "", cpu_offer_from_json(copy, &offer, &err));
+    }
+}
+END_TEST
+
+void add_baseline_tests(const TTest **tests, size_t *count)
+{
+    const TTest *const mine[] = {
+        causes,  requirements_lost,      required,  asked_for_by_name, named_model,
+        refused, identity_of_the_lesser, rendering, rendering_knobs,   as_json,
+    };
+    for (size_t i = 0; i < COUNT(mine); i++)
+        tests[(*count)++] = mine[i];
+}
