@@ -160,6 +160,42 @@ def signals_are_as_started(t):
             t.dir = kept
 
 
+@test()
+def signals_before_qemu_sets_its_own(t):
+    """what a script in QEMU's place is given: ignored signals stay ignored, blocked ones blocked, no other"""
+    path = t.dir / "qemu-script"
+    path.write_text(
+        "#!/usr/bin/env python3\nimport os, sys\n"
+        "if 'qml-guardian' in ' '.join(sys.argv):\n"
+        "    with open('/proc/self/status') as f, open(os.environ['GIVEN'], 'w') as g: g.write(f.read())\n"
+        f"os.execv({t.qemu_path!r}, [{t.qemu_path!r}, *sys.argv[1:]])\n"
+    )
+    path.chmod(0o755)
+    ignored = {signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM}
+    how = {"preexec_fn": set_signals(ignored, {signal.SIGUSR2, signal.SIGPROF})}
+    plain = t.start(path, "-name", "qml-guardian", "-version", name="plain", env={"GIVEN": t.dir / "bare"}, **how)
+    plain.expect_status(0)
+    pair = Pair(t, qemu_a=str(path))
+    listener = pair.listen()
+    Launched(pair.a, pair.connect(env={"GIVEN": t.dir / "given"}, **how), "a")
+    Launched(pair.b, listener, "b")
+    given = {
+        name: re.findall(r"^Sig(?:Blk|Ign|Cgt):.*", (t.dir / name).read_text(), re.M) for name in ("bare", "given")
+    }
+    check_equal(given["given"], given["bare"], "signals")
+
+
+@test()
+def hangup_after_nohup(t):
+    """started with SIGHUP ignored, as by nohup, the listener does not mind one"""
+    pair = Pair(t)
+    listener = pair.listen(preexec_fn=set_signals({signal.SIGHUP}, set()))
+    listener.wait_output("waiting for a peer")
+    listener.signal(signal.SIGHUP)
+    Launched(pair.a, pair.connect(), "a")
+    Launched(pair.b, listener, "b")
+
+
 def environment(pid):
     """{name: value} of a process as it was exec'd."""
     words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
