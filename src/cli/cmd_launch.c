@@ -199,6 +199,7 @@ static bool negotiate(const struct launch *launch, const char *listen_host, uint
         .accel = launch->accel,
         .kernel_irqchip = launch->invocation.kernel_irqchip,
         .cpu_pm = launch->invocation.cpu_pm,
+        .memory = &launch->invocation.memory,
         .request = &launch->request,
         .form = launch->options.form,
         .required = &launch->options.require,

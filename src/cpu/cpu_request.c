@@ -195,6 +195,20 @@ bool cpu_request_from_json(json_t *json, struct cpu_request *out, struct error *
     return true;
 }
 
+bool cpu_request_copy(const struct cpu_request *request, struct cpu_request *copy,
+                      struct error *err)
+{
+    struct cpu_request made = {.phys_bits = request->phys_bits, .enforce = request->enforce};
+    if ((request->model && !(made.model = strdup(request->model))) ||
+        !featureset_copy(&made.on, &request->on) || !featureset_copy(&made.off, &request->off) ||
+        !cpu_knobs_copy(&made.knobs, &request->knobs)) {
+        cpu_request_free(&made);
+        return error_no_memory(err);
+    }
+    *copy = made;
+    return true;
+}
+
 static bool knobs_are_equal(const struct cpu_knobs *a, const struct cpu_knobs *b,
                             const char *host_a, const char *host_b, struct error *err)
 {

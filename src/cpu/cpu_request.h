@@ -32,6 +32,10 @@ bool cpu_request_parse(const char *text, struct cpu_request *request, struct err
 bool cpu_request_check_names(const struct cpu_request *request, const struct featureset *known,
                              struct error *err);
 
+/* *copy, which must be empty, becomes an independent copy. STATUS_INTERNAL. */
+bool cpu_request_copy(const struct cpu_request *request, struct cpu_request *copy,
+                      struct error *err);
+
 /* A new JSON object; NULL for want of memory. */
 json_t *cpu_request_to_json(const struct cpu_request *request);
 /* STATUS_DATA for anything that cpu_request_to_json would not have made. */

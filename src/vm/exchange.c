@@ -24,19 +24,11 @@ void exchange_free(struct exchange *exchange)
     *exchange = (struct exchange){0};
 }
 
-static bool copy_request(const struct cpu_request *from, struct cpu_request *to, struct error *err)
-{
-    autojson json_t *json = cpu_request_to_json(from);
-    if (!json)
-        return error_no_memory(err);
-    return cpu_request_from_json(json, to, err);
-}
-
 bool exchange_begin(struct exchange *exchange, const struct exchange_self *self, const char *id,
                     struct error *err)
 {
     autoexchange struct exchange made = {.self = self};
-    if (!random_hex(32, made.nonce, err) || !copy_request(self->request, &made.request, err))
+    if (!random_hex(32, made.nonce, err) || !cpu_request_copy(self->request, &made.request, err))
         return false;
     if (id)
         memcpy(made.id, id, EXCHANGE_ID_SIZE);
@@ -321,58 +313,6 @@ bool exchange_take_profile(struct exchange *exchange, json_t *body, struct error
     request = (struct cpu_request){0};
     memcpy(exchange->peer.profile_digest, envelope.digest, DIGEST_HEX_SIZE);
     exchange->step = STEP_PROFILE;
-    return true;
-}
-
-static bool fill_party(struct agreement_party *party, const char *host, const char *pin,
-                       const char *nonce, const char *profile_digest, enum vm_role role,
-                       const struct cpu_request *request, struct error *err)
-{
-    memcpy(party->pin, pin, PIN_SIZE);
-    memcpy(party->nonce, nonce, NONCE_SIZE);
-    memcpy(party->profile, profile_digest, DIGEST_HEX_SIZE);
-    party->role = role;
-    if (!(party->host = strdup(host)))
-        return error_no_memory(err);
-    return copy_request(request, &party->request, err);
-}
-
-bool exchange_agree(struct exchange *exchange, int64_t issued, struct error *err)
-{
-    const struct exchange_self *self = exchange->self;
-    const struct exchange_peer *peer = &exchange->peer;
-    if (!check_step(exchange, STEP_PROFILE, err))
-        return false;
-    /* Parties stand in the order of their pins. */
-    int mine = strcmp(self->identity->pin, peer->pin) < 0 ? 0 : 1;
-    const struct cpu_offer *offers[2];
-    const struct cpu_request *requests[2];
-    offers[mine] = &exchange->profile.offer;
-    offers[1 - mine] = &peer->profile.offer;
-    requests[mine] = &exchange->request;
-    requests[1 - mine] = &peer->request;
-
-    autoagreement struct agreement agreement = {
-        .issued = issued, .cpu_pm = self->cpu_pm, .form = self->form};
-    agreement.vm = strdup(self->vm);
-    agreement.machine = strdup(exchange->machine);
-    agreement.kernel_irqchip = strdup(self->kernel_irqchip ? self->kernel_irqchip : "");
-    agreement.parties = calloc(2, sizeof(*agreement.parties));
-    if (!agreement.vm || !agreement.machine || !agreement.kernel_irqchip || !agreement.parties)
-        return error_no_memory(err);
-    agreement.party_count = 2;
-    if (!fill_party(&agreement.parties[mine], self->config->host_name, self->identity->pin,
-                    exchange->nonce, exchange->profile_digest, self->role, &exchange->request,
-                    err) ||
-        !fill_party(&agreement.parties[1 - mine], peer->profile.offer.host, peer->pin, peer->nonce,
-                    peer->profile_digest, peer->role, &peer->request, err) ||
-        !baseline_compute(offers, requests, 2, self->required, &agreement.baseline,
-                          &exchange->report, err))
-        return false;
-    agreement_free(&exchange->agreement);
-    exchange->agreement = agreement;
-    agreement = (struct agreement){0};
-    exchange->step = STEP_AGREED;
     return true;
 }
 

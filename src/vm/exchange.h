@@ -13,6 +13,7 @@
 #include "peer/identity.h"
 #include "peer/trust.h"
 #include "vm/agreement.h"
+#include "vm/keyval.h"
 
 #define PROTOCOL_VERSION 1
 #define EXCHANGE_ID_SIZE 33 /* 32 hexadecimal digits and a NUL */
@@ -30,6 +31,7 @@ struct exchange_self {
     const char *accel;
     const char *kernel_irqchip; /* or NULL */
     bool cpu_pm;
+    const struct keyval *memory; /* -m */
     const struct cpu_request *request;
     enum cpu_form form;
     const struct featureset *required; /* by --require */
