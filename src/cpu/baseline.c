@@ -156,10 +156,16 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
     memcpy(identity->model_id, model->identity.model_id, sizeof(identity->model_id));
     if (asked && strcmp(offers[0]->accel, "tcg") == 0)
         memcpy(identity->vendor, model->identity.vendor, sizeof(identity->vendor));
-    if ((asked && model->identity.level < identity->level) || identity->level == UINT32_MAX)
-        identity->level = model->identity.level;
-    if ((asked && model->identity.xlevel < identity->xlevel) || identity->xlevel == UINT32_MAX)
-        identity->xlevel = model->identity.xlevel;
+    /* One model may have different levels in different QEMUs: the lowest, in any order of them. */
+    bool take_level = asked || identity->level == UINT32_MAX;
+    bool take_xlevel = asked || identity->xlevel == UINT32_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const struct cpu_model *own = cpu_offer_find_model(offers[i], model->name);
+        if (own && take_level && own->identity.level < identity->level)
+            identity->level = own->identity.level;
+        if (own && take_xlevel && own->identity.xlevel < identity->xlevel)
+            identity->xlevel = own->identity.xlevel;
+    }
     return (baseline->model = strdup(model->name)) != NULL || error_no_memory(err);
 }
 
