@@ -141,6 +141,13 @@ START_TEST(named_model)
     ck_assert_uint_eq(pair.baseline.identity.level, 13);
     autofree char *text = losses(&pair);
     ck_assert_str_eq(text, "avx2:b=host tsx:a=host,b=host");
+    /* a level that is not the same counts where it is lowest, in both orders */
+    for (int i = 0; i < 2; i++) {
+        pair.offers[i].models[0].identity.level = 11;
+        pair.offers[1 - i].models[0].identity.level = 13;
+        MUST(compute(&pair, NULL, &err));
+        ck_assert_uint_eq(pair.baseline.identity.level, 11);
+    }
     /* the QEMUs must mean the same by it */
     featureset_remove(&pair.offers[1].models[0].features, "tsx");
     MUST_FAIL(STATUS_INCOMPATIBLE, "not the same in the QEMUs", compute(&pair, NULL, &err));

@@ -190,7 +190,10 @@ START_TEST(signals_are_as_new)
     sigprocmask(SIG_UNBLOCK, &all, NULL);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGUSR1, SIG_DFL);
-    ck_assert_str_eq(text, "SigBlk: 0000000000000000\nSigIgn: 0000000000000000\n");
+    unsigned long long blocked = 1, ignored = 1;
+    ck_assert_int_eq(sscanf(text, "SigBlk: %llx SigIgn: %llx", &blocked, &ignored), 2);
+    /* 32 and 33 are glibc's own: nobody can set them, a parent may have them ignored. */
+    ck_assert_msg(blocked == 0 && (ignored & ~0x180000000ULL) == 0, "%s", text);
 }
 END_TEST
 
