@@ -80,7 +80,7 @@ static void report(void *context, const struct migration_progress *progress)
     bool terminal = isatty(STDERR_FILENO) && !command->context->json;
     if (progress->total <= 0) /* QEMU has not begun: there is nothing to tell */
         return;
-    if (log_get_level() < LOG_LEVEL_INFO ||
+    if (log_get_level() < LOG_LEVEL_INFO || progress->transferred <= 0 ||
         (!terminal && clock_now_ms() - command->last_report_ms < 1000))
         return;
     command->last_report_ms = clock_now_ms();

@@ -48,7 +48,7 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
  * address bits, the definitions of CPU models, the raw CPUID) is left unknown. STATUS_DATA. */
 json_t *profile_import(const char *text, size_t length, struct error *err);
 
-/* Read a profile's payload. STATUS_DATA: malformed; STATUS_PROTOCOL: of another version. */
+/* Read a profile's payload. STATUS_DATA: malformed, or of another version. */
 bool profile_read(json_t *payload, struct profile *profile, struct error *err);
 
 /* It counts now: not expired, not issued more than CLOCK_TOLERANCE_S ahead, the same feature table.

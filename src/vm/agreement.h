@@ -48,7 +48,7 @@ void agreement_free(struct agreement *agreement);
 
 /* The payload to sign: the same content gives the same bytes. NULL for want of memory. */
 json_t *agreement_to_json(const struct agreement *agreement);
-/* STATUS_DATA, STATUS_PROTOCOL (another version). */
+/* STATUS_DATA: malformed, or of another version. */
 bool agreement_from_json(json_t *payload, struct agreement *agreement, struct error *err);
 
 /* The party with that pin, or NULL. */

@@ -300,11 +300,15 @@ bool exchange_take_profile(struct exchange *exchange, json_t *body, struct error
         return error_set(err, STATUS_PROTOCOL, "the profile that %s sent is of host %s, not %s",
                          exchange->peer.name, profile.offer.host, exchange->peer.host);
     if (strcmp(profile.machine, exchange->machine) != 0 ||
-        strcmp(profile.offer.accel, exchange->self->accel) != 0)
-        return error_set(err, STATUS_PROTOCOL,
-                         "the profile of %s is for %s under %s, not %s under %s",
-                         exchange->peer.name, profile.machine, profile.offer.accel,
-                         exchange->machine, exchange->self->accel);
+        strcmp(profile.offer.accel, exchange->self->accel) != 0 ||
+        profile.cpu_pm != exchange->self->cpu_pm ||
+        strcmp(profile.kernel_irqchip,
+               exchange->self->kernel_irqchip ? exchange->self->kernel_irqchip : "") != 0)
+        return error_set(
+            err, STATUS_PROTOCOL,
+            "the profile of %s is for %s under %s with other settings than %s under %s",
+            exchange->peer.name, profile.machine, profile.offer.accel, exchange->machine,
+            exchange->self->accel);
     if (!keep_peer_profile(exchange, text, &profile, err))
         return false;
     exchange->peer.profile = profile;
