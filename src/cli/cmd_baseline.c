@@ -40,12 +40,14 @@ static bool set_form(void *target, const char *value, struct error *err)
 
 static bool set_require(void *target, const char *value, struct error *err)
 {
-    return features_parse(&((struct baseline_command *)target)->require, "--require", value, err);
+    return featureset_parse(&((struct baseline_command *)target)->require, value, "--require",
+                            STATUS_USAGE, err);
 }
 
 static bool set_deny(void *target, const char *value, struct error *err)
 {
-    return features_parse(&((struct baseline_command *)target)->deny, "--deny", value, err);
+    return featureset_parse(&((struct baseline_command *)target)->deny, value, "--deny",
+                            STATUS_USAGE, err);
 }
 
 static const struct option_spec specs[] = {

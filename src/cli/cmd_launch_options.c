@@ -57,12 +57,14 @@ static bool set_form(void *target, const char *value, struct error *err)
 
 static bool set_require(void *target, const char *value, struct error *err)
 {
-    return features_parse(&((struct launch_options *)target)->require, "--require", value, err);
+    return featureset_parse(&((struct launch_options *)target)->require, value, "--require",
+                            STATUS_USAGE, err);
 }
 
 static bool set_deny(void *target, const char *value, struct error *err)
 {
-    return features_parse(&((struct launch_options *)target)->deny, "--deny", value, err);
+    return featureset_parse(&((struct launch_options *)target)->deny, value, "--deny", STATUS_USAGE,
+                            err);
 }
 
 static bool set_renegotiate(void *target, const char *value, struct error *err)

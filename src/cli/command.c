@@ -8,7 +8,6 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "cpu/feature_table.h"
 
 const struct command commands[] = {
     {"launch",
@@ -142,23 +141,6 @@ bool put_json(json_t *json, struct error *err)
     flags |= isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
     autofree char *text = document ? json_dumps(document, flags) : NULL;
     return text ? put_line(text, err) : error_no_memory(err);
-}
-
-bool features_parse(struct featureset *set, const char *option, const char *value,
-                    struct error *err)
-{
-    autostrlist struct strlist names = {0};
-    char name[FEATURE_NAME_SIZE];
-    if (!strlist_split(&names, value, ','))
-        return error_no_memory(err);
-    for (size_t i = 0; i < names.count; i++) {
-        if (!feature_canonical_name(names.items[i], name))
-            return error_set(err, STATUS_USAGE, "%s: '%.80s' is not a feature", option,
-                             names.items[i]);
-        if (!featureset_add(set, name))
-            return error_no_memory(err);
-    }
-    return true;
 }
 
 const char *color_start(const struct context *context, enum color color)

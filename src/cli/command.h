@@ -49,11 +49,6 @@ bool command_options(struct context *context, int count, char **words,
                      const struct option_spec *specs, void *target, struct operands *operands,
                      struct error *err);
 
-/* Feature names separated by commas into set, aliases made canonical; option names it for the
- * message. STATUS_USAGE. */
-bool features_parse(struct featureset *set, const char *option, const char *value,
-                    struct error *err);
-
 enum color { COLOR_RED };
 /* What starts a colour on standard output, "" when it is not coloured (--color, NO_COLOR, not a
  * terminal); what ends it. */

@@ -185,6 +185,22 @@ bool featureset_equal(const struct featureset *a, const struct featureset *b)
     return true;
 }
 
+bool featureset_parse(struct featureset *set, const char *text, const char *what,
+                      enum status refused, struct error *err)
+{
+    autostrlist struct strlist names = {0};
+    char name[FEATURE_NAME_SIZE];
+    if (!strlist_split(&names, text, ','))
+        return error_no_memory(err);
+    for (size_t i = 0; i < names.count; i++) {
+        if (!feature_canonical_name(names.items[i], name))
+            return error_set(err, refused, "%s: '%.80s' is not a feature", what, names.items[i]);
+        if (!featureset_add(set, name))
+            return error_no_memory(err);
+    }
+    return true;
+}
+
 bool featureset_from_json(struct featureset *set, const json_t *array, const char *what,
                           struct error *err)
 {

@@ -53,6 +53,11 @@ bool featureset_unite(struct featureset *set, const struct featureset *other);
 bool featureset_copy(struct featureset *copy, const struct featureset *set);
 bool featureset_equal(const struct featureset *a, const struct featureset *b);
 
+/* Add the names of a text, separated by commas, blanks around them allowed, aliases made canonical.
+ * `refused`, with what and the word, for one that is not a name. */
+bool featureset_parse(struct featureset *set, const char *text, const char *what,
+                      enum status refused, struct error *err);
+
 /* From an array of feature names (name_is_feature), in any order; a name twice is STATUS_DATA. what
  * names the array in the message. */
 bool featureset_from_json(struct featureset *set, const json_t *array, const char *what,

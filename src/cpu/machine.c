@@ -230,6 +230,10 @@ char *machine_choose(const struct machine_wish *wishes, size_t count, struct err
     }
     size_t family;
     unsigned version[3];
+    if (!first) {
+        error_set(err, STATUS_INTERNAL, "a machine type needs a party");
+        return NULL;
+    }
     if (!split_version(first->name, &family, version))
         return copy_name(first->name, err);
     if (named && all_know(wishes, count, named, &lacking))

@@ -10,7 +10,6 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/paths.h"
-#include "cpu/feature_table.h"
 
 #define CONFIG_SIZE_MAX ((size_t)64 << 10)
 
@@ -80,29 +79,14 @@ static bool add_binary(struct config *config, const char *value, struct error *e
     return strlist_push(&config->qemu_binaries, value) || error_no_memory(err);
 }
 
-static bool add_features(struct featureset *set, const char *value, struct error *err)
-{
-    autostrlist struct strlist names = {0};
-    char name[FEATURE_NAME_SIZE];
-    if (!strlist_split(&names, value, ','))
-        return error_no_memory(err);
-    for (size_t i = 0; i < names.count; i++) {
-        if (!feature_canonical_name(names.items[i], name))
-            return error_set(err, STATUS_CONFIG, "'%.80s' is not a feature", names.items[i]);
-        if (!featureset_add(set, name))
-            return error_no_memory(err);
-    }
-    return true;
-}
-
 static bool add_deny(struct config *config, const char *value, struct error *err)
 {
-    return add_features(&config->deny, value, err);
+    return featureset_parse(&config->deny, value, "deny", STATUS_CONFIG, err);
 }
 
 static bool add_require(struct config *config, const char *value, struct error *err)
 {
-    return add_features(&config->require, value, err);
+    return featureset_parse(&config->require, value, "require", STATUS_CONFIG, err);
 }
 
 /* Known to the format; read by commands that this version does not have yet. */

@@ -15,7 +15,7 @@
 /* A JSON string of text with everything outside printable ASCII left out. */
 static json_t *plain_string(const char *text)
 {
-    char plain[256];
+    char plain[256] = "";
     size_t length = 0;
     for (; *text && length < sizeof(plain) - 1; text++)
         if (*text >= 0x20 && *text <= 0x7e)
