@@ -81,8 +81,8 @@ START_TEST(bad)
         {"[listen]\nmigration-ports = 1-65536\n", "line 2"},
         {"[listen]\nmigration-ports = 1 - 5\n", "line 2"},
         {"[listen]\nmigration-ports = 1-5-6\n", "line 2"},
-        {"[policy]\n\n\ndeny = a,b c\n", "line 4: 'b c' is not a feature"},
-        {"[policy]\nrequire = AVX2\n", "line 2: 'AVX2' is not a feature"},
+        {"[policy]\n\n\ndeny = a,b c\n", "line 4: deny: 'b c' is not a feature"},
+        {"[policy]\nrequire = AVX2\n", "line 2: require: 'AVX2' is not a feature"},
         {"[policy]\nrequire = avx2=off\n", "line 2: 'avx2=off'"},
         {"[policy]\nrequire = +avx2\n", "line 2: '+avx2'"},
         /* the first of two */
