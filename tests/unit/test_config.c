@@ -83,8 +83,8 @@ START_TEST(bad)
         {"[listen]\nmigration-ports = 1-5-6\n", "line 2"},
         {"[policy]\n\n\ndeny = a,b c\n", "line 4: deny: 'b c' is not a feature"},
         {"[policy]\nrequire = AVX2\n", "line 2: require: 'AVX2' is not a feature"},
-        {"[policy]\nrequire = avx2=off\n", "line 2: 'avx2=off'"},
-        {"[policy]\nrequire = +avx2\n", "line 2: '+avx2'"},
+        {"[policy]\nrequire = avx2=off\n", "line 2: require: 'avx2=off'"},
+        {"[policy]\nrequire = +avx2\n", "line 2: require: '+avx2'"},
         /* the first of two */
         {"[host]\nx\nnam = a\n", "line 2: neither"},
         {"[host]\nnam = a\nx\n", "line 2: unknown key 'nam'"},
