@@ -28,7 +28,7 @@ static bool has_knob(const struct baseline *baseline, const char *name)
     return cpu_knobs_get(&baseline->knobs, name) != NULL;
 }
 
-/* Family, model, stepping and model-id, which the named form has from its model. */
+/* Family, model and stepping, which the named form has from its model. */
 static void put_model_numbers(struct strbuf *cpu, const struct baseline *baseline)
 {
     const struct cpu_identity *identity = &baseline->identity;
@@ -38,24 +38,34 @@ static void put_model_numbers(struct strbuf *cpu, const struct baseline *baselin
         strbuf_printf(cpu, ",model=%u", identity->model);
     if (!has_knob(baseline, "stepping"))
         strbuf_printf(cpu, ",stepping=%u", identity->stepping);
-    if (!has_knob(baseline, "model-id")) {
-        /* -cpu knows no way to write a comma (QEMU 10.0 hw/core/cpu-common.c splits at each). */
-        strbuf_puts(cpu, ",model-id=");
-        for (const char *p = identity->model_id; *p; p++)
-            strbuf_add(cpu, *p == ',' ? ";" : p, 1);
-    }
 }
 
-/* Numbers first: they are the same in every form. What the user set by name stays the user's. */
-static void put_numbers(struct strbuf *cpu, const struct baseline *baseline, bool with_model)
+static void put_model_id(struct strbuf *cpu, const struct baseline *baseline)
+{
+    strbuf_puts(cpu, ",model-id=");
+    for (const char *p = baseline->identity.model_id; *p; p++)
+        strbuf_add(cpu, *p == ',' ? ";" : p, 1);
+}
+
+/* Numbers first: they are the same in every form. What the user set by name stays the user's.
+ * model: the one that the form starts from, or NULL. */
+static void put_numbers(struct strbuf *cpu, const struct baseline *baseline,
+                        const struct cpu_model *model)
 {
     const struct cpu_identity *identity = &baseline->identity;
     if (!has_knob(baseline, "vendor"))
         strbuf_printf(cpu, ",vendor=%s", identity->vendor);
-    if (with_model)
+    if (!model)
         put_model_numbers(cpu, baseline);
-    if (identity->level > 0 && identity->xlevel > 0)
-        strbuf_printf(cpu, ",level=%u,xlevel=%u", identity->level, identity->xlevel);
+    /* The named form has its model's, but for one with a comma, which no other form could have. */
+    if ((!model || strcmp(model->identity.model_id, identity->model_id) != 0) &&
+        !has_knob(baseline, "model-id"))
+        put_model_id(cpu, baseline);
+    /* 0: not known, or as on a 486 none, which QEMU then makes of the features. */
+    if (identity->level > 0)
+        strbuf_printf(cpu, ",level=%u", identity->level);
+    if (identity->xlevel > 0)
+        strbuf_printf(cpu, ",xlevel=%u", identity->xlevel);
     /* Without this the `host` form shows the real microcode revision; these are the values that
      * every other model has (QEMU 10.0 target/i386/cpu.c x86_cpu_realizefn). */
     if (!has_knob(baseline, "ucode-rev"))
@@ -86,6 +96,7 @@ char *render_cpu(const struct baseline *baseline, const struct cpu_offer *offer,
                  struct error *err)
 {
     autostrbuf struct strbuf cpu = {0};
+    autofeatureset struct featureset excess = {0};
     struct featureset_cursor cursor = {0};
     for (const char *name; (name = featureset_next(&baseline->features, &cursor));) {
         if (featureset_has(&offer->known, name))
@@ -102,18 +113,25 @@ char *render_cpu(const struct baseline *baseline, const struct cpu_offer *offer,
             return NULL;
         }
         strbuf_puts(&cpu, model->name);
-        put_numbers(&cpu, baseline, false);
+        put_numbers(&cpu, baseline, model);
         put_features(&cpu, &baseline->features, &model->features, "on");
-        put_features(&cpu, &model->features, &baseline->features, "off");
+        /* A definition lent to a recorded host may have names that its own QEMU has not. */
+        if (!featureset_copy(&excess, &model->features)) {
+            error_no_memory(err);
+            return NULL;
+        }
+        featureset_intersect(&excess, &offer->known);
+        put_features(&cpu, &excess, &baseline->features, "off");
     } else if (form == CPU_FORM_BASE) {
         strbuf_puts(&cpu, "base");
-        put_numbers(&cpu, baseline, true);
+        put_numbers(&cpu, baseline, NULL);
         put_features(&cpu, &baseline->features, NULL, "on");
     } else {
         strbuf_puts(&cpu, strcmp(baseline->accel, "kvm") == 0 ? "host" : "max");
-        put_numbers(&cpu, baseline, true);
+        put_numbers(&cpu, baseline, NULL);
         strbuf_puts(&cpu, ",host-cache-info=off"); /* the other models do not have it */
         put_features(&cpu, &offer->available, &baseline->features, "off");
+        put_features(&cpu, &baseline->features, &offer->available, "on"); /* invtsc */
     }
     strbuf_puts(&cpu, ",enforce=on");
     char *text = strbuf_steal(&cpu);
