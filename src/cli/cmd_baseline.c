@@ -12,6 +12,7 @@
 #include "cli/cmd_baseline.h"
 #include "cpu/feature_table.h"
 #include "peer/envelope.h"
+#include "peer/identity.h"
 #include "peer/trust.h"
 
 static bool set_qemu(void *target, const char *value, struct error *err)
@@ -61,7 +62,8 @@ static const struct option_spec specs[] = {
 };
 
 /* A stored profile: signed (by whom is only said: this is planning) or not. */
-static bool read_profile(const char *path, const struct trust *trust, struct profile *profile,
+static bool read_profile(const char *path, const struct trust *trust,
+                         const struct identity *identity, struct profile *profile,
                          struct error *err)
 {
     autofree char *text = NULL;
@@ -78,7 +80,8 @@ static bool read_profile(const char *path, const struct trust *trust, struct pro
         return error_wrap(err, "%s", path);
     if (!profile_read(is_signed ? envelope.payload : json, profile, err))
         return error_wrap(err, "%s", path);
-    if (is_signed && !trust_find_pin(trust, envelope.pin))
+    bool own = is_signed && identity && strcmp(identity->pin, envelope.pin) == 0;
+    if (is_signed && !own && !trust_find_pin(trust, envelope.pin))
         log_info("%s: signed by %s, a key that is not trusted here", path, envelope.pin);
     struct error doubt = ERROR_INIT;
     if (!profile_check(profile, time(NULL), &doubt)) {
@@ -93,6 +96,7 @@ static bool read_profiles(struct baseline_command *command, const struct operand
                           struct error *err)
 {
     autotrust struct trust trust = {0};
+    autoidentity struct identity *identity = identity_load(command->context->paths.config, NULL);
     if (!trust_load(command->context->paths.config, &trust, err))
         return false;
     command->profiles = calloc((size_t)operands->count, sizeof(*command->profiles));
@@ -102,7 +106,7 @@ static bool read_profiles(struct baseline_command *command, const struct operand
         return error_no_memory(err);
     for (int i = 0; i < operands->count; i++) {
         struct profile *profile = &command->profiles[i];
-        if (!read_profile(operands->words[i], &trust, profile, err))
+        if (!read_profile(operands->words[i], &trust, identity, profile, err))
             return false;
         command->count++;
         for (int k = 0; k < i; k++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cpu/baseline.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,14 @@ static bool parties_match(const struct cpu_offer *const offers[], size_t count, 
     return true;
 }
 
+/* The value of -cpu ends a property at each comma and has no other way to write one (QEMU 10.0
+ * target/i386/cpu.c x86_cpu_parse_featurestr): no guest gets a model-id with one. */
+static void replace_commas(char *model_id)
+{
+    for (char *p = model_id; (p = strchr(p, ','));)
+        *p = ';';
+}
+
 /* -1, 0, 1: which identity is that of the lesser CPU. */
 static int identity_order(const struct cpu_identity *a, const struct cpu_identity *b)
 {
@@ -53,12 +62,14 @@ static int identity_order(const struct cpu_identity *a, const struct cpu_identit
 static void take_numbers(const struct cpu_offer *const offers[], size_t count,
                          const struct cpu_request *request, struct baseline *baseline)
 {
-    struct cpu_identity least = offers[0]->identity;
+    struct cpu_identity least = {0};
     uint32_t level = UINT32_MAX, xlevel = UINT32_MAX;
     for (size_t i = 0; i < count; i++) {
         const struct cpu_offer *offer = offers[i];
-        if (identity_order(&offer->identity, &least) < 0)
-            least = offer->identity;
+        struct cpu_identity identity = offer->identity;
+        replace_commas(identity.model_id);
+        if (i == 0 || identity_order(&identity, &least) < 0)
+            least = identity;
         /* 0: an imported profile does not tell. */
         if (offer->identity.level > 0 && offer->identity.level < level)
             level = offer->identity.level;
@@ -84,6 +95,8 @@ static const struct cpu_model *find_asked_model(const struct cpu_offer *const of
     for (size_t i = 0; i < count; i++) {
         const struct cpu_model *model = cpu_offer_find_model(offers[i], name);
         if (!model) {
+            /* Not the text of one of the hosts: what a peer says is never option text. */
+            snprintf(identity->model_id, sizeof(identity->model_id), "QEMU Virtual CPU");
             error_set(err, STATUS_INCOMPATIBLE, "the QEMU of %s does not know the CPU model %s",
                       offers[i]->host, name);
             return NULL;
@@ -146,6 +159,8 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
         asked ? asked : model_choose(offers, count, identity->vendor, &baseline->features);
     baseline->model_asked_for = asked != NULL;
     if (!model) {
+        /* Not the text of one of the hosts: what a peer says is never option text. */
+        snprintf(identity->model_id, sizeof(identity->model_id), "QEMU Virtual CPU");
         identity->level = identity->level == UINT32_MAX ? 0 : identity->level;
         identity->xlevel = identity->xlevel == UINT32_MAX ? 0 : identity->xlevel;
         return true;
@@ -154,6 +169,7 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
     identity->model = model->identity.model;
     identity->stepping = model->identity.stepping;
     memcpy(identity->model_id, model->identity.model_id, sizeof(identity->model_id));
+    replace_commas(identity->model_id);
     if (asked && strcmp(offers[0]->accel, "tcg") == 0)
         memcpy(identity->vendor, model->identity.vendor, sizeof(identity->vendor));
     /* One model may have different levels in different QEMUs: the lowest, in any order of them. */

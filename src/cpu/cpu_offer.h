@@ -58,8 +58,7 @@ const struct cpu_model *cpu_offer_find_model(const struct cpu_offer *offer, cons
 
 /* {"vendor","family","model","stepping","model_id","level","xlevel"}; NULL for want of memory. */
 json_t *cpu_identity_to_json(const struct cpu_identity *identity);
-/* STATUS_DATA if a text does not fit, a number is out of range, or the model_id has characters that
- * -cpu could not carry. */
+/* STATUS_DATA if a text does not fit or a number is out of range. */
 bool cpu_identity_from_json(json_t *json, const char *what, struct cpu_identity *identity,
                             struct error *err);
 

@@ -138,7 +138,8 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
     const struct exchange_self *self = exchange->self;
     const char *id, *pin, *vm, *role, *nonce, *host, *qemu, *machine, *accel, *irqchip, *form;
     json_t *versions, *machines;
-    int incoming, table, cpu_pm;
+    json_int_t incoming, table;
+    int cpu_pm;
     if (!check_step(exchange, STEP_NEW, err) || !check_id(exchange, body, err))
         return false;
     if (!speaks_our_version(json_object_get(body, "versions")))
@@ -146,7 +147,7 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
                          PROTOCOL_VERSION);
     if (!json_take(
             body, err, "hello",
-            "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o, s:s, s:s, s:b, s:s}",
+            "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:o, s:s, s:s, s:b, s:s}",
             "versions", &versions, "exchange", &id, "pin", &pin, "vm", &vm, "role", &role, "nonce",
             &nonce, "host", &host, "incoming", &incoming, "table", &table, "qemu", &qemu, "machine",
             &machine, "machines", &machines, "accel", &accel, "kernel_irqchip", &irqchip, "cpu_pm",
@@ -170,9 +171,9 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
     if (table != FEATURE_TABLE_VERSION)
         return error_set(
             err, STATUS_PROTOCOL,
-            "%s computes with feature table %d, this host with %d: use the same version "
+            "%s computes with feature table %lld, this host with %d: use the same version "
             "of qemu-migrate-launch on both",
-            host, table, FEATURE_TABLE_VERSION);
+            host, (long long)table, FEATURE_TABLE_VERSION);
     if (!check_roles(exchange, peer_role, err) ||
         !check_settings(exchange, host, accel, irqchip, cpu_pm, form, err))
         return false;
