@@ -159,8 +159,6 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
         asked ? asked : model_choose(offers, count, identity->vendor, &baseline->features);
     baseline->model_asked_for = asked != NULL;
     if (!model) {
-        /* Not the text of one of the hosts: what a peer says is never option text. */
-        snprintf(identity->model_id, sizeof(identity->model_id), "QEMU Virtual CPU");
         identity->level = identity->level == UINT32_MAX ? 0 : identity->level;
         identity->xlevel = identity->xlevel == UINT32_MAX ? 0 : identity->xlevel;
         return true;
