@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * QEMU's command line, a word a line: what is read can be written again word for word, and with
+ * the agreed CPU and machine type in it is understood as exactly those.
+ */
+#include "fuzz.h"
+#include "vm/cpu_override.h"
+#include "vm/invocation.h"
+
+#define WORDS_MAX 64
+
+static void check_rewritten(const struct arglist *list, const char *accel)
+{
+    autoarglist struct arglist rewritten = {0};
+    autoinvocation struct invocation invocation = {0};
+    struct error err = ERROR_INIT;
+    if (!invocation_rewrite(list, "qemu64,vendor=GenuineIntel", "pc-q35-7.2", accel, &rewritten,
+                            &err))
+        return;
+    MUST(invocation_read(&rewritten, &invocation, NULL));
+    if (invocation.is_query)
+        return;
+    MUST(invocation.cpu_count == 1);
+    MUST(strcmp(invocation.cpu, "qemu64,vendor=GenuineIntel") == 0);
+    MUST(strcmp(invocation.machine_type, "pc-q35-7.2") == 0);
+    MUST(invocation.accels.count == 1 && strcmp(invocation.accels.items[0], accel) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    autofree char *text = fuzz_text(data, size);
+    char program[] = "qemu-system-x86_64", *words[WORDS_MAX + 1] = {program}, *left = text;
+    int count = 1;
+    for (char *word; count < WORDS_MAX && (word = strsep(&left, "\n"));)
+        words[count++] = word;
+    autoarglist struct arglist list = {0};
+    autostrlist struct strlist argv = {0}, overrides = {0};
+    autoinvocation struct invocation invocation = {0};
+    if (!arglist_parse(&list, count, words, NULL))
+        return 0;
+    MUST(arglist_render(&list, &argv, NULL));
+    MUST(argv.count == (size_t)count);
+    for (int i = 0; i < count; i++)
+        MUST(strcmp(argv.items[i], words[i]) == 0);
+    MUST(cpu_overrides_find(&list, &overrides, NULL));
+    if (!invocation_read(&list, &invocation, NULL) || invocation.is_query)
+        return 0;
+    MUST(invocation.accels.count > 0);
+    check_rewritten(&list, invocation.accels.items[0]);
+    return 0;
+}
