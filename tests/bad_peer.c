@@ -476,6 +476,7 @@ int main(int argc, char **argv)
     autoqemu struct qemu qemu = {0};
     autoidentity struct identity *identity = NULL;
     autocpurequest struct cpu_request request = {0};
+    struct keyval memory = {0};
     uint64_t port;
     if (argc < 6 || !parse_number(argv[3], 1, 65535, &port)) {
         fprintf(stderr, "usage: bad-peer HOME connect|listen PORT DEVIATION QEMU [FILE]\n");
@@ -504,6 +505,7 @@ int main(int argc, char **argv)
                                  .qemu = &qemu,
                                  .machine = "q35",
                                  .accel = "tcg",
+                                 .memory = &memory,
                                  .request = &request};
     good = good && exchange_begin(&peer.exchange, &self, NULL, &err) &&
            (listens ? run_responder(&peer, &err) : run_initiator(&peer, &err));

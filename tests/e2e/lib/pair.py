@@ -2,7 +2,6 @@
 """Two hosts that trust each other and launch one VM, the counter guest, through the program."""
 import json
 import os
-import shlex
 from pathlib import Path
 
 from .process import free_port
@@ -39,7 +38,7 @@ def said(process):
     """The lines of a Process, or a CompletedProcess, on standard error that say what is wrong: its own, without those
     that only tell how it goes, and all that are not its own."""
     text = process.stderr if isinstance(process.stderr, str) else process.stderr()
-    news = ("waiting for ", "web1: agreed with ", "lost (", "warning: SECURITY features lost (")
+    news = ("waiting for ", "web1: agreed with ", "lost (", "warning: SECURITY feature")
     result = []
     for line in text.splitlines():
         body = line.removeprefix("qemu-migrate-launch: ")
@@ -166,8 +165,3 @@ class Pair:
             if word not in lines[0]:
                 raise Failure(f"{process.name} does not say {word!r}: {lines[0]!r}")
         return lines[0]
-
-
-def shell_words(text):
-    """The words that sh reads one line as."""
-    return shlex.split(text)
