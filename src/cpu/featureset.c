@@ -58,6 +58,16 @@ size_t featureset_count(const struct featureset *set)
     return count;
 }
 
+size_t featureset_count_missing(const struct featureset *set, const struct featureset *other)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < FEATURESET_WORDS; i++)
+        count += (size_t)__builtin_popcountll(set->bits[i] & ~other->bits[i]);
+    for (size_t i = 0; i < set->others.count; i++)
+        count += !featureset_has(other, set->others.items[i]);
+    return count;
+}
+
 const char *featureset_next(const struct featureset *set, struct featureset_cursor *cursor)
 {
     size_t count;

@@ -33,6 +33,8 @@ void featureset_free(struct featureset *set);
 #define autofeatureset __attribute__((cleanup(featureset_free)))
 
 size_t featureset_count(const struct featureset *set);
+/* How many names of set are not in other. */
+size_t featureset_count_missing(const struct featureset *set, const struct featureset *other);
 /* The next name in the order of strcmp, NULL after the last. Names that are removed meanwhile do
  * not disturb, names that are added may or may not come. */
 const char *featureset_next(const struct featureset *set, struct featureset_cursor *cursor);

@@ -28,20 +28,11 @@ const char *model_vendor(const char *name)
     return found ? found->vendor : NULL;
 }
 
-static size_t count_missing(const struct featureset *from, const struct featureset *in)
-{
-    size_t count = 0;
-    struct featureset_cursor cursor = {0};
-    for (const char *name; (name = featureset_next(from, &cursor));)
-        count += !featureset_has(in, name);
-    return count;
-}
-
 struct model_distance model_measure(const struct cpu_model *model,
                                     const struct featureset *features)
 {
-    return (struct model_distance){.on = count_missing(features, &model->features),
-                                   .off = count_missing(&model->features, features)};
+    return (struct model_distance){.on = featureset_count_missing(features, &model->features),
+                                   .off = featureset_count_missing(&model->features, features)};
 }
 
 /* The N of "-vN" at the end of a name, 0 if there is none. */
