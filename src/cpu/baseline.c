@@ -95,8 +95,6 @@ static const struct cpu_model *find_asked_model(const struct cpu_offer *const of
     for (size_t i = 0; i < count; i++) {
         const struct cpu_model *model = cpu_offer_find_model(offers[i], name);
         if (!model) {
-            /* Not the text of one of the hosts: what a peer says is never option text. */
-            snprintf(identity->model_id, sizeof(identity->model_id), "QEMU Virtual CPU");
             error_set(err, STATUS_INCOMPATIBLE, "the QEMU of %s does not know the CPU model %s",
                       offers[i]->host, name);
             return NULL;
@@ -159,6 +157,8 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
         asked ? asked : model_choose(offers, count, identity->vendor, &baseline->features);
     baseline->model_asked_for = asked != NULL;
     if (!model) {
+        /* Not the text of one of the hosts: what a peer says is never option text. */
+        snprintf(identity->model_id, sizeof(identity->model_id), "QEMU Virtual CPU");
         identity->level = identity->level == UINT32_MAX ? 0 : identity->level;
         identity->xlevel = identity->xlevel == UINT32_MAX ? 0 : identity->xlevel;
         return true;
