@@ -144,6 +144,7 @@ static bool lend_models(struct baseline_command *command, struct error *err)
         struct cpu_offer *offer = &command->profiles[i].offer;
         if (offer->model_count > 0)
             continue;
+        free(offer->models); /* of none */
         offer->models = lender->models;
         offer->model_count = lender->model_count;
         offer->models_borrowed = true;

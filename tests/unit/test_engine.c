@@ -41,6 +41,7 @@ static char *data_read(const char *name, size_t *length)
 
 static void borrow_models(struct cpu_offer *offer, const struct cpu_offer *lender)
 {
+    free(offer->models); /* of none */
     offer->models = lender->models;
     offer->model_count = lender->model_count;
     offer->models_borrowed = true;
