@@ -131,6 +131,8 @@ static bool read_machine(const struct arglist *list, struct invocation *invocati
     for (size_t i = 0; i < dict.count; i++) {
         const struct keyval_pair *pair = &dict.pairs[i];
         bool smp = string_starts_with(pair->key, "smp.");
+        if (string_starts_with(pair->key, "type.") || string_starts_with(pair->key, "accel."))
+            return error_set(err, STATUS_USAGE, "QEMU's -machine has no option '%.60s'", pair->key);
         if (!(smp ? keyval_set(&invocation->smp, pair->key + strlen("smp."), pair->value, err)
                   : keyval_set(&invocation->machine_options, pair->key, pair->value, err)))
             return false;
