@@ -3,8 +3,8 @@
  * bench-baseline PROFILE: how long the baseline of many hosts takes, and how much memory.
  *
  * The hosts are made from one real, unsigned profile: a third of its features are missing on some
- * of them, at random but always the same. Reading is not counted, neither files nor JSON nor signatures. Each size
- * has a process of its own, so that the peaks of memory do not mix.
+ * of them, at random but always the same. Reading is not counted, neither files nor JSON nor
+ * signatures. Each size has a process of its own, so that the peaks of memory do not mix.
  */
 #include <malloc.h>
 #include <stdio.h>
