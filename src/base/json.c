@@ -129,9 +129,14 @@ bool json_take(json_t *json, struct error *err, const char *what, const char *fo
     va_start(args, format);
     int result = json_vunpack_ex(json, &detail, JSON_STRICT, format, args);
     va_end(args);
-    if (result != 0)
-        return error_set(err, STATUS_DATA, "%s: %s", what, detail.text);
-    return true;
+    if (result == 0)
+        return true;
+    /* jansson: "2 object item(s) left unpacked: a, b" and "Object item not found: a" */
+    const char *unknown = strstr(detail.text, "left unpacked: ");
+    if (unknown)
+        return error_set(err, STATUS_DATA, "%s: unknown member: %s", what,
+                         unknown + strlen("left unpacked: "));
+    return error_set(err, STATUS_DATA, "%s: %s", what, detail.text);
 }
 
 bool json_take_names(const json_t *array, const char *what, bool (*check)(const char *),

@@ -310,7 +310,7 @@ static bool run(struct launch *launch, int count, char **words, struct error *er
         return exec_query(launch, err);
     if (launch->options.listen == (launch->options.peer != NULL))
         return error_set(err, STATUS_USAGE, "give --peer HOST or --listen, one of them");
-    catch_interrupts();
+    catch_interrupts(true);
     if (!config_load(context->paths.config, context->config_file, &launch->config, err) ||
         !trust_load(context->paths.config, &launch->trust, err) ||
         !(launch->identity = identity_load(context->paths.config, err)) ||

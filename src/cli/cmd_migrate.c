@@ -173,7 +173,7 @@ bool command_migrate(struct context *context, int count, char **words, struct er
         return error_set(err, STATUS_DECISION, "%s does not run here any more", vm);
     if (!find_destination(&command, &record, &host, &port, err))
         return false;
-    catch_interrupts();
+    catch_interrupts(false);
     command.options.interrupted = &interrupted;
     command.options.report = report;
     command.options.context = &command;

@@ -43,9 +43,10 @@ static void on_signal(int number)
     interrupted = number;
 }
 
-void catch_interrupts(void)
+void catch_interrupts(bool twice_ends)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = on_signal,
+                               .sa_flags = twice_ends ? (int)SA_RESETHAND : 0};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

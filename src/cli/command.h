@@ -60,8 +60,9 @@ bool put_line(const char *text, struct error *err);
 /* A JSON document on one line or, on a terminal, indented; json is used up. */
 bool put_json(json_t *json, struct error *err);
 
-/* Ctrl-C and SIGTERM set this; exec puts the old dispositions back. */
+/* Ctrl-C and SIGTERM set this; exec puts the old dispositions back. With twice_ends the second one
+ * ends the program at once, whatever it waits for. */
 extern volatile sig_atomic_t interrupted;
-void catch_interrupts(void);
+void catch_interrupts(bool twice_ends);
 
 #endif

@@ -13,8 +13,10 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "peer/client.h"
+#include "peer/message.h"
 
 #define RETRY_MS 200
+#define CANCEL_MS 2000
 
 void negotiated_free(struct negotiated *negotiated)
 {
@@ -52,9 +54,10 @@ static json_t *ask(const struct peer_client *client, const char *name, json_t *b
 }
 
 static bool hello_and_profile(struct exchange *exchange, const struct peer_client *client,
-                              deadline when, struct error *err)
+                              deadline when, bool *answered, struct error *err)
 {
     autojson json_t *hello = ask(client, "hello", exchange_hello_body(exchange, err), when, err);
+    *answered = hello != NULL;
     if (!hello || !exchange_take_hello(exchange, hello, client->peer, err))
         return false;
     autojson json_t *profile =
@@ -133,6 +136,29 @@ static bool commit(struct exchange *exchange, const struct peer_client *client, 
     return true;
 }
 
+static bool agree(struct exchange *exchange, const struct peer_client *client, deadline when,
+                  bool *answered, struct error *err)
+{
+    if (!hello_and_profile(exchange, client, when, answered, err) ||
+        !exchange_agree(exchange, time(NULL), err))
+        return false;
+    autojson json_t *document = propose(exchange, client, when, err);
+    return document && commit(exchange, client, STEAL(document), when, err);
+}
+
+/* Tell the peer, as well as it goes, that nothing will come of it and why: it may be waiting. */
+static void cancel(const struct exchange *exchange, const struct peer_client *client,
+                   const struct error *why)
+{
+    struct peer_client last = *client;
+    last.interrupted = NULL;
+    json_t *reason = message_error_new(why);
+    autojson json_t *body = reason ? exchange_body(exchange, "reason", reason, NULL) : NULL;
+    autojson json_t *answer = NULL;
+    if (body)
+        peer_call(&last, "cancel", body, deadline_in_ms(CANCEL_MS), &answer, NULL);
+}
+
 bool negotiate_with_peer(const struct exchange_self *self, const struct trust_entry *peer,
                          const char *host, uint16_t port, deadline when,
                          const volatile sig_atomic_t *interrupted, struct negotiated *result,
@@ -149,13 +175,14 @@ bool negotiate_with_peer(const struct exchange_self *self, const struct trust_en
                                  .retryable = &retryable};
     if (!made.peer_host)
         return error_no_memory(err);
-    if (!exchange_begin(exchange, self, NULL, err) ||
-        !hello_and_profile(exchange, &client, when, err) ||
-        !exchange_agree(exchange, time(NULL), err))
+    if (!exchange_begin(exchange, self, NULL, err))
         return false;
-    autojson json_t *document = propose(exchange, &client, when, err);
-    if (!document || !commit(exchange, &client, STEAL(document), when, err))
+    bool answered = false;
+    if (!agree(exchange, &client, when, &answered, err)) {
+        if (answered)
+            cancel(exchange, &client, err);
         return false;
+    }
     *result = made;
     made = (struct negotiated){0};
     return true;

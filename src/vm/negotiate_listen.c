@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "peer/message.h"
 #include "peer/server.h"
 #include "vm/negotiate.h"
 
@@ -20,6 +21,7 @@ struct listener {
     struct exchange exchange; /* the one under way; self == NULL: none */
     char *peer_host;
     deadline stale;
+    bool failed;       /* the exchange under way is over, and that has been said */
     struct error last; /* what went wrong with the last trusted peer */
 };
 
@@ -40,6 +42,7 @@ static bool take_hello(struct listener *listener, const struct trust_entry *peer
         return error_no_memory(err);
     free(listener->peer_host);
     listener->peer_host = host;
+    listener->failed = false;
     return exchange_begin(&listener->exchange, listener->self, id, err) &&
            exchange_take_hello(&listener->exchange, body, peer, err);
 }
@@ -117,6 +120,26 @@ static json_t *commit(struct listener *listener, json_t *body, struct error *err
     return answer;
 }
 
+/* The peer found a reason against it, or was interrupted. */
+static json_t *take_cancel(struct listener *listener, json_t *body, struct error *err)
+{
+    struct exchange *exchange = &listener->exchange;
+    struct error reason = ERROR_INIT;
+    json_t *value;
+    if (!exchange_take_body(exchange, body, "reason", &value, err))
+        return NULL;
+    if (!message_error_take(value, &reason)) {
+        error_set(err, STATUS_DATA, "cancel gives no reason");
+        return NULL;
+    }
+    if (!listener->failed) {
+        log_error("%s gave up: %s", exchange->peer.name, reason.message);
+        listener->last = reason;
+    }
+    listener->failed = true;
+    return exchange_body(exchange, "cancelled", json_true(), err);
+}
+
 static json_t *answer_request(struct listener *listener, const struct trust_entry *peer,
                               const char *remote, const char *name, json_t *body, struct error *err)
 {
@@ -136,6 +159,8 @@ static json_t *answer_request(struct listener *listener, const struct trust_entr
         return approve(listener, body, err);
     if (strcmp(name, "commit") == 0)
         return commit(listener, body, err);
+    if (strcmp(name, "cancel") == 0)
+        return take_cancel(listener, body, err);
     error_set(err, STATUS_PROTOCOL, "'%s' is not a request of this protocol", name);
     return NULL;
 }
@@ -150,6 +175,7 @@ static bool handle(void *context, const struct trust_entry *peer, const char *re
     if (!*answer) {
         log_error("with %s: %s", peer->name, failure.message);
         listener->last = failure;
+        listener->failed = true;
         *err = failure;
         return false;
     }
