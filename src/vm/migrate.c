@@ -175,12 +175,49 @@ static bool report_failure(struct qmp *qmp, const char *before, const struct out
         record->vm, record->peer, reason, state, record->socket);
 }
 
+/* A migration that an earlier `migrate` began and did not see the end of: still under way, or done.
+ * true: it is taken up, *outcome is of its end then. */
+static bool take_up(struct qmp *qmp, const struct vm_record *record,
+                    const struct migration_options *options, struct outcome *outcome,
+                    struct error *failure, bool *ran)
+{
+    static const char *const going[] = {"setup", "active", "device", "pre-switchover", "completed"};
+    if (record->place != PLACE_MOVING ||
+        !look(qmp, outcome->status, sizeof(outcome->status), outcome->reason,
+              sizeof(outcome->reason), &outcome->progress, NULL))
+        return false;
+    for (size_t i = 0; i < sizeof(going) / sizeof(going[0]); i++) {
+        if (strcmp(outcome->status, going[i]) != 0)
+            continue;
+        log_info("taking up the migration of %s to %s", record->vm, record->peer);
+        *ran = follow(qmp, options, outcome, failure);
+        return true;
+    }
+    return false;
+}
+
+/* Set up and begin a migration, and see it end. */
+static bool begin(const struct paths *paths, struct qmp *qmp, struct vm_record *record,
+                  const char *before, const char *uri, const struct migration_options *options,
+                  struct outcome *outcome, struct error *failure, bool *ran, struct error *err)
+{
+    if (strcmp(before, "running") != 0 && strcmp(before, "paused") != 0)
+        return error_set(err, STATUS_DECISION, "%s is '%s' here: there is nothing to move",
+                         record->vm, before);
+    if (!set_up(qmp, options, err) || !store_place(paths, record, PLACE_MOVING, err))
+        return false;
+    *ran = run_migration(qmp, uri, options, outcome, failure);
+    return true;
+}
+
 bool migrate_vm(const struct paths *paths, struct vm_record *record, const char *host,
                 uint16_t port, const struct migration_options *options,
                 struct migration_progress *final, struct error *err)
 {
     char before[32];
     struct outcome outcome = {.status = ""};
+    struct error failure = ERROR_INIT;
+    bool ran = false;
     autofree char *uri = strchr(host, ':') ? string_format("tcp:[%s]:%u", host, port)
                                            : string_format("tcp:%s:%u", host, port);
     autoqmp struct qmp *qmp = qmp_connect(record->socket, GREETING_MS, err);
@@ -188,13 +225,9 @@ bool migrate_vm(const struct paths *paths, struct vm_record *record, const char 
         return qmp ? error_no_memory(err) : error_wrap(err, "%s: its QEMU", record->vm);
     if (!read_run_state(qmp, before, sizeof(before), err))
         return false;
-    if (strcmp(before, "running") != 0 && strcmp(before, "paused") != 0)
-        return error_set(err, STATUS_DECISION, "%s is '%s' here: there is nothing to move",
-                         record->vm, before);
-    if (!set_up(qmp, options, err) || !store_place(paths, record, PLACE_MOVING, err))
+    if (!take_up(qmp, record, options, &outcome, &failure, &ran) &&
+        !begin(paths, qmp, record, before, uri, options, &outcome, &failure, &ran, err))
         return false;
-    struct error failure = ERROR_INIT;
-    bool ran = run_migration(qmp, uri, options, &outcome, &failure);
     if (!ran && failure.status != STATUS_MIGRATION)
         return error_set(
             err, STATUS_DECISION,

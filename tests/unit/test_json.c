@@ -180,7 +180,7 @@ START_TEST(taking)
     static const struct row rows[] = {
         {"{\"a\":1,\"b\":\"x\"}", NULL},
         {"{\"a\":1}", "b"},
-        {"{\"a\":1,\"b\":\"x\",\"c\":1}", "1 object item(s) left unpacked"},
+        {"{\"a\":1,\"b\":\"x\",\"c\":1}", "unknown member: c"},
         {"{\"a\":\"1\",\"b\":\"x\"}", "integer"},
         {"{\"a\":1,\"b\":null}", "string"},
         {"{\"a\":true,\"b\":\"x\"}", "integer"},
