@@ -152,10 +152,24 @@ static bool lend_models(struct baseline_command *command, struct error *err)
     return true;
 }
 
+/* The type that was asked for, or that of the first profile made for one, by its alias if it has
+ * one: recorded replies are of no type. NULL: QEMU's default. */
+static const char *wanted_machine(const struct baseline_command *command)
+{
+    for (size_t i = 0; i < command->count && !command->machine; i++) {
+        const struct profile *profile = &command->profiles[i];
+        const struct machine_type *type = machine_list_find(&profile->machines, profile->machine);
+        if (!profile->imported)
+            return type && type->alias ? type->alias : profile->machine;
+    }
+    return command->machine;
+}
+
 /* The newest type of the family that all profiles which tell are of. */
 static bool choose_machine(struct baseline_command *command, struct error *err)
 {
     autofree struct machine_wish *wishes = calloc(command->count + 1, sizeof(*wishes));
+    const char *wanted = wanted_machine(command);
     size_t count = 0;
     if (!wishes)
         return error_no_memory(err);
@@ -165,14 +179,15 @@ static bool choose_machine(struct baseline_command *command, struct error *err)
         if (profile->machines.count == 0)
             continue;
         const char *probed = type && type->alias ? type->alias : profile->machine;
-        wishes[count++] =
-            (struct machine_wish){profile->offer.host, command->machine ? command->machine : probed,
-                                  &profile->machines, profile->qemu_version};
+        wishes[count++] = (struct machine_wish){
+            profile->offer.host, command->machine || profile->imported ? wanted : probed,
+            &profile->machines, profile->qemu_version};
     }
     if (count > 0 && !(command->machine_chosen = machine_choose(wishes, count, err)))
         return false;
     for (size_t i = 0; i < command->count; i++)
         if (command->machine_chosen && command->profiles[i].machines.count > 0 &&
+            !command->profiles[i].imported &&
             strcmp(command->profiles[i].machine, command->machine_chosen) != 0)
             log_warning("the profile of %s was made for %s, not %s: features may differ",
                         command->offers[i]->host, command->profiles[i].machine,
