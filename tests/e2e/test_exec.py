@@ -350,3 +350,23 @@ def interrupted_migration(t):
     a.serial.wait_more(4)
     a.serial.check_monotonic()
     check_equal(b.serial.lines(), [], "what ran at the destination")
+
+
+@test(timeout=90)
+def killed_migrate_is_taken_up(t):
+    """migrate killed with -9 on the way: QEMU goes on, and a second migrate sees it to its end, once"""
+    pair = Pair(t)
+    # KVM would be quick as well; TCG's counter guest needs no more than its first dirty pages sent slowly.
+    a, b = pair.launch(guest_a=pair.guest("a", memory=256), guest_b=pair.guest("b", memory=256))
+    a.serial.wait_lines(3)
+    moving = pair.a.start("migrate", VM, "--bandwidth", "64K")
+    wait_until(lambda: a.qmp.command("query-migrate").get("status") == "active", 15, "migration under way")
+    moving.signal(signal.SIGKILL)
+    moving.wait(5)
+    check_equal(pair.record(pair.a)["place"], "moving", "record after the kill")
+    again = pair.a.run("migrate", VM, timeout=60, check=0)
+    check_in("taking up the migration", again.stderr, "what the second migrate says")
+    a.process.expect_status(0, 10)
+    check_equal(pair.record(pair.a)["place"], "moved", "record afterwards")
+    b.serial.wait_lines(2)
+    check_equal(b.status(), "running", "the guest at the destination")
