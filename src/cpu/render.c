@@ -82,6 +82,20 @@ static void put_numbers(struct strbuf *cpu, const struct baseline *baseline,
         strbuf_printf(cpu, ",%s=%s", baseline->knobs.items[i].name, baseline->knobs.items[i].value);
 }
 
+/* A version of AVX10 without it is an error, and no version means this host's (QEMU 10.0
+ * target/i386/cpu.c x86_cpu_filter_features, x86_cpu_expand_features): 1 is what all have that have
+ * it. */
+static void put_avx10_version(struct strbuf *cpu, const struct baseline *baseline,
+                              const struct cpu_offer *offer, const struct cpu_model *model)
+{
+    if (!featureset_has(&offer->known, "avx10"))
+        return;
+    if (featureset_has(&baseline->features, "avx10"))
+        strbuf_puts(cpu, ",avx10-version=1");
+    else if (model && featureset_has(&model->features, "avx10"))
+        strbuf_puts(cpu, ",avx10-version=0");
+}
+
 /* ",NAME=VALUE" for each of set that is not in without (which may be NULL). */
 static void put_features(struct strbuf *cpu, const struct featureset *set,
                          const struct featureset *without, const char *value)
@@ -113,6 +127,7 @@ char *render_cpu(const struct baseline *baseline, const struct cpu_offer *offer,
             return NULL;
         }
         strbuf_puts(&cpu, model->name);
+        put_avx10_version(&cpu, baseline, offer, model);
         put_numbers(&cpu, baseline, model);
         put_features(&cpu, &baseline->features, &model->features, "on");
         /* A definition lent to a recorded host may have names that its own QEMU has not. */
@@ -124,10 +139,12 @@ char *render_cpu(const struct baseline *baseline, const struct cpu_offer *offer,
         put_features(&cpu, &excess, &baseline->features, "off");
     } else if (form == CPU_FORM_BASE) {
         strbuf_puts(&cpu, "base");
+        put_avx10_version(&cpu, baseline, offer, NULL);
         put_numbers(&cpu, baseline, NULL);
         put_features(&cpu, &baseline->features, NULL, "on");
     } else {
         strbuf_puts(&cpu, strcmp(baseline->accel, "kvm") == 0 ? "host" : "max");
+        put_avx10_version(&cpu, baseline, offer, NULL);
         put_numbers(&cpu, baseline, NULL);
         strbuf_puts(&cpu, ",host-cache-info=off"); /* the other models do not have it */
         put_features(&cpu, &offer->available, &baseline->features, "off");

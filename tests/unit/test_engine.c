@@ -164,8 +164,9 @@ static void set_number(unsigned *number, const char *value)
 /* One property; false if it is a feature. */
 static bool set_identity(struct cpu_identity *identity, const char *name, const char *value)
 {
-    static const char *const others[] = {"ucode-rev", "host-phys-bits",  "host-phys-bits-limit",
-                                         "pmu",       "host-cache-info", "enforce"};
+    static const char *const others[] = {
+        "ucode-rev",       "host-phys-bits", "host-phys-bits-limit", "avx10-version", "pmu",
+        "host-cache-info", "enforce"};
     const struct {
         const char *name;
         unsigned *number;
