@@ -357,7 +357,7 @@ def killed_migrate_is_taken_up(t):
     """migrate killed with -9 on the way: QEMU goes on, and a second migrate sees it to its end, once"""
     pair = Pair(t)
     # KVM would be quick as well; TCG's counter guest needs no more than its first dirty pages sent slowly.
-    a, b = pair.launch(guest_a=pair.guest("a", memory=256), guest_b=pair.guest("b", memory=256))
+    a, b = pair.launch(guest_a=pair.guest("a", memory=64), guest_b=pair.guest("b", memory=64))
     a.serial.wait_lines(3)
     moving = pair.a.start("migrate", VM, "--bandwidth", "64K")
     wait_until(lambda: a.qmp.command("query-migrate").get("status") == "active", 15, "migration under way")
