@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The baseline command: what stored profiles have in common, said to people and to programs."""
+import base64
 import copy
 import itertools
 import json
@@ -10,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from lib.harness import check, check_equal, check_in, test
+from lib.pair import Pair, said
 
 TOP = Path(__file__).resolve().parents[2]
 KEYS = {"features", "dropped", "model", "machine", "hosts", "costs", "warnings", "form"}
@@ -502,6 +504,40 @@ def signed_profiles(t):
     ):
         result = desk.run(desk.file(changed, "bad"))
         check_equal(result.returncode, 65, f"status for a changed {what}, which said {result.stderr!r}")
+
+
+def sign(t, host, path, **changes):
+    """Changes the payload of a host's signed statement, and signs it again with its key."""
+    envelope = json.loads(path.read_text())
+    payload = json.loads(base64.urlsafe_b64decode(envelope["payload"] + "=" * (-len(envelope["payload"]) % 4)))
+    text = json.dumps({**payload, **changes}, sort_keys=True, separators=(",", ":"))
+    envelope["payload"] = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    (t.dir / "signed").write_text(f"{envelope['protected']}.{envelope['payload']}")
+    key = host.home / "config" / "identity.key"
+    argv = ("openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", t.dir / "signed", "-out", t.dir / "signature")
+    t.run(*argv, check=0)
+    signature = (t.dir / "signature").read_bytes()
+    path.write_text(json.dumps({**envelope, "signature": base64.urlsafe_b64encode(signature).decode().rstrip("=")}))
+
+
+@test()
+def imported_from_a_peer(t):
+    """a trusted peer that sends and signs an imported profile: 77, no agreement; the same profile is good for planning"""
+    bad_peer = os.environ.get("QML_BAD_PEER") or str(t.program.parent / "bad-peer")
+    if not os.access(bad_peer, os.X_OK):
+        t.skip("QML_BAD_PEER does not name the program of tests/bad_peer.c")
+    pair = Pair(t)
+    path = t.dir / "b.profile"
+    pair.b.run("profile", "--accel", "tcg", "--machine", "q35", "-o", path, check=0)
+    sign(t, pair.b, path, imported=True)
+    # The deviation is to send the statement in a file instead of this host's profile.
+    t.start(bad_peer, pair.b.home, "listen", pair.port, "old-profile", t.qemu_path, path)
+    connector = pair.connect("--timeout", "10")
+    connector.expect_status(77)
+    (line,) = said(connector)
+    check_in("planning only", line, "the refusal")
+    check_equal(list((pair.a.home / "state").glob("agreements/*.json")), [], "agreements of a")
+    check_equal(Desk(t).document(path)["dropped"], [], "what the baseline of it alone loses")
 
 
 @test()
