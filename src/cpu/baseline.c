@@ -11,6 +11,8 @@
 
 /* TSC frequencies this close are one to a guest (Linux kvm's tolerance, tsc_tolerance_ppm). */
 #define TSC_TOLERANCE_PPM 250
+/* What a guest with svm reads about it (AMD APM vol. 3, E.4). */
+#define SVM_LEAF 0x8000000a
 
 void baseline_free(struct baseline *baseline)
 {
@@ -146,6 +148,27 @@ static void take_features(const struct cpu_offer *const offers[], const struct c
         featureset_close(features, &offers[i]->known);
 }
 
+/* A level that hides no feature, as QEMU would choose it itself (QEMU 10.0 target/i386/cpu.c
+ * x86_cpu_expand_features): a named model's may, when features were asked for beside it. */
+static void raise_levels(struct cpu_identity *identity, const struct featureset *features)
+{
+    struct featureset_cursor cursor = {0};
+    for (const char *name; (name = featureset_next(features, &cursor));) {
+        const struct feature *feature = feature_find(name);
+        for (unsigned i = 0; feature && i < feature->place_count; i++) {
+            uint32_t leaf = feature->places[i].leaf;
+            if (feature->places[i].kind != PLACE_CPUID)
+                continue;
+            if (leaf < 0x40000000 && leaf > identity->level)
+                identity->level = leaf;
+            if (leaf >= 0x80000000 && leaf < 0xc0000000 && leaf > identity->xlevel)
+                identity->xlevel = leaf;
+        }
+    }
+    if (featureset_has(features, "svm") && identity->xlevel < SVM_LEAF)
+        identity->xlevel = SVM_LEAF;
+}
+
 /* Family, model, stepping and model-id are those of a named model in every form. The vendor is the
  * hosts': under KVM QEMU gives every model the host's (QEMU 10.0 target/i386/host-cpu.c). */
 static bool take_identity(const struct cpu_offer *const offers[], size_t count,
@@ -180,6 +203,7 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
         if (own && take_xlevel && own->identity.xlevel < identity->xlevel)
             identity->xlevel = own->identity.xlevel;
     }
+    raise_levels(identity, &baseline->features);
     return (baseline->model = strdup(model->name)) != NULL || error_no_memory(err);
 }
 

@@ -226,10 +226,11 @@ static void evaluate(const char *text, const struct cpu_offer *offer, struct eva
             continue;
         if (!featureset_has(&offer->known, name))
             ck_abort_msg("the QEMU of %s has no name %s: %s", offer->host, name, text);
-        if (strcmp(value, "on") == 0)
-            ck_assert(featureset_add(&cpu->features, name));
-        else
+        bool on = strcmp(value, "on") == 0;
+        if (!on)
             featureset_remove(&cpu->features, name);
+        else if (!featureset_add(&cpu->features, name)) /* ck_assert writes a note each time */
+            ck_abort_msg("no memory");
     }
 }
 
@@ -277,12 +278,30 @@ static void check_closed(const struct featureset *features, const struct feature
         ck_abort_msg("the baseline has a feature without what it requires");
 }
 
+/* A guest can read all its features: none is beyond the levels (0: left to QEMU). */
+static void check_levels(const struct baseline *baseline)
+{
+    uint32_t level = baseline->identity.level, xlevel = baseline->identity.xlevel;
+    struct featureset_cursor cursor = {0};
+    for (const char *name; (name = featureset_next(&baseline->features, &cursor));) {
+        const struct feature *feature = feature_find(name);
+        if (!feature || feature->places[0].kind != PLACE_CPUID)
+            continue;
+        uint32_t leaf = feature->places[0].leaf;
+        if ((leaf < 0x40000000 && level > 0 && leaf > level) ||
+            (leaf >= 0x80000000 && leaf < 0xc0000000 && xlevel > 0 && leaf > xlevel))
+            ck_abort_msg("%s is in leaf %#x, the levels are %#x and %#x", name, leaf, level,
+                         xlevel);
+    }
+}
+
 /* What must hold between a baseline and each of its parties. */
 static void check_party(const struct baseline *baseline, const struct cpu_offer *offer)
 {
     check_subset(&baseline->features, &offer->available, offer->host);
     check_subset(&baseline->features, &offer->known, offer->host);
     check_closed(&baseline->features, &offer->known);
+    check_levels(baseline);
     if (offer->phys_bits > 0)
         ck_assert_uint_le(baseline->phys_bits, offer->phys_bits);
     check_forms(baseline, offer);
@@ -515,6 +534,30 @@ START_TEST(intel_with_amd_is_refused)
 }
 END_TEST
 
+START_TEST(a_feature_beside_an_old_model_can_be_read)
+{
+    static const struct {
+        const char *cpu;
+        uint32_t level, xlevel;
+    } rows[] = {
+        {"486-v1,+smap", 7, 0},
+        {"486-v1,+lm,+lahf-lm", 1, 0x80000001},
+        {"Conroe-v1,+xsave,+xgetbv1", 0xd, 0x80000008},
+        {"Conroe-v1", 10, 0x80000008},
+    };
+    const struct cpu_offer *offer = find_host("xeon-w7-3465x");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autocpurequest struct cpu_request request = request_of(rows[i].cpu);
+        const struct cpu_request *requests = &request;
+        autobaseline struct baseline baseline = {0};
+        MUST(baseline_compute(&offer, &requests, 1, NULL, &baseline, NULL, &err));
+        ck_assert_uint_eq(baseline.identity.level, rows[i].level);
+        ck_assert_uint_eq(baseline.identity.xlevel, rows[i].xlevel);
+        check_party(&baseline, offer);
+    }
+}
+END_TEST
+
 int main(void)
 {
     const TTest *tests[] = {all_pairs,
@@ -523,7 +566,8 @@ int main(void)
                             every_triple_of_real_hosts,
                             a_name_of_one_qemu_is_not_named_to_the_other,
                             arch_capabilities_off_drops_its_dependents,
-                            intel_with_amd_is_refused};
+                            intel_with_amd_is_refused,
+                            a_feature_beside_an_old_model_can_be_read};
     Suite *suite = suite_create("engine");
     TCase *tcase = tcase_create("engine");
     tcase_add_unchecked_fixture(tcase, setup, teardown);
