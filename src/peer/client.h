@@ -29,10 +29,10 @@ struct peer_client {
 
 /* Send body (borrowed) as request name ([a-z]{1,16}) and wait for the answer until `when`. *answer
  * is a new reference. STATUS_UNAVAILABLE: not reachable, gone before it answered, or not in
- * time; STATUS_NOT_TRUSTED: the key there is not the trusted one (or its entry has expired), or the peer does not trust ours;
- * STATUS_PROTOCOL: what is there does not speak our protocol; STATUS_DATA: the answer is malformed
- * or badly signed; STATUS_INTERRUPTED; STATUS_INTERNAL. A peer that answers with an error: its
- * status, and its words after the name of its trust entry. */
+ * time; STATUS_NOT_TRUSTED: the key there is not the trusted one (or its entry has expired), or the
+ * peer does not trust ours; STATUS_PROTOCOL: what is there does not speak our protocol;
+ * STATUS_DATA: the answer is malformed or badly signed; STATUS_INTERRUPTED; STATUS_INTERNAL. A peer
+ * that answers with an error: its status, and its words after the name of its trust entry. */
 bool peer_call(const struct peer_client *client, const char *name, json_t *body, deadline when,
                json_t **answer, struct error *err);
 

@@ -267,7 +267,8 @@ START_TEST(odd_answers)
     fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", NULL, STATUS_PROTOCOL,
                "not JSON");
     fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", NULL, STATUS_DATA, "answer");
-    fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", NULL, STATUS_UNAVAILABLE, "closed");
+    fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", NULL, STATUS_UNAVAILABLE,
+               "closed");
     fake_fails("HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n{", NULL, STATUS_PROTOCOL,
                "more than");
     autofree char *huge = malloc(600000);
