@@ -301,7 +301,6 @@ static void check_party(const struct baseline *baseline, const struct cpu_offer 
     check_subset(&baseline->features, &offer->available, offer->host);
     check_subset(&baseline->features, &offer->known, offer->host);
     check_closed(&baseline->features, &offer->known);
-    check_levels(baseline);
     if (offer->phys_bits > 0)
         ck_assert_uint_le(baseline->phys_bits, offer->phys_bits);
     check_forms(baseline, offer);
@@ -327,8 +326,10 @@ START_TEST(all_pairs)
             if (strcmp(text, other) != 0)
                 ck_abort_msg("%s with %s: %s, the other way %s", pair[0]->host, pair[1]->host, text,
                              other);
+            check_levels(&one);
             check_party(&one, pair[0]);
-            check_party(&one, pair[1]);
+            if (i != k)
+                check_party(&one, pair[1]);
         }
     }
 }
@@ -366,6 +367,7 @@ START_TEST(random_sets_in_any_order)
         autobaseline struct baseline first = {0};
         compute(set, count, &first);
         autofree char *text = baseline_text(&first);
+        check_levels(&first);
         for (size_t i = 0; i < count; i++)
             check_party(&first, set[i]);
         for (int order = 0; order < 3; order++) {
@@ -553,6 +555,7 @@ START_TEST(a_feature_beside_an_old_model_can_be_read)
         MUST(baseline_compute(&offer, &requests, 1, NULL, &baseline, NULL, &err));
         ck_assert_uint_eq(baseline.identity.level, rows[i].level);
         ck_assert_uint_eq(baseline.identity.xlevel, rows[i].xlevel);
+        check_levels(&baseline);
         check_party(&baseline, offer);
     }
 }
