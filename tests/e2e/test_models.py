@@ -137,19 +137,19 @@ def check_all(sides):
         raise Failure(f"{len(deviations)} deviations: " + "; ".join(deviations[:SHOWN]))
 
 
-@test(timeout=240)
+@test(timeout=400)
 def models_of_this_qemu(t):
     """every model of this machine's QEMU in all forms: no warning, and the vCPU is what was promised"""
     check_all([Side(t, "a", t.qemu_path)])
 
 
-@test(timeout=240)
+@test(timeout=400)
 def models_of_the_second_qemu(t):
     """every model of the second QEMU in all forms: no warning, and the vCPU is what was promised"""
     check_all([Side(t, "b", t.second_qemu_path)])
 
 
-@test(timeout=240)
+@test(timeout=400)
 def models_of_both_qemus(t):
     """every model that both QEMUs know, for hosts of both: the vCPUs are equal and what was promised"""
     check_all([Side(t, "a", t.qemu_path), Side(t, "b", t.second_qemu_path)])
