@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* Parties must compute from the same table: rises with every change of its data. */
-#define FEATURE_TABLE_VERSION 1
+#define FEATURE_TABLE_VERSION 2
 
 #define FEATURE_NAME_SIZE 65
 #define FEATURE_PLACES_MAX 2

@@ -354,6 +354,9 @@ def requests(t):
         check_equal(set(whys(document)), lost, f"what is lost with {request}")
         for name in lost:
             check_equal(whys(document)[name], {"a": "request"}, f"why, with {request}")
+    document = desk.document("--deny", "xsave", a)
+    check_equal(whys(document).get("avx2"), {"a": "request"}, "why avx2 goes with xsave")
+    check_equal({"avx", "fma", "xsavec"} & set(document["features"]), set(), "what needs xsave and is left without")
     for request in ("max,+adx", "max,adx=on"):
         document = desk.document("--cpu", request, a, b)
         check("adx" not in document["features"], "what b lacks is there")
