@@ -560,7 +560,7 @@ def other_refusals(t):
     check_in("old.profile", old.stderr, "the warning of an expired profile")
 
 
-@test(timeout=300, alone=True)
+@test(timeout=900, alone=True)
 def tables_are_reproduced(t):
     """contrib/feature-table makes the committed tables of QEMU 7.2 and 10.0, byte for byte"""
     binaries = [t.qemu_path, t.second_qemu_path]
@@ -569,5 +569,5 @@ def tables_are_reproduced(t):
         if f"version {version}" not in said:
             t.skip(f"the tables are made of {version}x, not of {said.splitlines()[0]}")
     for options, name in (([], "feature_table.def"), (["--models"], "model_table.def")):
-        made = t.run(TOP / "contrib" / "feature-table", *options, *binaries, timeout=240, check=0).stdout
+        made = t.run(TOP / "contrib" / "feature-table", *options, *binaries, timeout=440, check=0).stdout
         check(made == (TOP / "src" / "cpu" / name).read_text(), f"{name} comes out differently")
