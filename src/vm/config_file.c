@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "vm/config_file.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,24 +39,69 @@ static bool check_driver(const struct place *place, const char *group, const cha
     return refuse(place, "this changes the CPU behind -cpu's back: say it with -cpu", err);
 }
 
+static const char *skip_blanks(const char *text)
+{
+    return text + strspn(text, " \t");
+}
+
+/* Copy the word of such characters at text; its end, or NULL if there is none or it is too long. */
+static const char *take_word(const char *text, const char *ends, char *word, size_t size)
+{
+    size_t length = strcspn(text, ends);
+    if (length == 0 || length >= size)
+        return NULL;
+    memcpy(word, text, length);
+    word[length] = '\0';
+    return text + length;
+}
+
+/* [NAME] or [NAME "ID"] */
+static bool read_group(const char *line, char *name, size_t size)
+{
+    const char *rest = take_word(line + 1, " \t]\"", name, size);
+    if (!rest)
+        return false;
+    rest = skip_blanks(rest);
+    if (*rest == '"') {
+        rest = strchr(rest + 1, '"');
+        rest = rest ? rest + 1 : "";
+    }
+    return *rest == ']';
+}
+
+/* KEY = "VALUE" */
+static bool read_pair(const char *line, char *key, size_t key_size, char *value, size_t value_size)
+{
+    const char *rest = take_word(line, " \t=\"", key, key_size);
+    rest = rest ? skip_blanks(rest) : "";
+    if (*rest != '=')
+        return false;
+    rest = skip_blanks(rest + 1);
+    if (*rest != '"')
+        return false;
+    size_t length = strcspn(rest + 1, "\"");
+    if (length >= value_size || rest[1 + length] != '"')
+        return false;
+    memcpy(value, rest + 1, length);
+    value[length] = '\0';
+    return true;
+}
+
 static bool check_line(const struct place *place, const char *line, char *group, size_t group_size,
                        struct error *err)
 {
-    char name[64], id[64], key[64], value[1024] = "";
-    while (*line == ' ' || *line == '\t')
-        line++;
+    char key[64], value[1024];
+    line = skip_blanks(line);
     if (*line == '\0' || *line == '#')
         return true;
-    if (sscanf(line, "[%63s \"%63[^\"]\"]", name, id) == 2 ||
-        sscanf(line, "[%63[^]]]", name) == 1) {
-        snprintf(group, group_size, "%s", name);
-        return check_group(place, group, err);
-    }
-    if (sscanf(line, " %63s = \"%1023[^\"]\"", key, value) == 2 ||
-        sscanf(line, " %63s = \"\"", key) == 1)
-        return *group ? check_driver(place, group, key, value, err)
-                      : refuse(place, "stands before any [group]", err);
-    return refuse(place, "neither [group] nor key = \"value\"", err);
+    if (*line == '[')
+        return read_group(line, group, group_size)
+                   ? check_group(place, group, err)
+                   : refuse(place, "neither [group] nor key = \"value\"", err);
+    if (!read_pair(line, key, sizeof(key), value, sizeof(value)))
+        return refuse(place, "neither [group] nor key = \"value\"", err);
+    return *group ? check_driver(place, group, key, value, err)
+                  : refuse(place, "stands before any [group]", err);
 }
 
 bool config_file_check(const char *path, const char *text, struct error *err)
