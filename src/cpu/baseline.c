@@ -223,7 +223,7 @@ static bool requirement_holds(const char *name, const char *who,
                           offers[i]->host, loss_cause_name(cause));
     }
     return error_set(err, STATUS_INCOMPATIBLE, "%s is required %s and cannot be had%s", name, who,
-                     lacking.data ? lacking.data : "");
+                     lacking.data ? lacking.data : ": the CPU model has not what it needs");
 }
 
 static bool requirements_hold(const struct featureset *needed, const char *who,

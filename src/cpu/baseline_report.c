@@ -119,6 +119,13 @@ static bool add_loss(struct baseline_report *report, const char *feature,
         if (!strlist_push(&loss->hosts, offers[i]->host))
             return false;
     }
+    /* All could give it: the CPU that was asked for has not what it requires ("-cpu 486,+avx"). */
+    bool all_give = loss->hosts.count == 0;
+    for (size_t i = 0; i < count && all_give; i++) {
+        loss->causes[i] = LOSS_REQUEST;
+        if (!strlist_push(&loss->hosts, offers[i]->host))
+            return false;
+    }
     return true;
 }
 

@@ -375,6 +375,8 @@ def requests(t):
     check_equal(set(whys(document)), {"smap"}, "what is lost when --cpu is repeated")
     check(document["model"] != "Westmere-v1", "the first --cpu counts, too")
     desk.refuses(10, ["NoSuchCPU", "a"], "--cpu", "NoSuchCPU", a)
+    document = desk.document("--cpu", "486-v1,+avx", a, b)
+    check_equal(whys(document).get("avx"), {"a": "request", "b": "request"}, "why avx is lost without xsave")
     refused = ["", ",", "a b", "base", "max,smap=maybe", "max,SMAP=x", "max,tsc-freq=fast", "max,level=4"]
     refused += ["max,x-force-features=on", "max,hv-passthrough", "max,host-cache-info=on"]
     for request in refused:
