@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "peer-fixture.h"
+#include "peer_fixture.h"
 
 #include <arpa/inet.h>
 #include <check.h>

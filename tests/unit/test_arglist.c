@@ -16,15 +16,15 @@ struct read_case {
 
 static const struct read_case read_cases[] = {
 #define READ(line, summary) {line, summary},
-#include "arglist-cases.def"
+#include "arglist_cases.def"
 };
 static const struct read_case refused_cases[] = {
 #define REFUSED(line, message) {line, message},
-#include "arglist-cases.def"
+#include "arglist_cases.def"
 };
 static const struct read_case rewrite_cases[] = {
 #define REWRITTEN(before, after) {before, after},
-#include "arglist-cases.def"
+#include "arglist_cases.def"
 };
 #define COUNT(array) ((int)(sizeof(array) / sizeof(*(array))))
 

@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/strings.h"
-#include "peer-fixture.h"
+#include "peer_fixture.h"
 #include "peer/envelope.h"
 #include "peer/message.h"
 

@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/strings.h"
-#include "peer-fixture.h"
+#include "peer_fixture.h"
 #include "peer/message.h"
 #include "peer/sigpipe.h"
 
