@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cpu/baseline.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,7 +180,8 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
     baseline->model_asked_for = asked != NULL;
     if (!model) {
         /* Not the text of one of the hosts: what a peer says is never option text. */
-        snprintf(identity->model_id, sizeof(identity->model_id), "QEMU Virtual CPU");
+        static const char virtual_cpu[] = "QEMU Virtual CPU";
+        memcpy(identity->model_id, virtual_cpu, sizeof(virtual_cpu));
         identity->level = identity->level == UINT32_MAX ? 0 : identity->level;
         identity->xlevel = identity->xlevel == UINT32_MAX ? 0 : identity->xlevel;
         return true;

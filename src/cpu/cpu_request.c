@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cpu/cpu_request.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,8 +24,8 @@ static bool apply_switch(struct cpu_request *request, const char *name, bool on)
 }
 
 /* "2G" as 2000000000: a number with a decimal suffix (QEMU 7.2 util/cutils.c qemu_strtosz_metric;
- * fractions, which that takes too, are refused). Fills hertz with digits. */
-static bool parse_frequency(const char *text, char hertz[24])
+ * fractions, which that takes too, are refused). The caller frees it; NULL if it is none. */
+static char *parse_frequency(const char *text)
 {
     static const char suffixes[] = "KMGT";
     autofree char *digits = strdup(text);
@@ -35,16 +34,15 @@ static bool parse_frequency(const char *text, char hertz[24])
     char last = length > 1 ? text[length - 1] : '\0';
     const char *suffix = last ? strchr(suffixes, last >= 'a' ? last - 'a' + 'A' : last) : NULL;
     if (!digits)
-        return false;
+        return NULL;
     if (suffix && *suffix) {
         digits[length - 1] = '\0';
         for (const char *s = suffixes; s <= suffix; s++)
             factor *= 1000;
     }
     if (!parse_number(digits, 0, INT64_MAX / factor, &number))
-        return false;
-    snprintf(hertz, 24, "%llu", (unsigned long long)(number * factor));
-    return true;
+        return NULL;
+    return string_format("%llu", (unsigned long long)(number * factor));
 }
 
 static bool apply_phys_bits(struct cpu_request *request, const char *name, const char *value,
@@ -62,7 +60,7 @@ static bool apply_phys_bits(struct cpu_request *request, const char *name, const
 static bool apply_property(struct cpu_request *request, const char *name, const char *value,
                            struct error *err)
 {
-    char hertz[24];
+    autofree char *hertz = NULL;
     bool on = strcmp(value, "on") == 0, off = strcmp(value, "off") == 0;
     if (strcmp(name, "enforce") == 0 || strcmp(name, "host-phys-bits") == 0) {
         if (strcmp(name, "enforce") == 0)
@@ -72,7 +70,7 @@ static bool apply_property(struct cpu_request *request, const char *name, const 
     if (strcmp(name, "phys-bits") == 0 || strcmp(name, "host-phys-bits-limit") == 0)
         return apply_phys_bits(request, name, value, err);
     if (strcmp(name, "tsc-freq") == 0) {
-        if (!parse_frequency(value, hertz))
+        if (!(hertz = parse_frequency(value)))
             return error_set(err, STATUS_USAGE, "-cpu: tsc-freq=%.60s is not a frequency", value);
         name = "tsc-frequency";
         value = hertz;
