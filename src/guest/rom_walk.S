@@ -112,20 +112,18 @@ NAME(walk):
 	subl	$(BUFFER - 4), %eax		/* the checksum's 4 bytes, too */
 	movl	%eax, BUFFER + 12
 
-	/* CRC-32, bit by bit: the polynomial 0x04c11db7 with its bits reversed. */
+	/* CRC-32, a byte at a time. */
 	movl	$BUFFER, %esi
+	movl	END, %edi
 	movl	$0xffffffff, %eax
 6:
-	xorb	(%esi), %al
-	movl	$8, %ecx
-7:
-	shrl	$1, %eax
-	jnc	8f
-	xorl	$0xedb88320, %eax
-8:
-	loop	7b
+	movzbl	(%esi), %edx
+	xorb	%al, %dl
+	shrl	$8, %eax
+	movl	$AT(crc_table), %ecx
+	xorl	(%ecx, %edx, 4), %eax
 	incl	%esi
-	cmpl	END, %esi
+	cmpl	%edi, %esi
 	jb	6b
 	notl	%eax
 	movl	%eax, (%esi)

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The built-in guest under real QEMUs: the guest CPU table, what it agrees with, and how QEMU's failures are told."""
+import json
+import os
+import shutil
+import statistics
+import struct
+import subprocess
+import time
+import zlib
+from pathlib import Path
+
+from lib.harness import MACHINE, check, check_equal, check_in, test
+
+MACHINES = (MACHINE, "pc-i440fx-7.2", "microvm", "isapc")
+# Named models under TCG: both vendors, old and new, with and without long mode.
+MODELS = """486 pentium3 core2duo qemu32 qemu64 kvm64 Penryn Nehalem-v2 Westmere Haswell-v4 Skylake-Client-v1
+Cascadelake-Server-v2 Snowridge-v1 Opteron_G3 EPYC-v3 EPYC-Milan-v1 max""".split()
+REGISTERS = ("EAX", "EBX", "ECX", "EDX")
+# Bits that a guest sees otherwise than the vCPU's properties say, and why.
+BY_NATURE = {
+    (1, 0, "ECX"): 1 << 27,  # osxsave: the guest turned it on
+    # TCG shows nothing of KVM's leaves, whatever kvm-* says.
+    (0x40000001, 0, "EAX"): 0xFFFFFFFF,
+    (0x40000001, 0, "EDX"): 0xFFFFFFFF,
+}
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "guest"
+
+
+def helper(t):
+    """tests/print-guest.c, built beside the program, or where bad-peer is."""
+    places = [t.program.parent, Path(os.environ.get("QML_BAD_PEER") or t.program).parent]
+    found = [place / "print-guest" for place in places if os.access(place / "print-guest", os.X_OK)]
+    if not found:
+        t.skip("print-guest is neither beside the program nor beside QML_BAD_PEER")
+    return found[0]
+
+
+def table(t, qemu, accel, machine, cpu, *more):
+    result = t.run(helper(t), "json", qemu, accel, machine, cpu, *more, check=0)
+    return json.loads(result.stdout)
+
+
+def cpuid(found):
+    """{(leaf, sub-leaf, register): value}"""
+    return {(row[0], row[1], name): value for row in found["cpuid"] for name, value in zip(REGISTERS, row[2:])}
+
+
+def qemus(t):
+    """Both, or the one that is here."""
+    second = os.environ.get("QML_SECOND_QEMU")
+    return [t.qemu_path, *([second] if second else [])]
+
+
+def kvm_cpu(t, qemu):
+    """A -cpu that this machine's KVM takes at all, or the test is skipped."""
+    t.need_kvm()
+    said = ""
+    for cpu in ("host", "host,arch-capabilities=off"):
+        result = t.run(helper(t), "json", qemu, "kvm", MACHINE, cpu)
+        if result.returncode == 0:
+            return cpu
+        said = result.stderr.strip()
+    t.skip(f"the guest does not run under this KVM: {said}")
+    return None
+
+
+@test(timeout=120)
+def every_machine_type(t):
+    "q35, pc, microvm and isapc give the same table, on both QEMUs, with and without long mode"
+    for qemu in qemus(t):
+        for cpu, mode in (("Haswell-v4", 64), ("486", 32), ("qemu32", 32)):
+            found = [table(t, qemu, "tcg", machine, cpu) for machine in MACHINES]
+            check_equal(found[0]["mode"], mode, f"{cpu}'s mode")
+            for machine, other in zip(MACHINES, found):
+                check(other == found[0], f"{cpu} on {machine} differs from {MACHINES[0]}")
+
+
+@test(timeout=120)
+def under_kvm(t):
+    "the guest runs under KVM on every machine type, and twice gives the same table"
+    for qemu in qemus(t):
+        cpu = kvm_cpu(t, qemu)
+        for machine in MACHINES:
+            one, other = (table(t, qemu, "kvm", machine, cpu) for _ in range(2))
+            check(one == other, f"two runs on {machine} differ")
+            names = {row[0] for row in one["cpuid"]}
+            check(0x40000000 in names, "no leaf of the hypervisor's")
+        check_equal(one["mode"], 64, "the mode")
+
+
+def feature_words(t, qemu, cpu, name):
+    """[(leaf, sub-leaf, register, value)] of the vCPU's own properties."""
+    vcpu = t.qemu(name, binary=qemu, cpu=cpu, paused=True)
+    path = vcpu.qmp.command("query-cpus-fast")[0]["qom-path"]
+    words = vcpu.qmp.command("qom-get", path=path, property="feature-words")
+    vendor = vcpu.qmp.command("qom-get", path=path, property="vendor")
+    vcpu.quit()
+    rows = [
+        (word["cpuid-input-eax"], word.get("cpuid-input-ecx", 0), word["cpuid-register"], word["features"])
+        for word in words
+    ]
+    return rows, vendor
+
+
+@test(timeout=300)
+def agrees_with_the_vcpu(t):
+    "bit by bit, the table is what the vCPU's properties say, for named models under TCG"
+    for number, qemu in enumerate(qemus(t)):
+        for cpu in MODELS:
+            found = table(t, qemu, "tcg", MACHINE, cpu)
+            seen = cpuid(found)
+            rows, vendor = feature_words(t, qemu, cpu, f"q{number}-{cpu}")
+            name = b"".join(struct.pack("<I", seen[0, 0, reg]) for reg in ("EBX", "EDX", "ECX"))
+            check_equal(name.decode(), vendor, f"{cpu}'s vendor")
+            highest = {0: seen[0, 0, "EAX"], 0x80000000: seen.get((0x80000000, 0, "EAX"), 0)}
+            for leaf, sub, register, value in rows:
+                base = leaf & 0xC0000000
+                if leaf > highest.get(base, 0xFFFFFFFF):
+                    continue  # what the model has there does not show
+                there = seen.get((leaf, sub, register), 0)
+                different = (there ^ value) & ~BY_NATURE.get((leaf, sub, register), 0)
+                where = f"{Path(qemu).parent.name}: {cpu}: leaf {leaf:#x}.{sub} {register}"
+                check(different == 0, f"{where} is {there:#x} in the guest, {value:#x} in QEMU ({different:#x})")
+
+
+@test(timeout=120)
+def masks_show(t):
+    "a feature switched off is off in the table, and the comparison names it"
+    for name, cpu in (("a", "Haswell-v4,+smap"), ("b", "Haswell-v4,-smap,-avx2"), ("c", "Haswell-v4,+smap,phys-bits=36")):
+        (t.dir / name).write_text(json.dumps(table(t, t.qemu_path, "tcg", MACHINE, cpu)))
+    result = t.run(helper(t), "compare", t.dir / "a", t.dir / "b", t.dir / "c", check=0)
+    check_in("host b: leaf 7 EBX bit 20 (smap) is 0, elsewhere 1 [smap]", result.stdout, "smap")
+    check_in("host b: leaf 7 EBX bit 5 (avx2) is 0, elsewhere 1 [avx2]", result.stdout, "avx2")
+    check_in("(physical address bits) is 40 on a, b; 36 on c", result.stdout, "phys-bits")
+    check_equal(len(result.stdout.splitlines()), 3, "lines")
+
+
+@test(timeout=120)
+def real_trouble(t):
+    "cases of real trouble, each told by name"
+    second = t.second_qemu_path
+    cases = (
+        ("Haswell-v1", "Haswell-v4", t.qemu_path, "family 6 model 60 stepping"),
+        ("max", "max", second, "(x2apic) is 0, elsewhere 1"),
+        ("EPYC-v1", "EPYC-v1,vendor=GenuineIntel", t.qemu_path, '"AuthenticAMD" on a; "GenuineIntel" on b'),
+        ("EPYC-v1", "Haswell-v4", t.qemu_path, "leaf 0x8000001d (cache) is L1 data 32 KiB"),
+        ("qemu64", "qemu64,level=5", t.qemu_path, "leaf 0 (highest basic leaf) is 0xd on a; 0x5 on b"),
+        ("qemu64", "qemu64,ucode-rev=0x77", t.qemu_path, "(microcode revision) is 0x1000065 on a; 0x77 on b"),
+    )
+    for one, other, qemu, words in cases:
+        (t.dir / "a").write_text(json.dumps(table(t, t.qemu_path, "tcg", MACHINE, one)))
+        (t.dir / "b").write_text(json.dumps(table(t, qemu, "tcg", MACHINE, other)))
+        result = t.run(helper(t), "compare", t.dir / "a", t.dir / "b", check=0)
+        check_in(words, result.stdout, f"{one} against {other}")
+    # The two versions lay out dies differently; no -cpu changes that.
+    for name, qemu in (("a", t.qemu_path), ("b", second)):
+        (t.dir / name).write_text(json.dumps(table(t, qemu, "tcg", MACHINE, "EPYC-v3", "8,dies=2")))
+    result = t.run(helper(t), "compare", t.dir / "a", t.dir / "b", check=0)
+    check_in("leaf 1 (logical processors in the package)", result.stdout, "-smp dies=")
+
+
+def fake(t, name, text):
+    path = t.dir / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@test(timeout=120)
+def wrappers(t):
+    "QEMU may be a script, one that becomes QEMU or one that waits for it"
+    wanted = table(t, t.qemu_path, "tcg", MACHINE, "Haswell-v4")
+    for name, word in (("becomes", "exec "), ("waits", "")):
+        script = fake(t, name, f'{word}"{t.qemu_path}" "$@"')
+        check(table(t, script, "tcg", MACHINE, "Haswell-v4") == wanted, f"a script that {name} has another table")
+
+
+@test(timeout=120)
+def broken_qemus(t):
+    "a QEMU that refuses, aborts, hangs or prints nonsense gives one clear line"
+    # The chardev's path is the word after file,id=qml,path=.
+    out = 'for w in "$@"; do case $w in file,*) out=${w##*path=};; esac; done;'
+    rows = b"\2" + struct.pack("<6I", 0, 0, 1, 2, 3, 4)
+    head = struct.pack("<4sIII", b"QMLG", 1, 1, 16 + 25 + 4)
+    (t.dir / "good-sum").write_bytes(head + rows + struct.pack("<I", zlib.crc32(head + rows)))
+    (t.dir / "bad-sum").write_bytes(head + rows + b"1234")
+    cases = (
+        (t.qemu_path, "qemu64,+vmx,+pcid,enforce", "", "refuses this CPU, since it cannot give vmx, pcid"),
+        (t.qemu_path, "nosuch", "", "unable to find CPU model 'nosuch'"),
+        (fake(t, "aborts", "echo 'failed to set MSR 0x48e' >&2; echo 'x: Assertion x failed.' >&2; kill -6 $$"), "x", "",
+         "killed by signal 6 (Aborted) when it ran the built-in guest: failed to set MSR 0x48e"),
+        (fake(t, "hangs", "echo waiting >&2; sleep 100"), "x", "300", "did not come to its end in time: waiting"),
+        (fake(t, "kvm", "echo 'KVM internal error. Suberror: 1' >&2; echo emulation failure >&2; sleep 100"), "x", "",
+         "does not run: KVM internal error. Suberror: 1"),
+        (fake(t, "quiet", "exit 0"), "x", "", "did not come to its end"),
+        (fake(t, "status", "exit 33"), "x", "", "exited with status 33"),
+        (fake(t, "words", f"{out} echo hello >$out; exit 33"), "x", "", "something else than its CPU table"),
+        (fake(t, "cut", f"{out} head -c 20 {t.dir}/good-sum >$out; exit 33"), "x", "", "cut off after 20 of 45 bytes"),
+        (fake(t, "more", f"{out} cat {t.dir}/good-sum {t.dir}/good-sum >$out; exit 33"), "x", "", "printed more"),
+        (fake(t, "sum", f"{out} cat {t.dir}/bad-sum >$out; exit 33"), "x", "", "checksum is wrong"),
+        (fake(t, "rows", f"{out} cat {t.dir}/good-sum >$out; exit 33"), "x", "", "does not begin with its mode"),
+        (fake(t, "endless", f"{out} exec cat /dev/zero >$out"), "x", "", "prints without end"),
+        (fake(t, "noisy", "yes noise >&2"), "x", "500", "in time: noise"),
+        (t.dir / "missing", "x", "", "cannot run"),
+    )
+    for qemu, cpu, limit, words in cases:
+        began = time.monotonic()
+        more = ("", limit) if limit else ()
+        result = t.run(helper(t), "json", qemu, "tcg", MACHINE, cpu, *more)
+        check_equal(result.returncode, 78, f"the status of {Path(qemu).name}")
+        check_in(words, result.stderr, Path(qemu).name)
+        check_equal(len(result.stderr.splitlines()), 1, f"lines from {Path(qemu).name}")
+        check(time.monotonic() - began < 8, f"{Path(qemu).name} took too long")
+
+
+@test(timeout=60)
+def both_assemblers(t):
+    "GNU as and LLVM's assembler make a guest that finds the same"
+    clang = shutil.which("clang")
+    if not clang or not shutil.which("objcopy"):
+        t.skip("no clang or no objcopy")
+    subprocess.run([clang, "-c", "-o", t.dir / "rom.o", SOURCE / "rom.S"], check=True)
+    subprocess.run(
+        ["objcopy", "-O", "binary", "-j", ".rodata.guest_rom", t.dir / "rom.o", t.dir / "rom.bin"], check=True
+    )
+    check_equal((t.dir / "rom.bin").stat().st_size, 65536, "the image's size")
+    script = fake(
+        t,
+        "other-rom",
+        f'for w in "$@"; do shift; [ "$last" = -bios ] && w={t.dir}/rom.bin; last=$w; set -- "$@" "$w"; done\n'
+        f'exec "{t.qemu_path}" "$@"',
+    )
+    for cpu in ("max", "486"):
+        one, other = table(t, t.qemu_path, "tcg", MACHINE, cpu), table(t, script, "tcg", MACHINE, cpu)
+        check(one == other, f"-cpu {cpu}: the assemblers' guests differ")
+
+
+def start_and_quit(qemu, accel, cpu):
+    argv = [qemu, "-no-user-config", "-nodefaults", "-display", "none", "-S", "-machine", MACHINE, "-accel", accel]
+    argv += ["-cpu", cpu, "-m", "16", "-qmp", "stdio"]
+    text = '{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n'
+    subprocess.run(argv, input=text.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
+
+@test(timeout=300, alone=True)
+def time_of_a_proof(t):
+    "prints what a proof costs beside starting and quitting the same QEMU; asserts nothing of it"
+    for qemu in qemus(t):
+        kinds = [("tcg", "Haswell-v4")]
+        if os.access("/dev/kvm", os.R_OK | os.W_OK):
+            kinds.append(("kvm", "host,arch-capabilities=off"))
+        for accel, cpu in kinds:
+            if t.run(helper(t), "digest", qemu, accel, MACHINE, cpu).returncode != 0:
+                continue
+            proofs, starts = [], []
+            for _ in range(15):
+                began = time.monotonic()
+                subprocess.run([helper(t), "digest", qemu, accel, MACHINE, cpu], stdout=subprocess.DEVNULL, check=True)
+                middle = time.monotonic()
+                start_and_quit(qemu, accel, cpu)
+                proofs.append(middle - began)
+                starts.append(time.monotonic() - middle)
+            proof, start = (statistics.median(times) * 1000 for times in (proofs, starts))
+            line = f"{qemu} {accel}: proof {proof:.0f} ms, start and quit {start:.0f} ms, {proof - start:+.0f} ms"
+            print(line)
+            if os.environ.get("QML_TIMES"):
+                with open(os.environ["QML_TIMES"], "a", encoding="ascii") as times:
+                    times.write(line + "\n")
