@@ -152,6 +152,21 @@ bool file_create_atomic(const char *path, const void *data, size_t length, mode_
     return write_whole(path, data, length, mode, false, err);
 }
 
+bool file_write_output(const char *path, const void *data, size_t length, mode_t mode,
+                       struct error *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 && errno != ENOENT)
+        return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
+    autofree char *real = realpath(path, NULL); /* NULL: it is new */
+    if (!real || (stat(real, &st) == 0 && S_ISREG(st.st_mode)))
+        return file_write_atomic(real ? real : path, data, length, mode, err);
+    autoclose int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
+    return fd_write_all(fd, data, length, err) || error_wrap(err, "%s", path);
+}
+
 bool folder_make(const char *path, mode_t mode, struct error *err)
 {
     autofree char *copy = strdup(path);

@@ -36,6 +36,12 @@ bool file_write_atomic(const char *path, const void *data, size_t length, mode_t
 bool file_create_atomic(const char *path, const void *data, size_t length, mode_t mode,
                         struct error *err);
 
+/* Write a result where a user wants it: a new or regular file as file_write_atomic does, through a
+ * symbolic link to one; anything else that exists (a device, a FIFO) is written into.
+ * STATUS_CANNOT_WRITE. */
+bool file_write_output(const char *path, const void *data, size_t length, mode_t mode,
+                       struct error *err);
+
 /* Make a folder and those above it; an existing one is left as it is. Folders above get 0755. */
 bool folder_make(const char *path, mode_t mode, struct error *err);
 

@@ -224,7 +224,7 @@ static bool store_record(struct launch *launch, const struct negotiated *negotia
 {
     struct vm_record *record = &launch->record;
     const struct exchange *exchange = &negotiated->exchange;
-    record->place = PLACE_HERE;
+    record->place = launch->role == ROLE_DESTINATION ? PLACE_INCOMING : PLACE_HERE;
     record->role = launch->role;
     record->peer_port = exchange->peer.incoming_port;
     memcpy(record->agreement, exchange->agreement_digest, DIGEST_HEX_SIZE);

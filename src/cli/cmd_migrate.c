@@ -171,16 +171,24 @@ bool command_migrate(struct context *context, int count, char **words, struct er
         return error_set(err, STATUS_DECISION, "%s has moved to %s already", vm, record.peer);
     if (!running)
         return error_set(err, STATUS_DECISION, "%s does not run here any more", vm);
-    if (!find_destination(&command, &record, &host, &port, err))
-        return false;
     catch_interrupts(false);
     command.options.interrupted = &interrupted;
     command.options.report = report;
     command.options.context = &command;
     struct migration_progress final = {0};
+    autofree char *agreed_peer = strdup(record.peer);
+    if (!agreed_peer)
+        return error_no_memory(err);
+    if (!find_destination(&command, &record, &host, &port, err))
+        return false;
     bool moved = migrate_vm(&context->paths, &record, host, port, &command.options, &final, err);
     if (isatty(STDERR_FILENO) && !context->json && command.last_report_ms)
         fd_write_all(STDERR_FILENO, "\r\033[K", 4, NULL);
+    if (!moved && record.place == PLACE_HERE && strcmp(record.peer, agreed_peer) != 0) {
+        free(record.peer); /* --to led nowhere: what was agreed stands */
+        record.peer = STEAL(agreed_peer);
+        vm_record_store(&context->paths, &record, NULL);
+    }
     if (!moved)
         return false;
     if (context->json)

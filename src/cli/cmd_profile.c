@@ -190,6 +190,6 @@ bool command_profile(struct context *context, int count, char **words, struct er
     if (!options.output)
         return put_line(text, err);
     autofree char *line = string_format("%s\n", text);
-    return line ? file_write_atomic(options.output, line, strlen(line), 0644, err)
+    return line ? file_write_output(options.output, line, strlen(line), 0644, err)
                 : error_no_memory(err);
 }

@@ -23,7 +23,9 @@ static bool set_expires(void *target, const char *value, struct error *err)
 {
     struct tm date = {0};
     const char *end = strptime(value, "%Y-%m-%d", &date);
-    if (!end || *end)
+    struct tm back = date;
+    time_t seconds = timegm(&back); /* 30 February becomes 1 March */
+    if (!end || *end || back.tm_mday != date.tm_mday || seconds < 0)
         return error_set(err, STATUS_USAGE, "--expires: '%.40s' is not a date like 2027-01-31",
                          value);
     ((struct trust_options *)target)->expires = (int64_t)timegm(&date) + 24 * 3600;

@@ -291,7 +291,31 @@ static bool check_tsc(const struct cpu_offer *const offers[], size_t count,
            error_no_memory(err);
 }
 
-static bool compute(const struct cpu_offer *const offers[], const struct cpu_request *request,
+/* A model that only some asked for takes away from those who wanted the best: said, with all that
+ * they could have had. */
+static bool add_silent_losses(const struct cpu_offer *const offers[],
+                              const struct cpu_request *const requests[], size_t count,
+                              const char *model, struct featureset *wanted,
+                              struct baseline_report *report, struct error *err)
+{
+    const char *asked_by = NULL;
+    bool some_did_not = false;
+    for (size_t i = 0; i < count; i++) {
+        if (requests[i]->model)
+            asked_by = asked_by ? asked_by : offers[i]->host;
+        else if (!featureset_unite(wanted, &offers[i]->available))
+            return error_no_memory(err);
+        some_did_not = some_did_not || !requests[i]->model;
+    }
+    return !asked_by || !some_did_not ||
+           strlist_pushf(&report->warnings,
+                         "the CPU model %s is the wish of %s and not of all: it counts for all",
+                         model, asked_by) ||
+           error_no_memory(err);
+}
+
+static bool compute(const struct cpu_offer *const offers[],
+                    const struct cpu_request *const requests[], const struct cpu_request *request,
                     size_t count, const struct featureset *required, struct baseline *baseline,
                     struct baseline_report *report, struct error *err)
 {
@@ -312,7 +336,8 @@ static bool compute(const struct cpu_offer *const offers[], const struct cpu_req
     if (!featureset_has(&baseline->features, "lm"))
         baseline->phys_bits = 0;
     if (!check_requirements(offers, request, count, required, &baseline->features, report, err) ||
-        !check_tsc(offers, count, report, err))
+        !check_tsc(offers, count, report, err) ||
+        (asked && !add_silent_losses(offers, requests, count, asked->name, &wanted, report, err)))
         return false;
     return baseline_report_fill(offers, request, count, &wanted, &baseline->features, report) ||
            error_no_memory(err);
@@ -333,7 +358,7 @@ bool baseline_compute(const struct cpu_offer *const offers[],
         hosts[i] = offers[i]->host;
     if (!parties_match(offers, count, err) ||
         !cpu_request_join(requests, hosts, count, &request, err) ||
-        !compute(offers, &request, count, required, &baseline, &found, err))
+        !compute(offers, requests, &request, count, required, &baseline, &found, err))
         return false;
     baseline_free(out);
     *out = baseline;

@@ -107,7 +107,7 @@ static bool models_from_json(json_t *json, struct cpu_offer *offer, struct error
 {
     const char *name;
     json_t *entry;
-    if (!json_is_object(json) || json_object_size(json) > 4096)
+    if (!json_is_object(json) || json_object_size(json) > 1024)
         return error_set(err, STATUS_DATA, "CPU models: not an object");
     offer->models = calloc(json_object_size(json) + 1, sizeof(*offer->models));
     if (!offer->models)

@@ -153,7 +153,8 @@ bool cpu_request_check_names(const struct cpu_request *request, const struct fea
         for (const char *name; (name = featureset_next(sets[i], &cursor));)
             if (!featureset_has(known, name))
                 return error_set(err, STATUS_USAGE,
-                                 "-cpu: this QEMU has no CPU feature or property '%s'", name);
+                                 "-cpu (or --deny): this QEMU has no CPU feature or property '%s'",
+                                 name);
     }
     return true;
 }

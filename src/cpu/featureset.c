@@ -202,6 +202,8 @@ bool featureset_parse(struct featureset *set, const char *text, const char *what
     char name[FEATURE_NAME_SIZE];
     if (!strlist_split(&names, text, ','))
         return error_no_memory(err);
+    if (names.count == 0 && refused == STATUS_USAGE)
+        return error_set(err, refused, "%s: no feature is named", what);
     for (size_t i = 0; i < names.count; i++) {
         if (!feature_canonical_name(names.items[i], name))
             return error_set(err, refused, "%s: '%.80s' is not a feature", what, names.items[i]);
@@ -219,6 +221,8 @@ bool featureset_from_json(struct featureset *set, const json_t *array, const cha
     json_t *value;
     if (!json_is_array(array))
         return error_set(err, STATUS_DATA, "%s: not an array", what);
+    if (json_array_size(array) > FEATURESET_NAMES_MAX)
+        return error_set(err, STATUS_DATA, "%s: more than %d names", what, FEATURESET_NAMES_MAX);
     json_array_foreach(array, i, value)
     {
         const char *name = json_string_value(value);

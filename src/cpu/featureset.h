@@ -17,6 +17,8 @@
 /* Features of the table are bits by their place in it; names that only a newer QEMU has stand in a
  * list. Start with {0}. */
 #define FEATURESET_WORDS 8
+/* A list from outside has at most so many names; QEMU 10.2 knows 389. */
+#define FEATURESET_NAMES_MAX 1024
 
 struct featureset {
     uint64_t bits[FEATURESET_WORDS];

@@ -65,7 +65,8 @@ static int compare_age(const struct cpu_model *a, const struct cpu_model *b)
 
 bool cpu_model_equal(const struct cpu_model *a, const struct cpu_model *b)
 {
-    return a->identity.family == b->identity.family && a->identity.model == b->identity.model &&
+    return strcmp(a->identity.vendor, b->identity.vendor) == 0 &&
+           a->identity.family == b->identity.family && a->identity.model == b->identity.model &&
            a->identity.stepping == b->identity.stepping &&
            strcmp(a->identity.model_id, b->identity.model_id) == 0 &&
            featureset_equal(&a->features, &b->features);

@@ -190,6 +190,11 @@ json_t *qmp_next_event(struct qmp *qmp, deadline when, bool *closed)
 static bool read_greeting(struct qmp *qmp, deadline when, struct error *err)
 {
     autojson json_t *greeting = need_line(qmp, when, err);
+    /* An event at the moment of connecting comes first (seen with QEMU 7.2). */
+    while (greeting && json_object_get(greeting, "event")) {
+        json_decref(greeting);
+        greeting = need_line(qmp, when, err);
+    }
     if (!greeting)
         return false;
     int major, minor, micro;

@@ -10,7 +10,7 @@
 #define COMMAND_MS 10000
 #define GREETING_MS 2000
 #define POLL_MS 100
-#define CONNECT_RETRY_MS 15000 /* the destination's QEMU may still be starting */
+#define CONNECT_RETRY_MS 8000 /* the destination's QEMU may still be starting */
 #define CANCEL_MS 10000
 
 static deadline soon(void)

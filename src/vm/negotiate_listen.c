@@ -21,6 +21,7 @@ struct listener {
     struct exchange exchange; /* the one under way; self == NULL: none */
     char *peer_host;
     deadline stale;
+    bool fatal;        /* it is this side's own fault: no other peer can help */
     bool failed;       /* the exchange under way is over, and that has been said */
     struct error last; /* what went wrong with the last trusted peer */
 };
@@ -140,10 +141,24 @@ static json_t *take_cancel(struct listener *listener, json_t *body, struct error
     return exchange_body(exchange, "cancelled", json_true(), err);
 }
 
+/* What this host can give; that it cannot be found out is not the peer's fault. */
+static json_t *own_profile(struct listener *listener, struct error *err)
+{
+    json_t *body = exchange_profile_body(&listener->exchange, err);
+    listener->fatal = !body;
+    return body;
+}
+
 static json_t *answer_request(struct listener *listener, const struct trust_entry *peer,
                               const char *remote, const char *name, json_t *body, struct error *err)
 {
     struct exchange *exchange = &listener->exchange;
+    /* What was acknowledged stands: QEMU is about to be started with it. */
+    if (exchange->self && exchange->step == STEP_COMMITTED && strcmp(name, "commit") != 0) {
+        error_set(err, STATUS_UNAVAILABLE, "%s has agreed about %s already",
+                  listener->self->config->host_name, listener->self->vm);
+        return NULL;
+    }
     if (strcmp(name, "hello") == 0)
         return take_hello(listener, peer, remote, body, err) ? exchange_hello_body(exchange, err)
                                                              : NULL;
@@ -153,8 +168,7 @@ static json_t *answer_request(struct listener *listener, const struct trust_entr
     }
     listener->stale = deadline_in_ms(STALE_MS);
     if (strcmp(name, "profile") == 0)
-        return exchange_take_profile(exchange, body, err) ? exchange_profile_body(exchange, err)
-                                                          : NULL;
+        return exchange_take_profile(exchange, body, err) ? own_profile(listener, err) : NULL;
     if (strcmp(name, "propose") == 0)
         return approve(listener, body, err);
     if (strcmp(name, "commit") == 0)
@@ -173,7 +187,10 @@ static bool handle(void *context, const struct trust_entry *peer, const char *re
     log_debug("%s (%s): %s", peer->name, remote, name);
     *answer = answer_request(listener, peer, remote, name, body, &failure);
     if (!*answer) {
-        log_error("with %s: %s", peer->name, failure.message);
+        if (listener->fatal)
+            peer_server_stop(listener->server); /* main says why */
+        else
+            log_error("with %s: %s", peer->name, failure.message);
         listener->last = failure;
         listener->failed = true;
         *err = failure;
@@ -199,7 +216,10 @@ bool negotiate_listen(const struct exchange_self *self, const struct trust *trus
     log_info("waiting for a peer on port %u", peer_server_port(server));
     bool agreed = peer_server_run(server, when, interrupted, err);
     /* What went wrong was said when it did; the status tells it once more. */
-    if (!agreed && err->status == STATUS_UNAVAILABLE)
+    if (agreed && listener.fatal) {
+        *err = listener.last;
+        agreed = false;
+    } else if (!agreed && err->status == STATUS_UNAVAILABLE)
         error_set(err,
                   listener.last.status != STATUS_OK ? listener.last.status : STATUS_UNAVAILABLE,
                   "no peer came to an agreement about %s in time", self->vm);

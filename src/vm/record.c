@@ -17,6 +17,7 @@
 
 static const char *const place_names[] = {
     [PLACE_HERE] = "here",
+    [PLACE_INCOMING] = "incoming",
     [PLACE_MOVING] = "moving",
     [PLACE_MOVED] = "moved",
 };
@@ -197,6 +198,12 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
             "%s has moved to %s: it is not started here, so that it does not run twice "
             "(if it is not there any more: --renegotiate --here)",
             record->vm, record->peer);
+    if (record->place == PLACE_INCOMING)
+        return error_set(
+            err, STATUS_DECISION,
+            "a QEMU waited here for %s to come from %s, and has ended: look whether %s "
+            "runs there; if not: --renegotiate --here",
+            record->vm, record->peer, record->vm);
     if (record->place == PLACE_MOVING)
         return error_set(
             err, STATUS_DECISION,

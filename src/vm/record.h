@@ -10,9 +10,10 @@
 #include "vm/agreement.h"
 
 enum vm_place {
-    PLACE_HERE,   /* its QEMU was started here */
-    PLACE_MOVING, /* a migration away from here is under way */
-    PLACE_MOVED,  /* it runs elsewhere now */
+    PLACE_HERE,     /* its QEMU was started here */
+    PLACE_INCOMING, /* a QEMU was started here to wait for it; whether it came is not recorded */
+    PLACE_MOVING,   /* a migration away from here is under way */
+    PLACE_MOVED,    /* it runs elsewhere now */
 };
 
 struct vm_record {

@@ -96,7 +96,7 @@ def whole_path(t, form, qemu_a, qemu_b, reverse=False):
     check_equal((line.leaves["7"].ebx & SMAP, line.leaves["1"].ecx & AES), (0, 0), "denied bits that the guest reads")
     check_moved_on(pair, source.host, source)
     check(destination.process.alive(), "the destination's QEMU is gone")
-    check_equal(pair.record(destination.host)["place"], "here", "record of the destination")
+    check_equal(pair.record(destination.host)["place"], "incoming", "record of the destination")
 
 
 def register(form, first, second):

@@ -140,7 +140,10 @@ START_TEST(named_model)
     ck_assert_uint_eq(pair.baseline.identity.model, 60);
     ck_assert_uint_eq(pair.baseline.identity.level, 13);
     autofree char *text = losses(&pair);
-    ck_assert_str_eq(text, "avx2:b=host tsx:a=host,b=host");
+    /* b wanted the best, so what the other's model takes from it is a loss as well, and is said */
+    ck_assert_str_eq(text, "avx2:b=host pcid:a=request,b=request tsx:a=host,b=host");
+    ck_assert_uint_eq(pair.report.warnings.count, 1);
+    ck_assert_ptr_nonnull(strstr(pair.report.warnings.items[0], "Old-v1 is the wish of a"));
     /* a level that is not the same counts where it is lowest, in both orders */
     for (int i = 0; i < 2; i++) {
         pair.offers[i].models[0].identity.level = 11;

@@ -43,6 +43,8 @@ class QMP:
         self._socket = self._connect(time.monotonic() + timeout, alive)
         deadline = time.monotonic() + timeout
         self.greeting = self._receive(deadline)
+        while "event" in self.greeting:  # one at the moment of connecting comes first
+            self.greeting = self._receive(deadline)
         if "QMP" not in self.greeting:
             raise QMPClosed(f"{self.path}: no QMP greeting but {self.greeting}")
         self.command("qmp_capabilities")
