@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/paths.h"
 
 #define CONFIG_SIZE_MAX ((size_t)64 << 10)
@@ -176,6 +177,14 @@ static bool default_host_name(struct config *config, struct error *err)
     return set_text(&config->host_name, name, err);
 }
 
+/* A name that the table does not have may be a newer QEMU's, or a slip of the pen. */
+static void doubt_names(const struct featureset *set, const char *key)
+{
+    for (size_t i = 0; i < set->others.count; i++)
+        log_warning("config.ini: %s: this program knows no feature '%s'; it counts all the same",
+                    key, set->others.items[i]);
+}
+
 bool config_load(const char *folder, const char *file, struct config *out, struct error *err)
 {
     autoconfig struct config config = {.migration_port_first = MIGRATION_PORT_FIRST,
@@ -202,6 +211,8 @@ bool config_load(const char *folder, const char *file, struct config *out, struc
     }
     if (!config.host_name && !default_host_name(&config, err))
         return false;
+    doubt_names(&config.deny, "deny");
+    doubt_names(&config.require, "require");
     config_free(out);
     *out = config;
     config = (struct config){0};
