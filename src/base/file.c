@@ -152,19 +152,29 @@ bool file_create_atomic(const char *path, const void *data, size_t length, mode_
     return write_whole(path, data, length, mode, false, err);
 }
 
-bool file_write_output(const char *path, const void *data, size_t length, mode_t mode,
-                       struct error *err)
+/* Into something that is there and no regular file: a device, a FIFO, a pipe behind /dev/stdout. */
+static bool write_into(const char *path, const void *data, size_t length, struct error *err)
 {
-    struct stat st;
-    if (stat(path, &st) < 0 && errno != ENOENT)
-        return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
-    autofree char *real = realpath(path, NULL); /* NULL: it is new */
-    if (!real || (stat(real, &st) == 0 && S_ISREG(st.st_mode)))
-        return file_write_atomic(real ? real : path, data, length, mode, err);
     autoclose int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
     return fd_write_all(fd, data, length, err) || error_wrap(err, "%s", path);
+}
+
+bool file_write_output(const char *path, const void *data, size_t length, mode_t mode,
+                       struct error *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0) {
+        autofree char *real = S_ISREG(st.st_mode) ? realpath(path, NULL) : NULL;
+        return real ? file_write_atomic(real, data, length, mode, err)
+                    : write_into(path, data, length, err);
+    }
+    if (errno != ENOENT)
+        return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
+    if (lstat(path, &st) == 0)
+        return error_set(err, STATUS_CANNOT_WRITE, "%s: a symbolic link to nothing", path);
+    return file_write_atomic(path, data, length, mode, err);
 }
 
 bool folder_make(const char *path, mode_t mode, struct error *err)

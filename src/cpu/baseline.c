@@ -96,7 +96,9 @@ static const struct cpu_model *find_asked_model(const struct cpu_offer *const of
     for (size_t i = 0; i < count; i++) {
         const struct cpu_model *model = cpu_offer_find_model(offers[i], name);
         if (!model) {
-            error_set(err, STATUS_INCOMPATIBLE, "the QEMU of %s does not know the CPU model %s",
+            error_set(err, STATUS_INCOMPATIBLE,
+                      "the QEMU of %s does not know the CPU model %s (by its versioned name, as in "
+                      "Haswell-v1)",
                       offers[i]->host, name);
             return NULL;
         }
