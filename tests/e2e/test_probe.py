@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import time
 
 from lib.harness import check, check_equal, check_in, free_port, test, wait_until
@@ -252,6 +253,30 @@ def profile_unsigned_needs_no_identity(t):
     refused = host.run("profile", "--qemu", t.qemu_path, "--accel", "tcg", check=78)
     check_in("identity init", refused.stderr, "what to do")
     check_equal(len(said(refused)), 1, "lines")
+
+
+@test()
+def profile_into_what_is_there(t):
+    """-o writes into a FIFO, a device and through a symbolic link instead of replacing them; a full device is 73"""
+    host = t.host("a")
+    words = ["profile", "--qemu", t.qemu_path, "--accel", "tcg", "--unsigned", "-o"]
+    fifo = t.dir / "fifo"
+    os.mkfifo(fifo)
+    reader = t.start("cat", str(fifo), name="cat")
+    host.run(*words, fifo, check=0)
+    reader.expect_status(0, 10)
+    check(json.loads(reader.stdout())["cpu"], "the profile behind the FIFO")
+    check(stat.S_ISFIFO(fifo.stat().st_mode), "the FIFO is none any more")
+    (t.dir / "link").symlink_to("real")
+    refused = host.run(*words, t.dir / "link", check=73)
+    check_in("link to nothing", refused.stderr, "what it says")
+    (t.dir / "real").write_text("old")
+    host.run(*words, t.dir / "link", check=0)
+    check((t.dir / "link").is_symlink() and json.loads((t.dir / "real").read_text()), "the link's target")
+    full = t.dir / "full"
+    os.mknod(full, stat.S_IFCHR | 0o600, os.makedev(1, 7))
+    host.run(*words, full, check=73)
+    check(stat.S_ISCHR(full.stat().st_mode), "the device is none any more")
 
 
 @test()

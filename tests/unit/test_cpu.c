@@ -88,6 +88,12 @@ START_TEST(as_json)
         autojson json_t *array = json_loads(bad[i].text, 0, NULL);
         MUST_FAIL(STATUS_DATA, bad[i].words, featureset_from_json(&back, array, "x", &err));
     }
+    autojson json_t *endless = json_array();
+    for (int i = 0; i <= FEATURESET_NAMES_MAX; i++)
+        json_array_append_new(endless, json_sprintf("f%d", i));
+    MUST_FAIL(STATUS_DATA, "more than", featureset_from_json(&back, endless, "x", &err));
+    json_array_remove(endless, 0);
+    MUST(featureset_from_json(&set, endless, "x", &err));
     autojson json_t *longest = json_pack("[s]", A64);
     MUST(featureset_from_json(&back, longest, "x", &err));
     is(&back, A64);

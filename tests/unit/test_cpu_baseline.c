@@ -144,6 +144,11 @@ START_TEST(named_model)
     ck_assert_str_eq(text, "avx2:b=host pcid:a=request,b=request tsx:a=host,b=host");
     ck_assert_uint_eq(pair.report.warnings.count, 1);
     ck_assert_ptr_nonnull(strstr(pair.report.warnings.items[0], "Old-v1 is the wish of a"));
+    /* a model of another vendor is another model: no host's text gets into the other's -cpu */
+    autofree char *vendor = strdup(pair.offers[1].models[0].identity.vendor);
+    snprintf(pair.offers[1].models[0].identity.vendor, CPU_VENDOR_SIZE, "x=on id=\"../");
+    MUST_FAIL(STATUS_INCOMPATIBLE, "not the same", compute(&pair, NULL, &err));
+    snprintf(pair.offers[1].models[0].identity.vendor, CPU_VENDOR_SIZE, "%s", vendor);
     /* a level that is not the same counts where it is lowest, in both orders */
     for (int i = 0; i < 2; i++) {
         pair.offers[i].models[0].identity.level = 11;
