@@ -159,6 +159,14 @@ static bool listen_address(const struct launch *launch, char **host, uint16_t *p
     return true;
 }
 
+static size_t count_address(const struct trust *trust, const char *host)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < trust->count; i++)
+        count += trust->entries[i].host && strcmp(trust->entries[i].host, host) == 0;
+    return count;
+}
+
 /* --peer names a trust entry, or the address of one. */
 static bool connect_peer(const struct launch *launch, const struct exchange_self *self,
                          deadline when, struct negotiated *result, struct error *err)
@@ -173,6 +181,10 @@ static bool connect_peer(const struct launch *launch, const struct exchange_self
         if (!entry)
             entry = trust_find(&launch->trust, host);
     }
+    if (!entry && count_address(&launch->trust, host ? host : text) > 1)
+        return error_set(err, STATUS_NOT_TRUSTED,
+                         "several trust entries have the address %s: give --peer the name of one",
+                         host ? host : text);
     if (!entry)
         return error_set(err, STATUS_NOT_TRUSTED,
                          "no trust entry is named %s or has that address: "
