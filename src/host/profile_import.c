@@ -77,8 +77,10 @@ static bool take_props(json_t *props, struct cpu_offer *offer, struct error *err
     offer->identity.xlevel = (uint32_t)xlevel;
     take_text(props, "vendor", offer->identity.vendor, sizeof(offer->identity.vendor));
     take_text(props, "model-id", offer->identity.model_id, sizeof(offer->identity.model_id));
-    return strlen(offer->identity.vendor) == CPU_VENDOR_SIZE - 1 ||
-           error_set(err, STATUS_DATA, "its CPU has no vendor");
+    const char *vendor = json_string_value(json_object_get(props, "vendor"));
+    return (vendor && strcmp(vendor, offer->identity.vendor) == 0 &&
+            strlen(vendor) == CPU_VENDOR_SIZE - 1 && !strchr(vendor, ',')) ||
+           error_set(err, STATUS_DATA, "its CPU's vendor is not twelve characters");
 }
 
 static bool take_machines(const json_t *reply, struct machine_list *machines, struct error *err)
