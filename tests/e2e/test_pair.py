@@ -379,3 +379,36 @@ def destination_gone(t):
     check_equal((a.status(), pair.record(pair.a)["place"]), ("running", "here"), "state of the guest")
     a.serial.wait_more()
     a.serial.check_monotonic()
+
+
+@test()
+def memory_beyond_the_address_bits(t):
+    """-m with more hot-pluggable memory than 40 address bits hold: 10 on both sides, naming the host and the bits"""
+    pair = Pair(t)
+    memory = "1G,maxmem=1000G,slots=64"
+    listener = pair.listen("--timeout", "4", guest=pair.guest("b", memory=memory))
+    pair.refused(pair.connect(guest=pair.guest("a", memory=memory)), 10, "physical address bits", "only 40")
+    listener.expect_status(10, 20)
+    check_equal(t.alive(), [], "processes afterwards")
+
+
+@test()
+def own_mistake_ends_the_listener(t):
+    """a feature that the listener's own QEMU does not have: 64 there as soon as a peer comes, not a wait for others"""
+    pair = Pair(t)
+    listener = pair.listen(guest=pair.guest("b", cpu="max,smapp=off"))
+    listener.wait_output("waiting for a peer")
+    connector = pair.connect("--timeout", "10")
+    listener.expect_status(64, 20)
+    check_in("'smapp'", listener.stderr(), "what the listener says")
+    connector.expect_status(64, 20)
+    check_equal(t.alive(), [], "processes afterwards")
+
+
+@test()
+def two_peers_at_one_address(t):
+    """--peer ADDRESS that several trust entries have: 77, and it asks for a name"""
+    pair = Pair(t)
+    pair.a.trust(t.host("c"), address="127.0.0.1:1")
+    refused = pair.a.run("--vm", VM, "--peer", "127.0.0.1", "--", *pair.guest("a"), check=77)
+    check_in("several trust entries", refused.stderr, "what it says")
