@@ -23,6 +23,16 @@ static bool pieces_ask(const struct arg_item *item)
     return keyval_is_help(first) || (option->query == QUERY_ANY && any);
 }
 
+/* Options without an id of their own share one, so the option itself is compared. */
+static bool last_of_option_asks(const struct arglist *list, const struct qemu_option *option)
+{
+    const char *value = "";
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].option == option)
+            value = list->items[i].value;
+    return keyval_is_help(value);
+}
+
 static bool item_asks(const struct arglist *list, const struct arg_item *item)
 {
     switch (item->option->query) {
@@ -31,7 +41,7 @@ static bool item_asks(const struct arglist *list, const struct arg_item *item)
     case QUERY_ALWAYS:
         return true;
     case QUERY_LAST:
-        return keyval_is_help(arglist_last(list, item->option->id));
+        return last_of_option_asks(list, item->option);
     case QUERY_WORD:
         return keyval_is_help(item->value);
     case QUERY_FIRST:
