@@ -282,6 +282,21 @@ bool parse_address(const char *text, char **host, uint16_t *port)
     return true;
 }
 
+char *string_plain(const char *text, size_t max)
+{
+    autofree char *plain = calloc(1, max + 1);
+    size_t length = 0;
+    if (!plain)
+        return NULL;
+    for (; text && *text && length < max; text++)
+        if (*text >= 0x20 && *text <= 0x7e)
+            plain[length++] = *text;
+    while (length > 0 && plain[length - 1] == ' ')
+        length--;
+    plain[length] = '\0';
+    return STEAL(plain);
+}
+
 char *shell_quote(const char *text)
 {
     static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

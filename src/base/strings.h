@@ -71,6 +71,10 @@ bool name_is_vm(const char *text);
  * *host is for the caller to free. */
 bool parse_address(const char *text, char **host, uint16_t *port);
 
+/* A new string of text's printable ASCII characters, at most max of them, without blanks at its end;
+ * "" for NULL. For what firmware and builders of packages wrote. NULL for want of memory. */
+char *string_plain(const char *text, size_t max);
+
 /* text quoted so that a POSIX shell reads it back as one word; NULL for want of memory. */
 char *shell_quote(const char *text);
 

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "cpu/feature_table.h"
 #include "host/profile.h"
+#include "qmp/qmp.h"
 
 /* The name as a host's: in lower case, other characters as '-'. */
 static bool take_name(const json_t *record, struct cpu_offer *offer, struct error *err)
@@ -26,16 +27,12 @@ static bool take_name(const json_t *record, struct cpu_offer *offer, struct erro
            error_set(err, STATUS_DATA, "'%.80s' cannot name a host", offer->host);
 }
 
-static void take_text(const json_t *props, const char *key, char *place, size_t size)
+static bool take_text(const json_t *props, const char *key, char *place, size_t size)
 {
-    const char *text = json_string_value(json_object_get(props, key));
-    size_t length = 0;
-    for (; text && *text && length < size - 1; text++)
-        if (*text >= 0x20 && *text <= 0x7e)
-            place[length++] = *text;
-    while (length > 0 && place[length - 1] == ' ')
-        length--;
-    place[length] = '\0';
+    autofree char *text = string_plain(json_string_value(json_object_get(props, key)), size - 1);
+    if (text)
+        memcpy(place, text, strlen(text) + 1);
+    return text;
 }
 
 static bool take_number(const json_t *props, const char *key, json_int_t max, json_int_t *number,
@@ -75,8 +72,9 @@ static bool take_props(json_t *props, struct cpu_offer *offer, struct error *err
     offer->identity.stepping = (unsigned)stepping;
     offer->identity.level = (uint32_t)level;
     offer->identity.xlevel = (uint32_t)xlevel;
-    take_text(props, "vendor", offer->identity.vendor, sizeof(offer->identity.vendor));
-    take_text(props, "model-id", offer->identity.model_id, sizeof(offer->identity.model_id));
+    if (!take_text(props, "vendor", offer->identity.vendor, sizeof(offer->identity.vendor)) ||
+        !take_text(props, "model-id", offer->identity.model_id, sizeof(offer->identity.model_id)))
+        return error_no_memory(err);
     const char *vendor = json_string_value(json_object_get(props, "vendor"));
     return (vendor && strcmp(vendor, offer->identity.vendor) == 0 &&
             strlen(vendor) == CPU_VENDOR_SIZE - 1 && !strchr(vendor, ',')) ||
@@ -123,6 +121,11 @@ json_t *profile_import(const char *text, size_t length, struct error *err)
     const char *package = "";
     json_unpack(json_object_get(record, "query-version"), "{s:{s:i, s:i, s:i}, s?s}", "qemu",
                 "major", &major, "minor", &minor, "micro", &micro, "package", &package);
+    autofree char *plain_package = string_plain(package, QMP_PACKAGE_MAX);
+    if (!plain_package) {
+        error_no_memory(err);
+        return NULL;
+    }
     int64_t now = time(NULL);
     json_t *payload = json_pack(
         "{s:b, s:i, s:i, s:s, s:i, s:I, s:I, s:{}, s:{}, s:{s:o, s:s}, s:{s:s, s:s, s:s, s:b}, "
@@ -130,8 +133,9 @@ json_t *profile_import(const char *text, size_t length, struct error *err)
         "imported", 1, "version", PROFILE_VERSION, "table", FEATURE_TABLE_VERSION, "boot_id", "",
         "serial", 0, "issued", (json_int_t)now, "expires", (json_int_t)(now + PROFILE_LIFETIME_S),
         "kernel", "processor", "qemu", "version", json_sprintf("%d.%d.%d", major, minor, micro),
-        "package", package, "probe", "machine", "none", "accel", offer.accel, "kernel_irqchip", "",
-        "cpu_pm", 0, "machines", machine_list_to_json(&machines), "cpu", cpu_offer_to_json(&offer));
+        "package", plain_package, "probe", "machine", "none", "accel", offer.accel,
+        "kernel_irqchip", "", "cpu_pm", 0, "machines", machine_list_to_json(&machines), "cpu",
+        cpu_offer_to_json(&offer));
     if (!payload)
         error_no_memory(err);
     return payload;

@@ -15,15 +15,8 @@
 /* A JSON string of text with everything outside printable ASCII left out. */
 static json_t *plain_string(const char *text)
 {
-    char plain[256] = "";
-    size_t length = 0;
-    for (; *text && length < sizeof(plain) - 1; text++)
-        if (*text >= 0x20 && *text <= 0x7e)
-            plain[length++] = *text;
-    while (length > 0 && plain[length - 1] == ' ')
-        length--;
-    plain[length] = '\0';
-    return json_string(plain);
+    autofree char *plain = string_plain(text, 255);
+    return plain ? json_string(plain) : NULL;
 }
 
 /* The first line of a small file of the kernel's, or NULL. */

@@ -204,7 +204,7 @@ static bool read_greeting(struct qmp *qmp, deadline when, struct error *err)
         major < 0 || major > 999 || minor < 0 || minor > 99 || micro < 0 || micro > 99)
         return error_set(err, STATUS_PROTOCOL, "QMP: not QEMU's greeting");
     qmp->version = (unsigned)(major * 10000 + minor * 100 + micro);
-    if (!(qmp->package = strdup(package)))
+    if (!(qmp->package = string_plain(package, QMP_PACKAGE_MAX)))
         return error_no_memory(err);
     return qmp_execute(qmp, "qmp_capabilities", NULL, when, STATUS_PROTOCOL, NULL, err);
 }

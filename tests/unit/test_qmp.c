@@ -14,7 +14,7 @@
 
 #define GREETING                                                                                   \
     "{\"QMP\":{\"version\":{\"qemu\":{\"micro\":22,\"minor\":2,\"major\":7},\"package\":"          \
-    "\"Debian\"},"                                                                                 \
+    "\"Deb\\nian\\u00e9\"},"                                                                       \
     "\"capabilities\":[\"oob\"]}}\r\n"
 
 /* What the scripted QEMU does. */

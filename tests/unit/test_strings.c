@@ -197,6 +197,31 @@ START_TEST(quoting_is_read_back_by_a_shell)
 }
 END_TEST
 
+START_TEST(plain_text)
+{
+    static const struct {
+        const char *text, *plain;
+        size_t max;
+    } rows[] = {
+        {NULL, "", 9},
+        {"", "", 0},
+        {"abc", "abc", 3},
+        {"abc", "ab", 2},
+        {"a b  ", "a b", 9},
+        {" a", " a", 9},
+        {"a\nb", "ab", 9},
+        {"a\xc3\xa4\x7f"
+         "b",
+         "ab", 9},
+        {"ab  c", "ab", 4},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autofree char *plain = string_plain(rows[i].text, rows[i].max);
+        ck_assert_str_eq(plain, rows[i].plain);
+    }
+}
+END_TEST
+
 START_TEST(lists)
 {
     static const struct {
@@ -400,17 +425,9 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        numbers,
-        names,
-        addresses,
-        quoting_is_read_back_by_a_shell,
-        lists,
-        growing,
-        base64,
-        digests,
-        errors,
-        deadlines,
-        folders_of_a_host,
+        numbers,    names,  addresses, quoting_is_read_back_by_a_shell,
+        plain_text, lists,  growing,   base64,
+        digests,    errors, deadlines, folders_of_a_host,
     };
     return unit_run("strings", tests, COUNT(tests));
 }
