@@ -4,7 +4,7 @@
  *   print-guest rom                                         the built-in guest's image
  *   print-guest json|text|digest QEMU ACCEL MACHINE CPU [SMP [MS]]   the guest CPU table; SMP may
  * be "" print-guest compare FILE FILE…                          what differs between tables in JSON
- *   print-guest bytes FILE                                  whether these are what a guest printed
+ *   print-guest bytes FILE                                  whether these are what a guest leaves
  */
 #include <stdio.h>
 #include <stdlib.h>

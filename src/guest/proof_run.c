@@ -17,100 +17,98 @@
 #include "base/strings.h"
 #include "guest/rom.h"
 
-#define STREAM_MAX (1 << 20)
+#define MEMORY_SIZE (GUEST_ROM_MEMORY_MB << 20)
 #define SAID_MAX 65536
+#define SAID_PIPE (1 << 20)
 #define NAMES_MAX 24 /* features in one message */
 
-/* One run. */
-struct run {
+struct guest_run {
     struct process process;
     int rom;            /* the image */
-    int stream;         /* reading end of what the guest prints, non-blocking */
-    struct strbuf read; /* from there */
+    int ram;            /* the guest's memory */
+    deadline when;      /* QEMU must have ended */
     struct strbuf said; /* by QEMU itself */
 };
 
-static void run_end(struct run *run)
+void guest_run_free(struct guest_run *run)
 {
+    if (!run)
+        return;
     process_end(&run->process);
     if (run->rom >= 0)
         close(run->rom);
-    if (run->stream >= 0)
-        close(run->stream);
-    strbuf_free(&run->read);
+    if (run->ram >= 0)
+        close(run->ram);
     strbuf_free(&run->said);
+    free(run);
 }
-#define autorun __attribute__((cleanup(run_end)))
 
-/* A file without a name that holds the image and can no longer be changed. */
-static int make_rom(struct error *err)
+/* A file in memory without a name, or -1. */
+static int make_memory(const char *name, struct error *err)
 {
-    autoclose int fd = memfd_create("qml-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
         error_set_errno(err, STATUS_INTERNAL, errno, "no file in memory for the guest");
-        return -1;
-    }
-    if (!fd_write_all(fd, guest_rom, GUEST_ROM_SIZE, err))
-        return -1;
-    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
-    return steal_fd(&fd);
+    return fd;
 }
 
-/* The image is reached through our own descriptor, since a child inherits only one: the pipe that
- * the guest prints to. Both work through wrapper scripts of any kind that keep user and
- * descriptors. */
-static bool make_arguments(const struct guest_proof *proof, int rom, int stream,
+/* The image, which can no longer be changed, and the guest's RAM, whose size cannot. */
+static bool make_files(struct guest_run *run, struct error *err)
+{
+    run->rom = make_memory("qml-guest-rom", err);
+    if (run->rom < 0 || !fd_write_all(run->rom, guest_rom, GUEST_ROM_SIZE, err))
+        return false;
+    fcntl(run->rom, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+    run->ram = make_memory("qml-guest-ram", err);
+    if (run->ram < 0)
+        return false;
+    if (ftruncate(run->ram, MEMORY_SIZE) < 0)
+        return error_set_errno(err, STATUS_INTERNAL, errno, "no memory for the guest");
+    fcntl(run->ram, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+    return true;
+}
+
+/* Image and RAM are reached through our own descriptors, which works through wrapper scripts of any
+ * kind that keep the user. A memory-backend in proof->machine has no effect: the last one counts.
+ */
+static bool make_arguments(const struct guest_proof *proof, const struct guest_run *run,
                            struct strlist *argv)
 {
+    long pid = (long)getpid();
     return strlist_push(argv, proof->qemu) && strlist_push(argv, "-no-user-config") &&
            strlist_push(argv, "-nodefaults") && strlist_push(argv, "-display") &&
            strlist_push(argv, "none") && strlist_push(argv, "-no-reboot") &&
-           strlist_push(argv, "-m") && strlist_push(argv, "16") && strlist_push(argv, "-machine") &&
-           strlist_push(argv, proof->machine) && strlist_push(argv, "-accel") &&
-           strlist_push(argv, proof->accel) && strlist_push(argv, "-cpu") &&
-           strlist_push(argv, proof->cpu) &&
+           strlist_push(argv, "-m") && strlist_pushf(argv, "%d", GUEST_ROM_MEMORY_MB) &&
+           strlist_push(argv, "-object") &&
+           strlist_pushf(argv,
+                         "memory-backend-file,id=qml,mem-path=/proc/%ld/fd/%d,size=%dM,share=on",
+                         pid, run->ram, GUEST_ROM_MEMORY_MB) &&
+           strlist_push(argv, "-machine") &&
+           strlist_pushf(argv, "%s,memory-backend=qml", proof->machine) &&
+           strlist_push(argv, "-accel") && strlist_push(argv, proof->accel) &&
+           strlist_push(argv, "-cpu") && strlist_push(argv, proof->cpu) &&
            (!proof->smp || (strlist_push(argv, "-smp") && strlist_push(argv, proof->smp))) &&
            (!proof->cpu_pm ||
             (strlist_push(argv, "-overcommit") && strlist_push(argv, "cpu-pm=on"))) &&
-           strlist_push(argv, "-bios") &&
-           strlist_pushf(argv, "/proc/%ld/fd/%d", (long)getpid(), rom) &&
-           strlist_push(argv, "-chardev") &&
-           strlist_pushf(argv, "file,id=qml,path=/dev/fd/%d", stream) &&
-           strlist_push(argv, "-device") &&
-           strlist_pushf(argv, "isa-debugcon,iobase=0x%x,chardev=qml", GUEST_ROM_DEBUGCON) &&
+           strlist_push(argv, "-bios") && strlist_pushf(argv, "/proc/%ld/fd/%d", pid, run->rom) &&
            strlist_push(argv, "-device") &&
            strlist_pushf(argv, "isa-debug-exit,iobase=0x%x", GUEST_ROM_DEBUG_EXIT);
 }
 
-/* Take what has come. False when the stream has ended. */
-static bool drain_stream(struct run *run)
+/* Take what QEMU has said, with a limit: one that talks faster than it is read must not keep us. */
+static void drain_said(struct guest_run *run)
 {
-    char chunk[8192];
-    ssize_t n;
-    while (run->read.length <= STREAM_MAX) {
-        n = read(run->stream, chunk, sizeof(chunk));
-        if (n > 0)
-            strbuf_add(&run->read, chunk, (size_t)n);
-        else if (n == 0)
-            return false;
-        else if (errno != EINTR)
-            return errno == EAGAIN;
-    }
-    return true;
-}
-
-static void drain_said(struct run *run)
-{
-    for (;;) {
+    for (size_t taken = 0; taken < SAID_PIPE;) {
         autofree char *more = process_read_output(&run->process);
         if (!more || !*more)
             return;
+        taken += strlen(more);
         if (run->said.length < SAID_MAX)
             strbuf_puts(&run->said, more);
     }
 }
 
-static bool said(const struct run *run, const char *words)
+static bool said(const struct guest_run *run, const char *words)
 {
     return run->said.data && strstr(run->said.data, words);
 }
@@ -124,7 +122,7 @@ static bool is_aftermath(const char *line)
 }
 
 /* The last line that QEMU printed which tells a cause, with ": " before it. */
-static void last_words(const struct run *run, char *line, size_t size)
+static void last_words(const struct guest_run *run, char *line, size_t size)
 {
     autostrlist struct strlist lines = {0};
     line[0] = '\0';
@@ -142,7 +140,7 @@ static void last_words(const struct run *run, char *line, size_t size)
 
 /* "… requested feature: CPUID.07H:EBX.avx2 [bit 5]", "… not requested: MSR(48BH).vmx-ept [bit 1]"
  * (QEMU 7.2 target/i386/cpu.c, mark_unavailable_features): the names, in the order printed. */
-static bool missing_features(const struct run *run, struct strlist *names)
+static bool missing_features(const struct guest_run *run, struct strlist *names)
 {
     autostrlist struct strlist lines = {0};
     if (!run->said.data || !strlist_split(&lines, run->said.data, '\n'))
@@ -164,7 +162,7 @@ static bool missing_features(const struct run *run, struct strlist *names)
 }
 
 /* QEMU ended, and there is no table. */
-static bool explain_end(const struct run *run, int status, struct error *err)
+static bool explain_end(const struct guest_run *run, int status, struct error *err)
 {
     char words[512], described[64];
     autostrlist struct strlist names = {0};
@@ -197,28 +195,24 @@ static bool explain_end(const struct run *run, int status, struct error *err)
                      process_describe_status(status, described, sizeof(described)), words);
 }
 
-/* Wait for QEMU's end, reading. */
-static bool watch(struct run *run, deadline when, int *status, struct error *err)
+/* Wait for QEMU's end, and read what it says meanwhile. */
+static bool watch(struct guest_run *run, int *status, struct error *err)
 {
     char words[512];
-    bool open = true, talks = true; /* what is still to be read */
+    bool talks = true; /* there may be more to read */
     for (;;) {
         struct pollfd polled[] = {
             {.fd = run->process.pidfd, .events = POLLIN},
-            {.fd = open ? run->stream : -1, .events = POLLIN},
             {.fd = talks ? run->process.output_fd : -1, .events = POLLIN},
         };
-        int n = poll(polled, 3, deadline_left_ms(when));
+        int n = poll(polled, 2, deadline_left_ms(run->when));
         if (n < 0 && errno != EINTR)
             return error_set_errno(err, STATUS_INTERNAL, errno, "cannot wait for QEMU");
         bool ended = n > 0 && polled[0].revents;
-        open = drain_stream(run);
         drain_said(run);
-        talks = talks && !(n > 0 && (polled[2].revents & POLLHUP));
-        if (run->read.failed || run->said.failed)
+        talks = talks && !(n > 0 && (polled[1].revents & POLLHUP));
+        if (run->said.failed)
             return error_no_memory(err);
-        if (run->read.length > STREAM_MAX)
-            return error_set(err, STATUS_CONFIG, "the guest prints without end");
         if (ended)
             break;
         /* Then it would only stand still. */
@@ -226,52 +220,67 @@ static bool watch(struct run *run, deadline when, int *status, struct error *err
             last_words(run, words, sizeof(words));
             return error_set(err, STATUS_CONFIG, "the built-in guest does not run%s", words);
         }
-        if (deadline_left_ms(when) == 0) {
+        if (deadline_left_ms(run->when) == 0) {
             last_words(run, words, sizeof(words));
             return error_set(err, STATUS_CONFIG,
                              "the built-in guest did not come to its end in time%s", words);
         }
     }
-    if (!process_wait(&run->process, when, status))
+    if (!process_wait(&run->process, DEADLINE_NEVER, status))
         return error_set(err, STATUS_INTERNAL, "cannot wait for QEMU");
-    drain_stream(run); /* what lay between the last look and the end */
-    drain_said(run);
+    drain_said(run); /* what lay between the last look and the end */
     return true;
 }
 
-bool guest_proof_run(const struct guest_proof *proof, struct guest_table *table, struct error *err)
+struct guest_run *guest_proof_start(const struct guest_proof *proof, struct error *err)
 {
-    autorun struct run run = {.process = PROCESS_INIT, .rom = -1, .stream = -1};
+    autoguestrun struct guest_run *run = malloc(sizeof(*run));
     autostrlist struct strlist argv = {0};
-    int ends[2];
-    int status;
-    deadline when =
-        deadline_in_ms(proof->timeout_ms > 0 ? proof->timeout_ms : GUEST_PROOF_TIMEOUT_MS);
-    run.rom = make_rom(err);
-    if (run.rom < 0)
-        return false;
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return error_set_errno(err, STATUS_INTERNAL, errno, "no pipe for the guest");
-    run.stream = ends[0];
-    autoclose int theirs = ends[1];
-    if (fcntl(run.stream, F_SETFL, O_NONBLOCK) < 0)
-        return error_set_errno(err, STATUS_INTERNAL, errno, "no pipe for the guest");
-    if (!make_arguments(proof, run.rom, theirs, &argv))
-        return error_no_memory(err);
-    if (!process_start(&run.process, argv.items, theirs, err))
-        return false;
-    close(steal_fd(&theirs));
+    if (!run) {
+        error_no_memory(err);
+        return NULL;
+    }
+    *run = (struct guest_run){.process = PROCESS_INIT, .rom = -1, .ram = -1};
+    run->when = deadline_in_ms(proof->timeout_ms > 0 ? proof->timeout_ms : GUEST_PROOF_TIMEOUT_MS);
+    if (!make_files(run, err))
+        return NULL;
+    if (!make_arguments(proof, run, &argv)) {
+        error_no_memory(err);
+        return NULL;
+    }
+    if (!process_start(&run->process, argv.items, -1, err))
+        return NULL;
+    /* QEMU tells of each missing feature for each vCPU, and nobody reads before the finish. Where
+     * the kernel refuses the larger pipe, a QEMU that says too much waits for the reader. */
+    fcntl(run->process.output_fd, F_SETPIPE_SZ, SAID_PIPE);
+    return STEAL(run);
+}
 
+bool guest_proof_finish(struct guest_run *run, struct guest_table *table, struct error *err)
+{
     struct error nonsense = ERROR_INIT;
-    if (!watch(&run, when, &status, err))
+    int status;
+    if (!watch(run, &status, err))
         return false;
-    if (guest_table_read(run.read.data, run.read.length, table, &nonsense))
+    /* A copy: what is checked must be what is used, and a process that QEMU left could write. */
+    autofree uint8_t *found = malloc(GUEST_STREAM_MAX);
+    if (!found)
+        return error_no_memory(err);
+    if (pread(run->ram, found, GUEST_STREAM_MAX, GUEST_ROM_STREAM) != GUEST_STREAM_MAX)
+        return error_set_errno(err, STATUS_INTERNAL, errno, "cannot read the guest's memory");
+    if (guest_table_read(found, GUEST_STREAM_MAX, table, &nonsense))
         return true;
     if (nonsense.status != STATUS_DATA) {
         *err = nonsense;
         return false;
     }
-    if (run.read.length == 0 || !WIFEXITED(status) || WEXITSTATUS(status) != GUEST_ROM_DONE)
-        return explain_end(&run, status, err);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != GUEST_ROM_DONE)
+        return explain_end(run, status, err);
     return error_set(err, STATUS_CONFIG, "QEMU's guest gave no CPU table: %s", nonsense.message);
+}
+
+bool guest_proof_run(const struct guest_proof *proof, struct guest_table *table, struct error *err)
+{
+    autoguestrun struct guest_run *run = guest_proof_start(proof, err);
+    return run && guest_proof_finish(run, table, err);
 }

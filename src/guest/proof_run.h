@@ -20,9 +20,30 @@ struct guest_proof {
     int timeout_ms;      /* 0: GUEST_PROOF_TIMEOUT_MS */
 };
 
-/* Boot the guest and read what it prints. STATUS_CONFIG, with one line, if QEMU refuses (the
- * features that it names are named), aborts, does not end in time, or what it prints is no table.
- */
+/* A QEMU that runs the guest. */
+struct guest_run;
+
+/* Boot the guest: QEMU runs while the caller does something else. It never waits for the caller,
+ * unless it prints a megabyte. NULL with STATUS_CONFIG if it cannot be started. The thread that
+ * calls must live as long as the run. */
+struct guest_run *guest_proof_start(const struct guest_proof *proof, struct error *err);
+
+/* Wait for the guest's end and read what it found; once for each run. The time began at the start:
+ * if it is over, QEMU has ended in it or has failed. STATUS_CONFIG, with one line, if QEMU refuses
+ * (the features that it names are named), aborts, does not end in time, or what the guest leaves is
+ * no table. */
+bool guest_proof_finish(struct guest_run *run, struct guest_table *table, struct error *err);
+
+/* End QEMU if it still runs, and forget the run. NULL is fine. */
+void guest_run_free(struct guest_run *run);
+
+static inline void guest_run_cleanup(struct guest_run **run)
+{
+    guest_run_free(*run);
+}
+#define autoguestrun __attribute__((cleanup(guest_run_cleanup)))
+
+/* Start and finish. */
 bool guest_proof_run(const struct guest_proof *proof, struct guest_table *table, struct error *err);
 
 #endif

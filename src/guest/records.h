@@ -13,6 +13,7 @@
 #include "base/error.h"
 
 #define GUEST_ROWS_MAX 4096
+#define GUEST_STREAM_MAX (16 + GUEST_ROWS_MAX * 25 + 4) /* bytes; see rom.S */
 
 enum guest_row_kind { GUEST_ROW_MODE = 1, GUEST_ROW_CPUID, GUEST_ROW_XCR0, GUEST_ROW_MSR };
 
@@ -38,8 +39,9 @@ struct guest_table {
 void guest_table_free(struct guest_table *table);
 #define autoguesttable __attribute__((cleanup(guest_table_free)))
 
-/* Read what the guest printed, all of it and nothing else. STATUS_DATA for anything that rom.S
- * cannot have printed: too short or long, another form, checksum, order or version. */
+/* Read what the guest left at the begin of these bytes of its RAM; it says itself how long it is,
+ * and what lies behind means nothing. STATUS_DATA for anything that rom.S cannot have left:
+ * nothing, cut off, another form, checksum, order or version. */
 bool guest_table_read(const void *bytes, size_t length, struct guest_table *table,
                       struct error *err);
 

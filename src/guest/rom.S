@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The built-in guest: a 64 KiB BIOS image that reads the CPU as a guest sees it, prints what it found and ends QEMU.
+ * The built-in guest: a 64 KiB BIOS image that reads the CPU as a guest sees it, leaves what it found in RAM and ends
+ * QEMU.
  *
- *   qemu-system-x86_64 -machine q35 -m 16 -nodefaults -display none -bios ROM \
- *     -chardev file,id=d,path=OUT -device isa-debugcon,iobase=0x402,chardev=d -device isa-debug-exit,iobase=0xf4
+ *   qemu-system-x86_64 -object memory-backend-file,id=ram,mem-path=RAM,size=16M,share=on \
+ *     -machine q35,memory-backend=ram -m 16 -nodefaults -display none -bios ROM -device isa-debug-exit,iobase=0xf4
  *
- * It needs RAM below 640 KiB and these two devices; no firmware, interrupts, timers or disks.  So it runs on every
- * machine type that has an ISA bus: q35, pc, microvm, isapc.
+ * It needs RAM below 640 KiB and this device; no firmware, interrupts, timers or disks.  So it runs on every machine type
+ * that has an ISA bus: q35, pc, microvm, isapc.
+ *
+ * RAM is a file of whoever started QEMU, who reads it when QEMU has ended.  A port (isa-debugcon) would be an exit from
+ * the guest and a write by QEMU for every byte.
  *
  * The way: an x86 CPU wakes up in real mode (16 bits) at 0xfffffff0, 16 bytes below 4 GiB, where the last bytes of this
  * image are.  From there it goes to protected mode (32 bits), builds page tables and goes to long mode (64 bits): some
@@ -16,7 +20,7 @@
  * The work is done with paging on.  Some KVMs run code without paging in an interpreter that lacks instructions; IRET
  * and XGETBV are known, and there is none of them here.
  *
- * What it prints, all numbers little-endian:
+ * What it leaves at BUFFER, all numbers little-endian:
  *
  *   4 bytes   magic, "QMLG"
  *   4         version, 1
@@ -31,8 +35,7 @@
  * the section that it makes is the image, and a C program linked with it finds it at guest_rom.
  */
 
-	/* Ports. */
-#define DEBUGCON 0x402
+	/* The port. */
 #define DEBUG_EXIT 0xf4		/* a byte V ends QEMU with status 2 * V + 1 */
 #define EXIT_DONE 0x10		/* 33 */
 #define EXIT_BROKEN 0x11	/* 35: an exception where none is expected */
@@ -49,7 +52,7 @@
 #define LEAVES_MAX 0x100	/* looked at in one range of leaves */
 #define SUBLEAVES_MAX 64	/* looked at in one leaf */
 
-	/* RAM.  One page each for the page tables, the stack and the variables; the rows from BUFFER on. */
+	/* RAM.  One page each for the page tables, the stack and the variables; from BUFFER on what is left (see rom.h). */
 #define PML4 0x1000		/* 512 GiB an entry */
 #define PDPT 0x2000		/* 1 GiB an entry */
 #define PD_LOW 0x3000		/* 2 MiB an entry, from 0 on */
@@ -57,7 +60,7 @@
 #define STACK 0x7000		/* grows down from here */
 #define BUFFER 0x10000
 
-	/* Variables.  ROW and what follows it has the form of a row in the output, but for its kind. */
+	/* Variables.  ROW and what follows it has the form of a row in BUFFER, but for its kind. */
 #define ROW 0x8000
 #define LEAF (ROW + 0)
 #define SUBLEAF (ROW + 4)

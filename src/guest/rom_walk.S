@@ -128,10 +128,6 @@ NAME(walk):
 	notl	%eax
 	movl	%eax, (%esi)
 
-	movl	$BUFFER, %esi
-	movl	BUFFER + 12, %ecx
-	movw	$DEBUGCON, %dx
-	rep outsb
 	movb	$EXIT_DONE, %al
 	outb	%al, $DEBUG_EXIT
 	ret

@@ -176,15 +176,26 @@ def wrappers(t):
         check(table(t, script, "tcg", MACHINE, "Haswell-v4") == wanted, f"a script that {name} has another table")
 
 
+# For a script that is given QEMU's arguments: writes its standard input where the guest would.
+LEAVE = """leave() { for word in "$@"; do case $word in memory-backend-file,*) ram=${word#*mem-path=}; esac; done
+    dd of="${ram%%,*}" seek=65536 oflag=seek_bytes conv=notrunc bs=1M status=none; }
+"""
+
+
 @test(timeout=120)
 def broken_qemus(t):
-    "a QEMU that refuses, aborts, hangs or prints nonsense gives one clear line"
-    # The chardev's path is the word after file,id=qml,path=.
-    out = 'for w in "$@"; do case $w in file,*) out=${w##*path=};; esac; done;'
+    "a QEMU that refuses, aborts, hangs, lies or talks nonsense gives one clear line"
     rows = b"\2" + struct.pack("<6I", 0, 0, 1, 2, 3, 4)
     head = struct.pack("<4sIII", b"QMLG", 1, 1, 16 + 25 + 4)
-    (t.dir / "good-sum").write_bytes(head + rows + struct.pack("<I", zlib.crc32(head + rows)))
-    (t.dir / "bad-sum").write_bytes(head + rows + b"1234")
+    (t.dir / "good-sum.bin").write_bytes(head + rows + struct.pack("<I", zlib.crc32(head + rows)))
+    (t.dir / "bad-sum.bin").write_bytes(head + rows + b"1234")
+    (t.dir / "many.bin").write_bytes(struct.pack("<4sIII", b"QMLG", 1, 4097, 16 + 25 * 4097 + 4))
+    (t.dir / "long.bin").write_bytes(struct.pack("<4sIII", b"QMLG", 1, 1, 1 << 31) + rows)
+    (t.dir / "version.bin").write_bytes(struct.pack("<4sIII", b"QMLG", 2, 1, 16 + 25 + 4) + rows)
+
+    def leaves(name, what, end="exit 33"):
+        return fake(t, name, f'{LEAVE}{what} | leave "$@"\n{end}')
+
     cases = (
         (t.qemu_path, "qemu64,+vmx,+pcid,enforce", "", "refuses this CPU, since it cannot give vmx, pcid"),
         (t.qemu_path, "nosuch", "", "unable to find CPU model 'nosuch'"),
@@ -194,13 +205,20 @@ def broken_qemus(t):
         (fake(t, "kvm", "echo 'KVM internal error. Suberror: 1' >&2; echo emulation failure >&2; sleep 100"), "x", "",
          "does not run: KVM internal error. Suberror: 1"),
         (fake(t, "quiet", "exit 0"), "x", "", "did not come to its end"),
-        (fake(t, "status", "exit 33"), "x", "", "exited with status 33"),
-        (fake(t, "words", f"{out} echo hello >$out; exit 33"), "x", "", "something else than its CPU table"),
-        (fake(t, "cut", f"{out} head -c 20 {t.dir}/good-sum >$out; exit 33"), "x", "", "cut off after 20 of 45 bytes"),
-        (fake(t, "more", f"{out} cat {t.dir}/good-sum {t.dir}/good-sum >$out; exit 33"), "x", "", "printed more"),
-        (fake(t, "sum", f"{out} cat {t.dir}/bad-sum >$out; exit 33"), "x", "", "checksum is wrong"),
-        (fake(t, "rows", f"{out} cat {t.dir}/good-sum >$out; exit 33"), "x", "", "does not begin with its mode"),
-        (fake(t, "endless", f"{out} exec cat /dev/zero >$out"), "x", "", "prints without end"),
+        (fake(t, "broken", "exit 35"), "x", "", "an exception that it does not expect"),
+        (fake(t, "status", "exit 33"), "x", "", "gave no CPU table: the guest left nothing"),
+        (leaves("words", "echo hello"), "x", "", "something else in its memory than its CPU table"),
+        (leaves("begun", f"head -c 12 {t.dir}/good-sum.bin"), "x", "", "says it has 1 rows in 0 bytes"),
+        (leaves("cut", f"head -c 40 {t.dir}/good-sum.bin"), "x", "", "checksum is wrong"),
+        (leaves("dies", f"head -c 40 {t.dir}/good-sum.bin", "echo oh >&2; kill -9 $$"), "x", "", "signal 9 (Killed) when it ran"),
+        (leaves("sum", f"cat {t.dir}/bad-sum.bin"), "x", "", "checksum is wrong"),
+        (leaves("rows", f"cat {t.dir}/good-sum.bin"), "x", "", "does not begin with its mode"),
+        (leaves("many", f"cat {t.dir}/many.bin"), "x", "", "says it has 4097 rows"),
+        (leaves("long", f"cat {t.dir}/long.bin"), "x", "", "says it has 1 rows in 2147483648 bytes"),
+        (leaves("version", f"cat {t.dir}/version.bin"), "x", "", "has version 2, not 1"),
+        (leaves("fills", "yes QMLG 2>/dev/null", "exit 33"), "x", "", "has version"),
+        (fake(t, "shrinks", f'{LEAVE}echo | leave "$@"; truncate -s 0 "${{ram%%,*}}"; exit 33'), "x", "",
+         "gave no CPU table: "),
         (fake(t, "noisy", "yes noise >&2"), "x", "500", "in time: "),
         (t.dir / "missing", "x", "", "cannot run"),
     )

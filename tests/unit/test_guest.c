@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The guest CPU table: reading what the guest printed, JSON and text, comparing.
+ * The guest CPU table: reading what the guest left, JSON and text, comparing.
  */
 #include "unit.h"
 
@@ -110,7 +110,7 @@ START_TEST(real_streams)
 }
 END_TEST
 
-/* Every shorter stream, every longer one, every bit that is wrong. */
+/* Every shorter stream, a longer one, every bit that is wrong. */
 START_TEST(cut_or_changed)
 {
     const struct bytes whole = from_hex(stream_486_7_2);
@@ -128,12 +128,11 @@ START_TEST(cut_or_changed)
         ck_assert_msg(!reads(&bytes, &err), "bit %zu", bit);
         ck_assert_int_eq(err.status, STATUS_DATA);
     }
+    /* What lies behind it in RAM is not looked at. */
     struct bytes longer = whole;
-    longer.length++;
-    MUST_FAIL(STATUS_DATA, "printed more", reads(&longer, &err));
     memset(longer.data + whole.length, 0x55, sizeof(longer.data) - whole.length);
     longer.length = sizeof(longer.data);
-    MUST_FAIL(STATUS_DATA, "printed more", reads(&longer, &err));
+    MUST(reads(&longer, &err));
 }
 END_TEST
 
@@ -197,8 +196,8 @@ START_TEST(wrong_header)
     MUST_FAIL(STATUS_DATA, "version 2", reads(&bytes, &err));
     bytes.data[0] = 'q';
     MUST_FAIL(STATUS_DATA, "something else", reads(&bytes, &err));
-    bytes.length = 0;
-    MUST_FAIL(STATUS_DATA, "nothing", reads(&bytes, &err));
+    bytes = (struct bytes){.length = 100};
+    MUST_FAIL(STATUS_DATA, "left nothing", reads(&bytes, &err));
     /* No rows at all, and the mode alone. */
     for (size_t rows = 0; rows < 2; rows++) {
         bytes = from_hex(stream_486_7_2);
