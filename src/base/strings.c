@@ -122,6 +122,27 @@ bool strlist_pushf(struct strlist *list, const char *format, ...)
     return length >= 0 && strlist_push_owned(list, text);
 }
 
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void strlist_sort(struct strlist *list)
+{
+    size_t kept = 0;
+    if (list->count > 0)
+        qsort(list->items, list->count, sizeof(*list->items), compare_texts);
+    for (size_t i = 0; i < list->count; i++) {
+        if (kept > 0 && strcmp(list->items[kept - 1], list->items[i]) == 0)
+            free(list->items[i]);
+        else
+            list->items[kept++] = list->items[i];
+    }
+    if (kept < list->count)
+        list->items[kept] = NULL;
+    list->count = kept;
+}
+
 bool strlist_contains(const struct strlist *list, const char *text)
 {
     for (size_t i = 0; i < list->count; i++)

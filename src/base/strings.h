@@ -41,6 +41,7 @@ bool strlist_push(struct strlist *list, const char *text);
 bool strlist_pushf(struct strlist *list, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 bool strlist_push_owned(struct strlist *list, char *text); /* frees text if it fails */
+void strlist_sort(struct strlist *list); /* in byte order, each text once */
 bool strlist_contains(const struct strlist *list, const char *text);
 /* The items joined by separator; the caller frees it; NULL for want of memory. */
 char *strlist_join(const struct strlist *list, const char *separator);

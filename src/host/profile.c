@@ -63,7 +63,7 @@ static bool next_serial(const char *state_folder, const json_t *content, int64_t
     return true;
 }
 
-static json_t *describe(const struct config *config, const struct qemu *qemu,
+static json_t *describe(const struct config *config, const struct qemu *qemu, const char *files,
                         const struct probe_parameters *parameters, struct cpu_offer *offer,
                         struct error *err)
 {
@@ -86,11 +86,11 @@ static json_t *describe(const struct config *config, const struct qemu *qemu,
     if (!processor)
         return NULL;
     json_t *content = json_pack(
-        "{s:i, s:i, s:s, s:O, s:O, s:{s:s, s:s}, s:{s:s, s:s, s:s, s:b}, s:o, s:o}", "version",
+        "{s:i, s:i, s:s, s:O, s:O, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s, s:b}, s:o, s:o}", "version",
         PROFILE_VERSION, "table", FEATURE_TABLE_VERSION, "boot_id", boot_id, "kernel", kernel,
-        "processor", processor, "qemu", "version", qemu->version, "package", qemu->package, "probe",
-        "machine", parameters->machine, "accel", parameters->accel, "kernel_irqchip",
-        parameters->kernel_irqchip ? parameters->kernel_irqchip : "", "cpu_pm",
+        "processor", processor, "qemu", "version", qemu->version, "package", qemu->package, "files",
+        files, "probe", "machine", parameters->machine, "accel", parameters->accel,
+        "kernel_irqchip", parameters->kernel_irqchip ? parameters->kernel_irqchip : "", "cpu_pm",
         (int)parameters->cpu_pm, "machines", machine_list_to_json(&qemu->machines), "cpu",
         cpu_offer_to_json(offer));
     if (!content)
@@ -102,9 +102,10 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
                      const struct probe_parameters *parameters, char **model, struct error *err)
 {
     autocpuoffer struct cpu_offer offer = {0};
-    if (!qemu_probe_cpu(qemu, parameters, model, &offer, err))
+    char files[DIGEST_HEX_SIZE];
+    if (!qemu_probe_cpu(qemu, parameters, model, &offer, files, err))
         return NULL;
-    autojson json_t *content = describe(config, qemu, parameters, &offer, err);
+    autojson json_t *content = describe(config, qemu, files, parameters, &offer, err);
     int64_t serial = 0, now = time(NULL);
     if (!content || (state_folder && !next_serial(state_folder, content, &serial, err)))
         return NULL;
@@ -117,6 +118,21 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
     return STEAL(content);
 }
 
+bool profile_digest_host(const json_t *payload, char hex[DIGEST_HEX_SIZE], struct error *err)
+{
+    autojson json_t *content = json_copy((json_t *)payload);
+    const char *files =
+        json_string_value(json_object_get(json_object_get(payload, "qemu"), "files"));
+    hex[0] = '\0';
+    if (!files || !*files)
+        return true;
+    json_object_del(content, "serial");
+    json_object_del(content, "issued");
+    json_object_del(content, "expires");
+    autofree char *text = content ? json_to_text(content) : NULL;
+    return text ? digest_hex(text, strlen(text), hex, err) : error_no_memory(err);
+}
+
 static bool copy_text(char **place, const char *text)
 {
     return (*place = strdup(text)) != NULL;
@@ -125,7 +141,7 @@ static bool copy_text(char **place, const char *text)
 bool profile_read(json_t *payload, struct profile *out, struct error *err)
 {
     autoprofile struct profile profile = {0};
-    const char *key = "", *boot_id, *qemu_version, *package, *machine, *accel, *irqchip;
+    const char *key = "", *boot_id, *qemu_version, *package, *files, *machine, *accel, *irqchip;
     json_t *kernel, *processor, *machines, *cpu;
     json_int_t version, table, serial, issued, expires;
     int cpu_pm, imported = 0;
@@ -136,18 +152,18 @@ bool profile_read(json_t *payload, struct profile *out, struct error *err)
         return error_set(err, STATUS_DATA, "the profile has version %lld, not %d",
                          (long long)version, PROFILE_VERSION);
     if (!json_take(payload, err, "the profile",
-                   "{s?s, s?b, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o, s:{s:s, s:s}, "
+                   "{s?s, s?b, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o, s:{s:s, s:s, s:s}, "
                    "s:{s:s, s:s, s:s, s:b}, s:o, s:o}",
                    "key", &key, "imported", &imported, "version", &version, "table", &table,
                    "boot_id", &boot_id, "serial", &serial, "issued", &issued, "expires", &expires,
                    "kernel", &kernel, "processor", &processor, "qemu", "version", &qemu_version,
-                   "package", &package, "probe", "machine", &machine, "accel", &accel,
-                   "kernel_irqchip", &irqchip, "cpu_pm", &cpu_pm, "machines", &machines, "cpu",
-                   &cpu))
+                   "package", &package, "files", &files, "probe", "machine", &machine, "accel",
+                   &accel, "kernel_irqchip", &irqchip, "cpu_pm", &cpu_pm, "machines", &machines,
+                   "cpu", &cpu))
         return false;
     if (table < 0 || table > 1000000 || serial < 0 || issued < 0 || expires < issued ||
-        strlen(qemu_version) > 32 || !name_is_machine(machine) ||
-        (*irqchip && !name_is_feature(irqchip)))
+        strlen(qemu_version) > 32 || (*files && !digest_is_hex(files)) ||
+        !name_is_machine(machine) || (*irqchip && !name_is_feature(irqchip)))
         return error_set(err, STATUS_DATA, "the profile is not valid");
     if (!cpu_offer_from_json(cpu, &profile.offer, err) ||
         !machine_list_from_json(machines, &profile.machines, err))

@@ -40,6 +40,11 @@ void profile_free(struct profile *profile);
 json_t *profile_make(const struct config *config, const char *state_folder, const struct qemu *qemu,
                      const struct probe_parameters *parameters, char **model, struct error *err);
 
+/* A digest of all that a payload of profile_make says of this host and its QEMU, but for when it
+ * was said: what was found out under it holds as long as it stays the same. hex becomes "" when it
+ * is in doubt which QEMU runs. STATUS_INTERNAL. */
+bool profile_digest_host(const json_t *payload, char hex[DIGEST_HEX_SIZE], struct error *err);
+
 #define PROFILE_IMPORT_SIZE_MAX ((size_t)4 << 20)
 
 /* A payload, marked as imported, from the text of {"name","query-version","query-kvm",

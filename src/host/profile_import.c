@@ -128,12 +128,13 @@ json_t *profile_import(const char *text, size_t length, struct error *err)
     }
     int64_t now = time(NULL);
     json_t *payload = json_pack(
-        "{s:b, s:i, s:i, s:s, s:i, s:I, s:I, s:{}, s:{}, s:{s:o, s:s}, s:{s:s, s:s, s:s, s:b}, "
+        "{s:b, s:i, s:i, s:s, s:i, s:I, s:I, s:{}, s:{}, s:{s:o, s:s, s:s}, s:{s:s, s:s, s:s, "
+        "s:b}, "
         "s:o, s:o}",
         "imported", 1, "version", PROFILE_VERSION, "table", FEATURE_TABLE_VERSION, "boot_id", "",
         "serial", 0, "issued", (json_int_t)now, "expires", (json_int_t)(now + PROFILE_LIFETIME_S),
         "kernel", "processor", "qemu", "version", json_sprintf("%d.%d.%d", major, minor, micro),
-        "package", plain_package, "probe", "machine", "none", "accel", offer.accel,
+        "package", plain_package, "files", "", "probe", "machine", "none", "accel", offer.accel,
         "kernel_irqchip", "", "cpu_pm", 0, "machines", machine_list_to_json(&machines), "cpu",
         cpu_offer_to_json(&offer));
     if (!payload)

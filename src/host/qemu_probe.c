@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "host/qemu.h"
+#include "host/qemu_files.h"
 #include "host/qemu_session.h"
 #include "host/system.h"
 
@@ -211,11 +212,14 @@ static bool probe(struct qemu_session *session, const struct probe_parameters *p
 }
 
 bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *parameters,
-                    char **model, struct cpu_offer *out, struct error *err)
+                    char **model, struct cpu_offer *out, char files[DIGEST_HEX_SIZE],
+                    struct error *err)
 {
     autocpuoffer struct cpu_offer offer = {0};
     autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
-    if (!start(qemu, parameters, &session, err) || !probe(&session, parameters, model, &offer, err))
+    if (!start(qemu, parameters, &session, err) ||
+        !probe(&session, parameters, model, &offer, err) ||
+        (files && !qemu_files_digest(session.process.pid, files, err)))
         return error_wrap(err, "%s -machine %s -accel %s", qemu->binary.path, parameters->machine,
                           parameters->accel);
     *out = offer;

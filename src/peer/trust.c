@@ -95,11 +95,6 @@ static bool read_entry(const char *folder, const char *name, struct trust_entry 
     return true;
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* NAME of every NAME.json, sorted. Other files (editors' backups, our temporary ones) are not
  * ours to judge, but NAME must be one that trust_add could have made. */
 static bool list_names(const char *path, struct strlist *names, struct error *err)
@@ -136,7 +131,7 @@ static bool list_names(const char *path, struct strlist *names, struct error *er
             return error_no_memory(err);
     }
     if (names->count > 0)
-        qsort(names->items, names->count, sizeof(*names->items), compare_names);
+        strlist_sort(names);
     return true;
 }
 
