@@ -71,6 +71,10 @@ static bool gives_deep(const struct cpu_offer *offer, const struct cpu_request *
         *cause = blame_host(offer, name);
         return false;
     }
+    if (featureset_has(&offer->unshown, name)) {
+        *cause = strcmp(offer->accel, "tcg") == 0 ? LOSS_QEMU : LOSS_KVM;
+        return false;
+    }
     if (featureset_has(&offer->denied, name)) {
         *cause = LOSS_POLICY;
         return false;

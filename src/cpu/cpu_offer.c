@@ -14,6 +14,7 @@ void cpu_offer_free(struct cpu_offer *offer)
     featureset_free(&offer->known);
     featureset_free(&offer->unmigratable);
     featureset_free(&offer->physical);
+    featureset_free(&offer->unshown);
     featureset_free(&offer->denied);
     featureset_free(&offer->required);
     for (size_t i = 0; i < offer->model_count && !offer->models_borrowed; i++) {

@@ -43,6 +43,8 @@ struct cpu_offer {
     bool physical_known;            /* false: nobody looked at this CPU (an imported profile) */
     unsigned tsc_khz;               /* KVM's TSC frequency; 0: not known */
     bool tsc_scales;                /* KVM can give a guest another frequency */
+    struct featureset unshown;      /* available, and a guest did not see it: what the proof found,
+                                       no part of a profile */
     struct featureset denied;       /* by site policy */
     struct featureset required;     /* by site policy */
     struct cpu_model *models;       /* sorted by name */

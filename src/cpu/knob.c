@@ -50,6 +50,19 @@ bool cpu_knobs_set(struct cpu_knobs *knobs, const char *name, const char *value)
     return true;
 }
 
+void cpu_knobs_remove(struct cpu_knobs *knobs, const char *name)
+{
+    for (size_t i = 0; i < knobs->count; i++) {
+        if (strcmp(knobs->items[i].name, name) != 0)
+            continue;
+        free(knobs->items[i].name);
+        free(knobs->items[i].value);
+        knobs->count--;
+        memmove(&knobs->items[i], &knobs->items[i + 1], (knobs->count - i) * sizeof(*knobs->items));
+        return;
+    }
+}
+
 bool cpu_knobs_copy(struct cpu_knobs *copy, const struct cpu_knobs *knobs)
 {
     for (size_t i = 0; i < knobs->count; i++)

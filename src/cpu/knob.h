@@ -27,6 +27,8 @@ void cpu_knobs_free(struct cpu_knobs *knobs);
 const char *cpu_knobs_get(const struct cpu_knobs *knobs, const char *name);
 /* Set a knob, replacing an earlier value. False for want of memory. */
 bool cpu_knobs_set(struct cpu_knobs *knobs, const char *name, const char *value);
+/* Take a knob out; one that is not there is fine. */
+void cpu_knobs_remove(struct cpu_knobs *knobs, const char *name);
 bool cpu_knobs_copy(struct cpu_knobs *copy, const struct cpu_knobs *knobs);
 /* {"NAME":"VALUE"}; NULL for want of memory. */
 json_t *cpu_knobs_to_json(const struct cpu_knobs *knobs);
