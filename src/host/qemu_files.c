@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "host/qemu_files.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/strings.h"
+
+static void close_file(FILE **file)
+{
+    if (*file)
+        fclose(*file);
+}
+#define autofile __attribute__((cleanup(close_file)))
+
+/* The path in a line of /proc/PID/maps (proc(5)): its sixth field, which may hold blanks; NULL if
+ * it is no file's. */
+static const char *mapped_path(char *line)
+{
+    char *path = strchr(line, '/');
+    if (!path || path[-1] != ' ' || strstr(path, "/memfd:") == path)
+        return NULL;
+    path[strcspn(path, "\n")] = '\0';
+    return path;
+}
+
+/* Paths are those that the process sees: it may have another root. */
+static bool describe_file(pid_t pid, const char *path, struct strlist *files, bool *doubt)
+{
+    autofree char *seen = string_format("/proc/%ld/root%s", (long)pid, path);
+    struct stat st;
+    if (!seen)
+        return false;
+    if (stat(seen, &st) < 0) {
+        *doubt = true;
+        return true;
+    }
+    if (!S_ISREG(st.st_mode))
+        return true;
+    return strlist_pushf(files, "%s %ju %ju %jd %jd.%09ld %jd.%09ld", path, (uintmax_t)st.st_dev,
+                         (uintmax_t)st.st_ino, (intmax_t)st.st_size, (intmax_t)st.st_mtim.tv_sec,
+                         st.st_mtim.tv_nsec, (intmax_t)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+}
+
+static bool has_children(pid_t pid)
+{
+    autofree char *path = string_format("/proc/%ld/task/%ld/children", (long)pid, (long)pid);
+    autofile FILE *file = path ? fopen(path, "re") : NULL;
+    return !file || fgetc(file) != EOF;
+}
+
+bool qemu_files_digest(pid_t pid, char hex[DIGEST_HEX_SIZE], struct error *err)
+{
+    autofree char *path = string_format("/proc/%ld/maps", (long)pid);
+    autofile FILE *maps = path ? fopen(path, "re") : NULL;
+    autostrlist struct strlist files = {0};
+    autofree char *line = NULL, *last = NULL;
+    size_t size = 0;
+    bool doubt = !maps || has_children(pid);
+    hex[0] = '\0';
+    while (maps && !doubt && getline(&line, &size, maps) > 0) {
+        const char *mapped = mapped_path(line);
+        if (!mapped || (last && strcmp(mapped, last) == 0))
+            continue;
+        if (!describe_file(pid, mapped, &files, &doubt))
+            return error_no_memory(err);
+        free(last);
+        if (!(last = strdup(mapped)))
+            return error_no_memory(err);
+    }
+    if (doubt || files.count == 0)
+        return true;
+    /* Where each is mapped is a matter of chance, and so is their order. */
+    strlist_sort(&files);
+    autofree char *text = strlist_join(&files, "\n");
+    return text ? digest_hex(text, strlen(text), hex, err) : error_no_memory(err);
+}
