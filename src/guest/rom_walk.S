@@ -35,6 +35,20 @@ NAME(walk):
 	cpuid
 	btl	$26, %ecx
 	jnc	2f
+	/*
+	 * TCG (QEMU 7.2 and 10.0 at least, target/i386/cpu.h, cr4_reserved_bits) forbids OSXSAVE when leaf 0xd.1 has no
+	 * feature, as with Opteron_G4 and G5, and then repeats the instruction for ever instead of raising an exception.
+	 */
+	movl	$0xd, %eax
+	movl	$1, %ecx
+	cpuid
+	testl	%eax, %eax
+	jnz	0f
+	movl	$0x40000000, %eax
+	cpuid
+	cmpl	$0x54474354, %ebx		/* "TCGT" */
+	je	2f
+0:
 	mov	%cr4, WIDE_A
 	orl	$0x40000, %eax			/* OSXSAVE */
 	mov	WIDE_A, %cr4
