@@ -25,6 +25,7 @@
 #include "peer/message.h"
 #include "peer/tls.h"
 #include "vm/exchange.h"
+#include "vm/invocation.h"
 
 #define VM "web1"
 #define BIG (MESSAGE_MAX + 100000)
@@ -41,6 +42,12 @@ static const char *const deviations[] = {
     "other-agreement",      /* connect: proposes an agreement with one feature more */
     "foreign-agreement",    /* connect: proposes one that is signed by a key that nobody knows */
     "unapproved-commit",    /* connect: commits what has no approvals */
+    "skip-proof",           /* connect: proposes without having asked for a proof */
+    "garbage-unshown",      /* connect: asks for a proof with nonsense */
+    "without-proof",        /* connect: proposes an agreement without a proof */
+    "other-table",          /* connect: proposes one with another table than both saw */
+    "lie-about-table",      /* listen: says that its guest sees another smap than it does */
+    "garbage-table",        /* listen: answers with a table that is none */
     "early-commit",         /* connect: commits before it proposes */
     "approve-other-digest", /* listen: approves something else */
     "foreign-approval",     /* listen: approves with a key that nobody knows */
@@ -234,6 +241,21 @@ static bool twist_body(struct bad_peer *peer, const char *name, json_t *body, st
     return true;
 }
 
+/* A bit of the table is another one: smap, in leaf 7. */
+static json_t *twist_table(json_t *body)
+{
+    size_t i;
+    json_t *row, *rows = json_object_get(json_object_get(body, "table"), "cpuid");
+    json_array_foreach(rows, i, row)
+    {
+        if (json_integer_value(json_array_get(row, 0)) == 7 &&
+            json_integer_value(json_array_get(row, 1)) == 0)
+            json_array_set_new(row, 3,
+                               json_integer(json_integer_value(json_array_get(row, 3)) ^ 1 << 20));
+    }
+    return body;
+}
+
 /* The side that asks. */
 
 static int connect_to(uint16_t port)
@@ -300,7 +322,11 @@ static bool propose_and_commit(struct bad_peer *peer, struct error *err)
         return false;
     if (is(peer, "other-agreement"))
         featureset_remove(&exchange->agreement.baseline.features, "smep");
+    if (is(peer, "without-proof"))
+        agreement_proof_free(&exchange->agreement.proof);
     autojson json_t *payload = agreement_to_json(&exchange->agreement);
+    if (is(peer, "other-table"))
+        twist_table(json_object_get(payload, "proof"));
     if (!envelope_sign_digest(is(peer, "foreign-agreement") ? peer->foreign : identity,
                               AGREEMENT_TYPE, payload, &text, exchange->agreement_digest, err))
         return false;
@@ -335,6 +361,24 @@ static bool propose_and_commit(struct bad_peer *peer, struct error *err)
     return done != NULL;
 }
 
+static bool prove_and_compare(struct bad_peer *peer, struct error *err)
+{
+    struct exchange *exchange = &peer->exchange;
+    if (is(peer, "skip-proof"))
+        return exchange_prove_finish(exchange, err) && (exchange->step = STEP_PROVEN);
+    for (bool settled = false; !settled;) {
+        json_t *body = exchange_prove_body(exchange, err);
+        if (is(peer, "garbage-unshown"))
+            json_object_set_new(body, "unshown", json_pack("{s:[s]}", "a", "no feature"));
+        autojson json_t *answer = ask(peer, "prove", body, err);
+        if (!answer || !exchange_prove_finish(exchange, err) ||
+            !exchange_take_table(exchange, answer, err) ||
+            !exchange_settle(exchange, &settled, err))
+            return false;
+    }
+    return true;
+}
+
 static bool run_initiator(struct bad_peer *peer, struct error *err)
 {
     struct exchange *exchange = &peer->exchange;
@@ -353,7 +397,7 @@ static bool run_initiator(struct bad_peer *peer, struct error *err)
         return ask(peer, "hello", exchange_hello_body(exchange, err), err) != NULL;
     autojson json_t *profile = ask(peer, "profile", exchange_profile_body(exchange, err), err);
     return profile && exchange_take_profile(exchange, profile, err) &&
-           propose_and_commit(peer, err);
+           prove_and_compare(peer, err) && propose_and_commit(peer, err);
 }
 
 /* The side that is asked. */
@@ -396,6 +440,14 @@ static json_t *answer(struct bad_peer *peer, const char *name, json_t *body, str
     if (strcmp(name, "profile") == 0)
         return exchange_take_profile(exchange, body, err) ? exchange_profile_body(exchange, err)
                                                           : NULL;
+    if (strcmp(name, "prove") == 0) {
+        json_t *table = exchange_prove_answer(exchange, body, err);
+        if (table && is(peer, "lie-about-table"))
+            twist_table(table);
+        if (table && is(peer, "garbage-table"))
+            json_object_set_new(json_object_get(table, "table"), "cpuid", json_pack("[[i]]", 7));
+        return table;
+    }
     if (strcmp(name, "propose") == 0) {
         if (is(peer, "die-before-commit"))
             finish("reached", "propose");
@@ -477,6 +529,9 @@ int main(int argc, char **argv)
     autoidentity struct identity *identity = NULL;
     autocpurequest struct cpu_request request = {0};
     struct keyval memory = {0};
+    autoarglist struct arglist list = {0};
+    autoinvocation struct invocation invocation = {0};
+    autostrlist struct strlist accepted = {0};
     uint64_t port;
     if (argc < 6 || !parse_number(argv[3], 1, 65535, &port)) {
         fprintf(stderr, "usage: bad-peer HOME connect|listen PORT DEVIATION QEMU [FILE]\n");
@@ -486,6 +541,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; deviations[i]; i++)
         if (strcmp(deviations[i], argv[4]) == 0)
             peer.deviation = deviations[i];
+    char accel[] = "-accel", tcg[] = "tcg", *words[] = {argv[5], accel, tcg, NULL};
     bool listens = strcmp(argv[2], "listen") == 0;
     peer.port = (uint16_t)port;
     autofree char *foreign = NULL;
@@ -496,7 +552,8 @@ int main(int argc, char **argv)
                 (identity = identity_load(paths.config, &err)) &&
                 config_load(paths.config, NULL, &config, &err) &&
                 trust_load(paths.config, &peer.trust, &err) && peer.trust.count == 1 &&
-                qemu_open(argv[5], &qemu, &err) && cpu_request_parse("max", &request, &err);
+                qemu_open(argv[5], &qemu, &err) && cpu_request_parse("max", &request, &err) &&
+                arglist_parse(&list, 3, words, &err) && invocation_read(&list, &invocation, &err);
     struct exchange_self self = {.paths = &paths,
                                  .config = &config,
                                  .identity = identity,
@@ -506,7 +563,10 @@ int main(int argc, char **argv)
                                  .machine = "q35",
                                  .accel = "tcg",
                                  .memory = &memory,
-                                 .request = &request};
+                                 .request = &request,
+                                 .invocation = &invocation,
+                                 .prove = true,
+                                 .accepted = &accepted};
     good = good && exchange_begin(&peer.exchange, &self, NULL, &err) &&
            (listens ? run_responder(&peer, &err) : run_initiator(&peer, &err));
     if (!good) {

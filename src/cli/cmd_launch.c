@@ -215,6 +215,9 @@ static bool negotiate(const struct launch *launch, const char *listen_host, uint
         .request = &launch->request,
         .form = launch->options.form,
         .required = &launch->options.require,
+        .invocation = &launch->invocation,
+        .prove = !launch->options.no_proof,
+        .accepted = &launch->options.accepted,
     };
     int64_t timeout = launch->options.timeout_ms;
     if (launch->options.listen)
@@ -231,19 +234,22 @@ static bool replace(char **place, const char *text)
     return (*place = strdup(text)) != NULL;
 }
 
-static bool store_record(struct launch *launch, const struct negotiated *negotiated,
-                         struct error *err)
+static bool store_record(struct launch *launch, struct negotiated *negotiated, struct error *err)
 {
     struct vm_record *record = &launch->record;
-    const struct exchange *exchange = &negotiated->exchange;
+    struct exchange *exchange = &negotiated->exchange;
     record->place = launch->role == ROLE_DESTINATION ? PLACE_INCOMING : PLACE_HERE;
     record->role = launch->role;
     record->peer_port = exchange->peer.incoming_port;
     memcpy(record->agreement, exchange->agreement_digest, DIGEST_HEX_SIZE);
     if (!replace(&record->vm, launch->vm) || !replace(&record->socket, launch->sockets.command) ||
         !replace(&record->peer, exchange->peer.name) ||
-        !replace(&record->peer_host, negotiated->peer_host))
+        !replace(&record->peer_host, negotiated->peer_host) ||
+        !replace(&record->qemu, launch->qemu.binary.path))
         return error_no_memory(err);
+    proof_arguments_free(&record->arguments);
+    record->arguments = exchange->arguments;
+    exchange->arguments = (struct proof_arguments){0};
     return vm_record_set_self(record, err) && vm_record_store(&launch->context->paths, record, err);
 }
 
@@ -322,6 +328,10 @@ static bool run(struct launch *launch, int count, char **words, struct error *er
         return exec_query(launch, err);
     if (launch->options.listen == (launch->options.peer != NULL))
         return error_set(err, STATUS_USAGE, "give --peer HOST or --listen, one of them");
+    if (launch->options.no_proof && launch->options.accepted.count > 0)
+        return error_set(err, STATUS_USAGE,
+                         "without a proof (--no-proof) there are no rows for "
+                         "--accept-row");
     catch_interrupts(true);
     if (!config_load(context->paths.config, context->config_file, &launch->config, err) ||
         !trust_load(context->paths.config, &launch->trust, err) ||

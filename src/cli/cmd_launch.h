@@ -18,7 +18,8 @@ struct launch_options {
     const char *plain_incoming;
     enum cpu_form form;
     struct featureset require, deny;
-    bool renegotiate, here, dry_run;
+    struct strlist accepted; /* rows by --accept-row */
+    bool no_proof, renegotiate, here, dry_run;
     int64_t timeout_ms; /* 0: not given */
 };
 

@@ -2,11 +2,13 @@
 #include <string.h>
 
 #include "cli/cmd_launch.h"
+#include "guest/compare.h"
 
 void launch_options_free(struct launch_options *options)
 {
     featureset_free(&options->require);
     featureset_free(&options->deny);
+    strlist_free(&options->accepted);
 }
 
 static bool set_vm(void *target, const char *value, struct error *err)
@@ -94,18 +96,27 @@ static bool set_timeout(void *target, const char *value, struct error *err)
     return true;
 }
 
-/* No proof is made in this version, and none is left out by asking for that. */
 static bool set_no_proof(void *target, const char *value, struct error *err)
 {
+    ((struct launch_options *)target)->no_proof = true;
     return true;
+}
+
+static bool set_accept_row(void *target, const char *value, struct error *err)
+{
+    if (!guest_row_name_is_good(value))
+        return error_set(err, STATUS_USAGE,
+                         "--accept-row: '%.40s' is not a row such as 7.0, 0x80000008.0 or msr.0x8b",
+                         value);
+    return strlist_push(&((struct launch_options *)target)->accepted, value) ||
+           error_no_memory(err);
 }
 
 static bool set_later(void *target, const char *value, struct error *err)
 {
     return error_set(
         err, STATUS_USAGE,
-        "--peer-profile, --agreement, --offline-ok, --accept-row and --wait are not in "
-        "this version yet");
+        "--peer-profile, --agreement, --offline-ok and --wait are not in this version yet");
 }
 
 const struct option_spec launch_specs[] = {
@@ -118,6 +129,7 @@ const struct option_spec launch_specs[] = {
     {"require", 0, ARGUMENT_REQUIRED, set_require},
     {"deny", 0, ARGUMENT_REQUIRED, set_deny},
     {"no-proof", 0, ARGUMENT_NONE, set_no_proof},
+    {"accept-row", 0, ARGUMENT_REQUIRED, set_accept_row},
     {"renegotiate", 0, ARGUMENT_NONE, set_renegotiate},
     {"here", 0, ARGUMENT_NONE, set_here},
     {"timeout", 0, ARGUMENT_REQUIRED, set_timeout},
@@ -125,7 +137,6 @@ const struct option_spec launch_specs[] = {
     {"peer-profile", 0, ARGUMENT_REQUIRED, set_later},
     {"agreement", 0, ARGUMENT_REQUIRED, set_later},
     {"offline-ok", 0, ARGUMENT_NONE, set_later},
-    {"accept-row", 0, ARGUMENT_REQUIRED, set_later},
     {"wait", 0, ARGUMENT_REQUIRED, set_later},
     {NULL, 0, ARGUMENT_NONE, NULL},
 };

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/strings.h"
+#include "guest/refusal.h"
 #include "guest/rom.h"
 
 #define MEMORY_SIZE (GUEST_ROM_MEMORY_MB << 20)
@@ -138,52 +139,14 @@ static void last_words(const struct guest_run *run, char *line, size_t size)
     snprintf(line, size, ": %s", words);
 }
 
-/* "… requested feature: CPUID.07H:EBX.avx2 [bit 5]", "… not requested: MSR(48BH).vmx-ept [bit 1]"
- * (QEMU 7.2 target/i386/cpu.c, mark_unavailable_features): the names, in the order printed. */
-static bool missing_features(const struct guest_run *run, struct strlist *names)
-{
-    autostrlist struct strlist lines = {0};
-    if (!run->said.data || !strlist_split(&lines, run->said.data, '\n'))
-        return false;
-    for (size_t i = 0; i < lines.count; i++) {
-        const char *at = strstr(lines.items[i], "CPUID."), *end = strstr(lines.items[i], " [bit ");
-        if (at && (at = strchr(at, ':')) && strlen(at) > 5)
-            at += 5; /* ":EBX." */
-        else if ((at = strstr(lines.items[i], "MSR(")) && (at = strstr(at, ").")))
-            at += 2;
-        if (!at || !end || end <= at)
-            continue;
-        autofree char *name = string_format("%.*s", (int)(end - at), at);
-        if (name && name_is_feature(name) && !strlist_contains(names, name) &&
-            !strlist_push(names, name))
-            return false;
-    }
-    return names->count > 0;
-}
-
-/* QEMU ended, and there is no table. */
-static bool explain_end(const struct guest_run *run, int status, struct error *err)
+/* QEMU ended, and there is no table. refused: gets the features that it names, or NULL. */
+static bool explain_end(const struct guest_run *run, int status, struct strlist *refused,
+                        struct error *err)
 {
     char words[512], described[64];
     autostrlist struct strlist names = {0};
-    if (WIFEXITED(status) && said(run, "support requested features") &&
-        missing_features(run, &names)) {
-        size_t more = names.count > NAMES_MAX ? names.count - NAMES_MAX : 0;
-        for (size_t i = names.count; i-- > NAMES_MAX;) {
-            free(names.items[i]);
-            names.items[i] = NULL;
-            names.count = i;
-        }
-        autofree char *list = strlist_join(&names, ", ");
-        if (!list)
-            return error_no_memory(err);
-        error_set(err, STATUS_CONFIG, "QEMU refuses this CPU, since it cannot give %s", list);
-        if (more > 0)
-            return error_set(err, STATUS_CONFIG,
-                             "QEMU refuses this CPU, since it cannot give %s and %zu more", list,
-                             more);
-        return false;
-    }
+    if (run->said.data && !guest_refusal_features(run->said.data, &names))
+        return error_no_memory(err);
     last_words(run, words, sizeof(words));
     if (WIFEXITED(status) && WEXITSTATUS(status) == GUEST_ROM_BROKEN)
         return error_set(err, STATUS_CONFIG,
@@ -191,8 +154,21 @@ static bool explain_end(const struct guest_run *run, int status, struct error *e
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return error_set(err, STATUS_CONFIG,
                          "the built-in guest did not come to its end: QEMU exited%s", words);
-    return error_set(err, STATUS_CONFIG, "QEMU %s when it ran the built-in guest%s",
-                     process_describe_status(status, described, sizeof(described)), words);
+    if (names.count == 0)
+        return error_set(err, STATUS_CONFIG, "QEMU %s when it ran the built-in guest%s",
+                         process_describe_status(status, described, sizeof(described)), words);
+    autostrbuf struct strbuf list = {0};
+    for (size_t i = 0; i < names.count && i < NAMES_MAX; i++)
+        strbuf_printf(&list, "%s%s", i > 0 ? ", " : "", names.items[i]);
+    if (names.count > NAMES_MAX)
+        strbuf_printf(&list, " and %zu more", names.count - NAMES_MAX);
+    for (size_t i = 0; refused && i < names.count; i++)
+        if (!strlist_push(refused, names.items[i]))
+            return error_no_memory(err);
+    if (said(run, "support requested features"))
+        words[0] = '\0';
+    return error_set(err, STATUS_INCOMPATIBLE, "QEMU refuses this CPU, since it cannot give %s%s",
+                     list.data ? list.data : "", words);
 }
 
 /* Wait for QEMU's end, and read what it says meanwhile. */
@@ -256,7 +232,8 @@ struct guest_run *guest_proof_start(const struct guest_proof *proof, struct erro
     return STEAL(run);
 }
 
-bool guest_proof_finish(struct guest_run *run, struct guest_table *table, struct error *err)
+bool guest_proof_finish(struct guest_run *run, struct guest_table *table, struct strlist *refused,
+                        struct error *err)
 {
     struct error nonsense = ERROR_INIT;
     int status;
@@ -275,12 +252,12 @@ bool guest_proof_finish(struct guest_run *run, struct guest_table *table, struct
         return false;
     }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != GUEST_ROM_DONE)
-        return explain_end(run, status, err);
+        return explain_end(run, status, refused, err);
     return error_set(err, STATUS_CONFIG, "QEMU's guest gave no CPU table: %s", nonsense.message);
 }
 
 bool guest_proof_run(const struct guest_proof *proof, struct guest_table *table, struct error *err)
 {
     autoguestrun struct guest_run *run = guest_proof_start(proof, err);
-    return run && guest_proof_finish(run, table, err);
+    return run && guest_proof_finish(run, table, NULL, err);
 }

@@ -5,6 +5,7 @@
 #ifndef QML_GUEST_PROOF_RUN_H
 #define QML_GUEST_PROOF_RUN_H
 
+#include "base/strings.h"
 #include "guest/records.h"
 
 #define GUEST_PROOF_TIMEOUT_MS 10000
@@ -29,10 +30,12 @@ struct guest_run;
 struct guest_run *guest_proof_start(const struct guest_proof *proof, struct error *err);
 
 /* Wait for the guest's end and read what it found; once for each run. The time began at the start:
- * if it is over, QEMU has ended in it or has failed. STATUS_CONFIG, with one line, if QEMU refuses
- * (the features that it names are named), aborts, does not end in time, or what the guest leaves is
- * no table. */
-bool guest_proof_finish(struct guest_run *run, struct guest_table *table, struct error *err);
+ * if it is over, QEMU has ended in it or has failed. Errors are one line. STATUS_INCOMPATIBLE if
+ * QEMU refuses the CPU and names features: they are added to *refused, which may be NULL.
+ * STATUS_CONFIG if it dies otherwise, does not end in time, or what the guest leaves is no table.
+ */
+bool guest_proof_finish(struct guest_run *run, struct guest_table *table, struct strlist *refused,
+                        struct error *err);
 
 /* End QEMU if it still runs, and forget the run. NULL is fine. */
 void guest_run_free(struct guest_run *run);

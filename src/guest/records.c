@@ -28,6 +28,17 @@ void guest_table_free(struct guest_table *table)
     *table = (struct guest_table){0};
 }
 
+bool guest_table_copy(const struct guest_table *table, struct guest_table *copy)
+{
+    struct guest_row *rows = calloc(table->count + 1, sizeof(*rows));
+    if (!rows)
+        return false;
+    for (size_t i = 0; i < table->count; i++)
+        rows[i] = table->rows[i];
+    *copy = (struct guest_table){.rows = rows, .count = table->count};
+    return true;
+}
+
 int guest_row_order(const void *a, const void *b)
 {
     const struct guest_row *one = a, *other = b;

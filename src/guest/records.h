@@ -37,6 +37,8 @@ struct guest_table {
 };
 
 void guest_table_free(struct guest_table *table);
+/* *copy, which must be empty, gets the same rows. False for want of memory. */
+bool guest_table_copy(const struct guest_table *table, struct guest_table *copy);
 #define autoguesttable __attribute__((cleanup(guest_table_free)))
 
 /* Read what the guest left at the begin of these bytes of its RAM; it says itself how long it is,

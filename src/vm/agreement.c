@@ -33,6 +33,7 @@ void agreement_free(struct agreement *agreement)
     }
     free(agreement->parties);
     baseline_free(&agreement->baseline);
+    agreement_proof_free(&agreement->proof);
     *agreement = (struct agreement){0};
 }
 
@@ -41,11 +42,11 @@ static json_t *parties_to_json(const struct agreement *agreement)
     autojson json_t *array = json_array();
     for (size_t i = 0; i < agreement->party_count; i++) {
         const struct agreement_party *party = &agreement->parties[i];
-        if (json_array_append_new(array,
-                                  json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "host", party->host,
-                                            "pin", party->pin, "nonce", party->nonce, "profile",
-                                            party->profile, "role", vm_role_name(party->role),
-                                            "request", cpu_request_to_json(&party->request))) != 0)
+        if (json_array_append_new(
+                array, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "host", party->host, "pin",
+                                 party->pin, "nonce", party->nonce, "profile", party->profile,
+                                 "table", party->table, "role", vm_role_name(party->role),
+                                 "request", cpu_request_to_json(&party->request))) != 0)
             return NULL;
     }
     return STEAL(array);
@@ -53,28 +54,31 @@ static json_t *parties_to_json(const struct agreement *agreement)
 
 json_t *agreement_to_json(const struct agreement *agreement)
 {
-    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:s}", "version",
+    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:o}", "version",
                      AGREEMENT_VERSION, "vm", agreement->vm, "machine", agreement->machine,
                      "kernel_irqchip", agreement->kernel_irqchip, "cpu_pm", (int)agreement->cpu_pm,
                      "form", cpu_form_name(agreement->form), "issued",
                      (json_int_t)agreement->issued, "parties", parties_to_json(agreement),
-                     "baseline", baseline_to_json(&agreement->baseline), "proof", "none");
+                     "baseline", baseline_to_json(&agreement->baseline), "proof",
+                     agreement_proof_to_json(&agreement->proof));
 }
 
 static bool party_from_json(json_t *json, struct agreement_party *party, struct error *err)
 {
-    const char *host, *pin, *nonce, *profile, *role;
+    const char *host, *pin, *nonce, *profile, *table, *role;
     json_t *request;
-    if (!json_take(json, err, "a party of the agreement", "{s:s, s:s, s:s, s:s, s:s, s:o}", "host",
-                   &host, "pin", &pin, "nonce", &nonce, "profile", &profile, "role", &role,
-                   "request", &request))
+    if (!json_take(json, err, "a party of the agreement", "{s:s, s:s, s:s, s:s, s:s, s:s, s:o}",
+                   "host", &host, "pin", &pin, "nonce", &nonce, "profile", &profile, "table",
+                   &table, "role", &role, "request", &request))
         return false;
     if (!name_is_host(host) || !pin_is_valid(pin) || !digest_is_hex(nonce) ||
-        !digest_is_hex(profile) || !vm_role_parse(role, &party->role))
+        !digest_is_hex(profile) || (*table && !digest_is_hex(table)) ||
+        !vm_role_parse(role, &party->role))
         return error_set(err, STATUS_DATA, "a party of the agreement is not valid");
     memcpy(party->pin, pin, PIN_SIZE);
     memcpy(party->nonce, nonce, NONCE_SIZE);
     memcpy(party->profile, profile, DIGEST_HEX_SIZE);
+    memcpy(party->table, table, strlen(table) + 1);
     if (!(party->host = strdup(host)))
         return error_no_memory(err);
     return cpu_request_from_json(request, &party->request, err);
@@ -103,8 +107,8 @@ static bool parties_from_json(json_t *array, struct agreement *agreement, struct
 bool agreement_from_json(json_t *payload, struct agreement *out, struct error *err)
 {
     autoagreement struct agreement agreement = {0};
-    const char *key, *vm, *machine, *irqchip, *form, *proof;
-    json_t *parties, *baseline;
+    const char *key, *vm, *machine, *irqchip, *form;
+    json_t *parties, *baseline, *proof;
     json_int_t version, issued;
     int cpu_pm;
     version = json_integer_value(json_object_get(payload, "version"));
@@ -112,13 +116,13 @@ bool agreement_from_json(json_t *payload, struct agreement *out, struct error *e
         return error_set(err, STATUS_DATA, "the agreement has version %lld, not %d",
                          (long long)version, AGREEMENT_VERSION);
     if (!json_take(payload, err, "the agreement",
-                   "{s?s, s:I, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:s}", "key", &key,
+                   "{s?s, s:I, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:o}", "key", &key,
                    "version", &version, "vm", &vm, "machine", &machine, "kernel_irqchip", &irqchip,
                    "cpu_pm", &cpu_pm, "form", &form, "issued", &issued, "parties", &parties,
                    "baseline", &baseline, "proof", &proof))
         return false;
     if (!name_is_vm(vm) || !name_is_machine(machine) || (*irqchip && !name_is_feature(irqchip)) ||
-        issued < 0 || strcmp(proof, "none") != 0 || !cpu_form_parse(form, &agreement.form))
+        issued < 0 || !cpu_form_parse(form, &agreement.form))
         return error_set(err, STATUS_DATA, "the agreement is not valid");
     if (!(agreement.vm = strdup(vm)) || !(agreement.machine = strdup(machine)) ||
         !(agreement.kernel_irqchip = strdup(irqchip)))
@@ -126,8 +130,12 @@ bool agreement_from_json(json_t *payload, struct agreement *out, struct error *e
     agreement.cpu_pm = cpu_pm;
     agreement.issued = issued;
     if (!parties_from_json(parties, &agreement, err) ||
-        !baseline_from_json(baseline, &agreement.baseline, err))
+        !baseline_from_json(baseline, &agreement.baseline, err) ||
+        !agreement_proof_from_json(proof, &agreement.proof, err))
         return error_wrap(err, "the agreement");
+    for (size_t i = 0; i < agreement.party_count; i++)
+        if ((*agreement.parties[i].table != '\0') != agreement.proof.made)
+            return error_set(err, STATUS_DATA, "the agreement has a proof of some parties only");
     agreement_free(out);
     *out = agreement;
     agreement = (struct agreement){0};

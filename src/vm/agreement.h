@@ -7,6 +7,7 @@
 
 #include "base/digest.h"
 #include "cpu/render.h"
+#include "guest/records.h"
 #include "peer/envelope.h"
 #include "peer/identity.h"
 
@@ -27,8 +28,18 @@ struct agreement_party {
     char pin[PIN_SIZE];
     char nonce[NONCE_SIZE];        /* fresh: the approval is of now */
     char profile[DIGEST_HEX_SIZE]; /* of its signed profile's payload */
+    char table[DIGEST_HEX_SIZE];   /* of the guest CPU table that it saw; "" without a proof */
     enum vm_role role;             /* at this launch */
     struct cpu_request request;
+};
+
+/* What a guest really sees under an agreement. */
+struct agreement_proof {
+    bool made;                /* false: left out by --no-proof */
+    struct guest_table table; /* as the signer saw it; the other parties' differ at most in rows that
+                                 differ by nature or were accepted */
+    struct strlist accepted;  /* rows that may differ, by the names of --accept-row; sorted */
+    struct featureset masked; /* off, since a guest did not see them on every party */
 };
 
 struct agreement {
@@ -41,6 +52,7 @@ struct agreement {
     struct agreement_party *parties; /* sorted by pin */
     size_t party_count;
     struct baseline baseline;
+    struct agreement_proof proof;
 };
 
 void agreement_free(struct agreement *agreement);
@@ -54,6 +66,11 @@ bool agreement_from_json(json_t *payload, struct agreement *agreement, struct er
 /* The party with that pin, or NULL. */
 const struct agreement_party *agreement_find_party(const struct agreement *agreement,
                                                    const char *pin);
+
+void agreement_proof_free(struct agreement_proof *proof);
+/* {"table","accepted","masked"}, or null if none was made; NULL for want of memory. */
+json_t *agreement_proof_to_json(const struct agreement_proof *proof);
+bool agreement_proof_from_json(json_t *json, struct agreement_proof *proof, struct error *err);
 
 /* An approval of the agreement with that digest by `identity` for its own nonce: an envelope's
  * text, which the caller frees; NULL with STATUS_INTERNAL. */

@@ -15,10 +15,19 @@ void exchange_free(struct exchange *exchange)
     free(exchange->peer.host);
     profile_free(&exchange->peer.profile);
     cpu_request_free(&exchange->peer.request);
+    guest_table_free(&exchange->peer.table);
+    strlist_free(&exchange->peer.accepted);
+    strlist_free(&exchange->peer.refused);
     free(exchange->machine);
     profile_free(&exchange->profile);
     json_decref(exchange->profile_envelope);
     cpu_request_free(&exchange->request);
+    proof_arguments_free(&exchange->arguments);
+    proof_free(&exchange->proof);
+    guest_table_free(&exchange->table);
+    strlist_free(&exchange->refused);
+    strlist_free(&exchange->accepted);
+    strlist_free(&exchange->doubts);
     agreement_free(&exchange->agreement);
     baseline_report_free(&exchange->report);
     *exchange = (struct exchange){0};
@@ -27,7 +36,7 @@ void exchange_free(struct exchange *exchange)
 bool exchange_begin(struct exchange *exchange, const struct exchange_self *self, const char *id,
                     struct error *err)
 {
-    autoexchange struct exchange made = {.self = self};
+    autoexchange struct exchange made = {.self = self, .proposing = !id};
     if (!random_hex(32, made.nonce, err) || !cpu_request_copy(self->request, &made.request, err))
         return false;
     if (id)
@@ -65,14 +74,14 @@ json_t *exchange_hello_body(struct exchange *exchange, struct error *err)
 {
     const struct exchange_self *self = exchange->self;
     json_t *body = json_pack(
-        "{s:[i], s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o, s:s, s:s, s:b, s:s}",
+        "{s:[i], s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o, s:s, s:s, s:b, s:s, s:b}",
         "versions", PROTOCOL_VERSION, "exchange", exchange->id, "pin", self->identity->pin, "vm",
         self->vm, "role", vm_role_name(self->role), "nonce", exchange->nonce, "host",
         self->config->host_name, "incoming", (int)self->incoming_port, "table",
         FEATURE_TABLE_VERSION, "qemu", self->qemu->version, "machine",
         self->machine ? self->machine : "", "machines", machine_list_to_json(&self->qemu->machines),
         "accel", self->accel, "kernel_irqchip", self->kernel_irqchip ? self->kernel_irqchip : "",
-        "cpu_pm", (int)self->cpu_pm, "form", cpu_form_name(self->form));
+        "cpu_pm", (int)self->cpu_pm, "form", cpu_form_name(self->form), "proof", (int)self->prove);
     if (!body)
         error_no_memory(err);
     return body;
@@ -92,7 +101,8 @@ static bool speaks_our_version(const json_t *versions)
 
 /* The two sides' settings that a guest sees and that are not the CPU's. */
 static bool check_settings(const struct exchange *exchange, const char *host, const char *accel,
-                           const char *irqchip, bool cpu_pm, const char *form, struct error *err)
+                           const char *irqchip, bool cpu_pm, const char *form, bool prove,
+                           struct error *err)
 {
     const struct exchange_self *self = exchange->self;
     const char *mine = self->config->host_name;
@@ -116,6 +126,10 @@ static bool check_settings(const struct exchange *exchange, const char *host, co
         return error_set(err, STATUS_INCOMPATIBLE,
                          "--cpu-form is %s on %s and %.20s on %s: give it the same value on both",
                          cpu_form_name(self->form), mine, form, host);
+    if (prove != self->prove)
+        return error_set(err, STATUS_INCOMPATIBLE,
+                         "--no-proof was given only on %s: give it on both or none",
+                         prove ? mine : host);
     return true;
 }
 
@@ -139,7 +153,7 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
     const char *id, *pin, *vm, *role, *nonce, *host, *qemu, *machine, *accel, *irqchip, *form;
     json_t *versions, *machines;
     json_int_t incoming, table;
-    int cpu_pm;
+    int cpu_pm, prove;
     if (!check_step(exchange, STEP_NEW, err) || !check_id(exchange, body, err))
         return false;
     if (!speaks_our_version(json_object_get(body, "versions")))
@@ -147,11 +161,11 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
                          PROTOCOL_VERSION);
     if (!json_take(
             body, err, "hello",
-            "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:o, s:s, s:s, s:b, s:s}",
+            "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:o, s:s, s:s, s:b, s:s, s:b}",
             "versions", &versions, "exchange", &id, "pin", &pin, "vm", &vm, "role", &role, "nonce",
             &nonce, "host", &host, "incoming", &incoming, "table", &table, "qemu", &qemu, "machine",
             &machine, "machines", &machines, "accel", &accel, "kernel_irqchip", &irqchip, "cpu_pm",
-            &cpu_pm, "form", &form))
+            &cpu_pm, "form", &form, "proof", &prove))
         return false;
     enum vm_role peer_role;
     if (!name_is_vm(vm) || !vm_role_parse(role, &peer_role) || !digest_is_hex(nonce) ||
@@ -175,7 +189,7 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
             "of qemu-migrate-launch on both",
             host, (long long)table, FEATURE_TABLE_VERSION);
     if (!check_roles(exchange, peer_role, err) ||
-        !check_settings(exchange, host, accel, irqchip, cpu_pm, form, err))
+        !check_settings(exchange, host, accel, irqchip, cpu_pm, form, prove, err))
         return false;
     automachinelist struct machine_list types = {0};
     if (!machine_list_from_json(machines, &types, err))
@@ -218,7 +232,8 @@ static bool make_profile(struct exchange *exchange, struct error *err)
                                             &parameters, &exchange->request.model, err);
     if (!payload || !profile_read(payload, &exchange->profile, err) ||
         !envelope_sign_digest(self->identity, PROFILE_TYPE, payload, &text,
-                              exchange->profile_digest, err))
+                              exchange->profile_digest, err) ||
+        !profile_digest_host(payload, exchange->host_digest, err))
         return false;
     if (!cpu_request_check_names(&exchange->request, &exchange->profile.offer.known, err))
         return false;

@@ -14,6 +14,7 @@
 #include "peer/trust.h"
 #include "vm/agreement.h"
 #include "vm/keyval.h"
+#include "vm/proof.h"
 
 #define PROTOCOL_VERSION 1
 #define EXCHANGE_ID_SIZE 33 /* 32 hexadecimal digits and a NUL */
@@ -34,7 +35,10 @@ struct exchange_self {
     const struct keyval *memory; /* -m */
     const struct cpu_request *request;
     enum cpu_form form;
-    const struct featureset *required; /* by --require */
+    const struct featureset *required;   /* by --require */
+    const struct invocation *invocation; /* what else of QEMU's command line the proof needs */
+    bool prove;                          /* not with --no-proof */
+    const struct strlist *accepted;      /* rows by --accept-row */
 };
 
 /* What the other side says. */
@@ -48,9 +52,19 @@ struct exchange_peer {
     struct profile profile;
     char profile_digest[DIGEST_HEX_SIZE];
     struct cpu_request request;
+    struct guest_table table; /* what a guest sees there */
+    struct strlist refused;   /* features over which its QEMU refuses the CPU: no table, then */
+    struct strlist accepted;  /* rows that its user accepts */
 };
 
-enum exchange_step { STEP_NEW, STEP_HELLO, STEP_PROFILE, STEP_AGREED, STEP_COMMITTED };
+enum exchange_step {
+    STEP_NEW,
+    STEP_HELLO,
+    STEP_PROFILE,
+    STEP_PROVEN, /* left out without a proof */
+    STEP_AGREED,
+    STEP_COMMITTED
+};
 
 struct exchange {
     const struct exchange_self *self;
@@ -58,12 +72,22 @@ struct exchange {
     char id[EXCHANGE_ID_SIZE];
     char nonce[NONCE_SIZE];
     struct exchange_peer peer;
-    char *machine; /* the type that both will have */
+    char *machine;  /* the type that both will have */
+    bool proposing; /* this side asks; the other approves */
 
     struct profile profile; /* of this host */
     json_t *profile_envelope;
     char profile_digest[DIGEST_HEX_SIZE];
     struct cpu_request request; /* of this side, its model resolved */
+
+    char host_digest[DIGEST_HEX_SIZE]; /* of all that is known of this host; "": in doubt */
+    struct proof_arguments arguments;
+    struct proof proof;       /* under way here */
+    struct guest_table table; /* what a guest sees here; without rows: not proven yet */
+    struct strlist refused;   /* features over which QEMU refuses the CPU here: no table, then */
+    unsigned proofs;          /* how many were compared */
+    struct strlist accepted;  /* rows that differ and were accepted */
+    struct strlist doubts;    /* for people: what the proof found and does not hinder */
 
     struct agreement agreement;
     struct baseline_report report;
@@ -89,6 +113,30 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
 /* The first call examines this host for the machine type chosen. */
 json_t *exchange_profile_body(struct exchange *exchange, struct error *err);
 bool exchange_take_profile(struct exchange *exchange, json_t *body, struct error *err);
+
+/* The baseline of both profiles and requests, less what a proof found missing. report may be NULL.
+ */
+bool exchange_baseline(const struct exchange *exchange, struct baseline *baseline,
+                       struct baseline_report *report, struct error *err);
+
+/* The proof, after both profiles. Start and finish that on this host; without a start, finish
+ * starts it. The side that asks sends a body and takes the peer's table from the answer; the side
+ * that is asked makes the answer from the body. STATUS_INCOMPATIBLE: a QEMU cannot give the CPU,
+ * and it is not known which features to leave out. */
+bool exchange_prove_start(struct exchange *exchange, struct error *err);
+bool exchange_prove_finish(struct exchange *exchange, struct error *err);
+/* Forget it: the CPU is another one now. */
+void exchange_prove_again(struct exchange *exchange);
+json_t *exchange_prove_body(struct exchange *exchange, struct error *err);
+json_t *exchange_prove_answer(struct exchange *exchange, json_t *body, struct error *err);
+bool exchange_take_table(struct exchange *exchange, json_t *body, struct error *err);
+/* Compare both tables. *settled: they are equal but for rows accepted by name; else what differs
+ * is masked now, and another proof is needed. STATUS_PROOFS_DIFFER when masking does not help, or
+ * not any more: what differs has been logged. */
+bool exchange_settle(struct exchange *exchange, bool *settled, struct error *err);
+/* The side that is asked: the proof in what the peer proposes is as this host's own. */
+bool exchange_check_proof(struct exchange *exchange, const struct agreement_proof *proof,
+                          struct error *err);
 
 /* Compute the agreement from both profiles and requests; both sides get the same bytes for the same
  * `issued` (Unix seconds). */

@@ -10,9 +10,12 @@
 #include "vm/exchange.h"
 
 static bool fill_party(struct agreement_party *party, const char *host, const char *pin,
-                       const char *nonce, const char *profile_digest, enum vm_role role,
+                       const char *nonce, const char *profile_digest,
+                       const struct guest_table *table, enum vm_role role,
                        const struct cpu_request *request, struct error *err)
 {
+    if (table->count > 0 && !guest_table_digest(table, party->table, err))
+        return false;
     memcpy(party->pin, pin, PIN_SIZE);
     memcpy(party->nonce, nonce, NONCE_SIZE);
     memcpy(party->profile, profile_digest, DIGEST_HEX_SIZE);
@@ -44,12 +47,11 @@ static bool check_memory(const struct exchange *exchange, const struct baseline 
         host, baseline->phys_bits);
 }
 
-bool exchange_agree(struct exchange *exchange, int64_t issued, struct error *err)
+bool exchange_baseline(const struct exchange *exchange, struct baseline *baseline,
+                       struct baseline_report *report, struct error *err)
 {
     const struct exchange_self *self = exchange->self;
     const struct exchange_peer *peer = &exchange->peer;
-    if (exchange->step != STEP_PROFILE)
-        return error_set(err, STATUS_PROTOCOL, "a message out of order");
     /* Parties stand in the order of their pins. */
     int mine = strcmp(self->identity->pin, peer->pin) < 0 ? 0 : 1;
     const struct cpu_offer *offers[2];
@@ -58,7 +60,31 @@ bool exchange_agree(struct exchange *exchange, int64_t issued, struct error *err
     offers[1 - mine] = &peer->profile.offer;
     requests[mine] = &exchange->request;
     requests[1 - mine] = &peer->request;
+    return baseline_compute(offers, requests, 2, self->required, baseline, report, err);
+}
 
+static bool fill_proof(const struct exchange *exchange, struct agreement_proof *proof,
+                       struct error *err)
+{
+    proof->made = exchange->self->prove;
+    const struct guest_table *table =
+        exchange->proposing ? &exchange->table : &exchange->peer.table;
+    for (size_t i = 0; i < exchange->accepted.count; i++)
+        if (!strlist_push(&proof->accepted, exchange->accepted.items[i]))
+            return error_no_memory(err);
+    if (!featureset_unite(&proof->masked, &exchange->profile.offer.unshown) ||
+        !featureset_unite(&proof->masked, &exchange->peer.profile.offer.unshown))
+        return error_no_memory(err);
+    return !proof->made || guest_table_copy(table, &proof->table) || error_no_memory(err);
+}
+
+bool exchange_agree(struct exchange *exchange, int64_t issued, struct error *err)
+{
+    const struct exchange_self *self = exchange->self;
+    const struct exchange_peer *peer = &exchange->peer;
+    if (exchange->step != (self->prove ? STEP_PROVEN : STEP_PROFILE))
+        return error_set(err, STATUS_PROTOCOL, "a message out of order");
+    int mine = strcmp(self->identity->pin, peer->pin) < 0 ? 0 : 1;
     autoagreement struct agreement agreement = {
         .issued = issued, .cpu_pm = self->cpu_pm, .form = self->form};
     agreement.vm = strdup(self->vm);
@@ -69,13 +95,13 @@ bool exchange_agree(struct exchange *exchange, int64_t issued, struct error *err
         return error_no_memory(err);
     agreement.party_count = 2;
     if (!fill_party(&agreement.parties[mine], self->config->host_name, self->identity->pin,
-                    exchange->nonce, exchange->profile_digest, self->role, &exchange->request,
-                    err) ||
+                    exchange->nonce, exchange->profile_digest, &exchange->table, self->role,
+                    &exchange->request, err) ||
         !fill_party(&agreement.parties[1 - mine], peer->profile.offer.host, peer->pin, peer->nonce,
-                    peer->profile_digest, peer->role, &peer->request, err) ||
-        !baseline_compute(offers, requests, 2, self->required, &agreement.baseline,
-                          &exchange->report, err) ||
-        !check_memory(exchange, &agreement.baseline, err))
+                    peer->profile_digest, &peer->table, peer->role, &peer->request, err) ||
+        !exchange_baseline(exchange, &agreement.baseline, &exchange->report, err) ||
+        !check_memory(exchange, &agreement.baseline, err) ||
+        !fill_proof(exchange, &agreement.proof, err))
         return false;
     agreement_free(&exchange->agreement);
     exchange->agreement = agreement;

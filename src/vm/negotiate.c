@@ -136,10 +136,28 @@ static bool commit(struct exchange *exchange, const struct peer_client *client, 
     return true;
 }
 
+/* Each side's guest looks at the CPU at the same time; what differs is masked until none does. */
+static bool prove(struct exchange *exchange, const struct peer_client *client, deadline when,
+                  struct error *err)
+{
+    for (bool settled = false; !settled;) {
+        if (!exchange_prove_start(exchange, err))
+            return false;
+        autojson json_t *answer =
+            ask(client, "prove", exchange_prove_body(exchange, err), when, err);
+        if (!answer || !exchange_prove_finish(exchange, err) ||
+            !exchange_take_table(exchange, answer, err) ||
+            !exchange_settle(exchange, &settled, err))
+            return false;
+    }
+    return true;
+}
+
 static bool agree(struct exchange *exchange, const struct peer_client *client, deadline when,
                   bool *answered, struct error *err)
 {
     if (!hello_and_profile(exchange, client, when, answered, err) ||
+        (exchange->self->prove && !prove(exchange, client, when, err)) ||
         !exchange_agree(exchange, time(NULL), err))
         return false;
     autojson json_t *document = propose(exchange, client, when, err);

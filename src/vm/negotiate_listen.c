@@ -76,12 +76,15 @@ static json_t *approve(struct listener *listener, json_t *body, struct error *er
                   (long long)issued, (long long)now);
         return NULL;
     }
-    if (!exchange_agree(exchange, issued, err))
+    autoagreement struct agreement proposed = {0};
+    if (!agreement_from_json(envelope.payload, &proposed, err) ||
+        !exchange_check_proof(exchange, &proposed.proof, err) ||
+        !exchange_agree(exchange, issued, err))
         return NULL;
     autojson json_t *ours = agreement_to_json(&exchange->agreement);
     json_object_del(envelope.payload, "key");
     if (!ours || !json_equal(ours, envelope.payload)) {
-        exchange->step = STEP_PROFILE;
+        exchange->step = self->prove ? STEP_PROVEN : STEP_PROFILE;
         error_set(err, STATUS_PROTOCOL,
                   "%s proposes another agreement than %s computes from the same "
                   "profiles",
@@ -146,7 +149,17 @@ static json_t *own_profile(struct listener *listener, struct error *err)
 {
     json_t *body = exchange_profile_body(&listener->exchange, err);
     listener->fatal = !body;
+    /* The peer will ask for the proof in a moment. What is wrong with it is said then. */
+    if (body && listener->self->prove)
+        exchange_prove_start(&listener->exchange, NULL);
     return body;
+}
+
+static json_t *prove(struct listener *listener, json_t *body, struct error *err)
+{
+    json_t *answer = exchange_prove_answer(&listener->exchange, body, err);
+    listener->fatal = !answer && err->status == STATUS_CONFIG;
+    return answer;
 }
 
 static json_t *answer_request(struct listener *listener, const struct trust_entry *peer,
@@ -169,6 +182,8 @@ static json_t *answer_request(struct listener *listener, const struct trust_entr
     listener->stale = deadline_in_ms(STALE_MS);
     if (strcmp(name, "profile") == 0)
         return exchange_take_profile(exchange, body, err) ? own_profile(listener, err) : NULL;
+    if (strcmp(name, "prove") == 0)
+        return prove(listener, body, err);
     if (strcmp(name, "propose") == 0)
         return approve(listener, body, err);
     if (strcmp(name, "commit") == 0)

@@ -28,6 +28,8 @@ void vm_record_free(struct vm_record *record)
     free(record->socket);
     free(record->peer);
     free(record->peer_host);
+    free(record->qemu);
+    proof_arguments_free(&record->arguments);
     *record = (struct vm_record){0};
 }
 
@@ -54,13 +56,15 @@ int vm_record_lock(const struct paths *paths, const char *vm, struct error *err)
 static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
 {
     autovmrecord struct vm_record record = {0};
-    const char *vm, *place, *role, *boot_id, *socket, *agreement, *peer, *host;
+    const char *vm, *place, *role, *boot_id, *socket, *agreement, *peer, *host, *qemu;
+    json_t *arguments;
     json_int_t version, pid, started, port;
     if (!json_take(json, err, "the VM's record",
-                   "{s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I}", "version",
-                   &version, "vm", &vm, "place", &place, "role", &role, "pid", &pid, "started",
-                   &started, "boot_id", &boot_id, "socket", &socket, "agreement", &agreement,
-                   "peer", &peer, "peer_host", &host, "peer_port", &port))
+                   "{s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:o}",
+                   "version", &version, "vm", &vm, "place", &place, "role", &role, "pid", &pid,
+                   "started", &started, "boot_id", &boot_id, "socket", &socket, "agreement",
+                   &agreement, "peer", &peer, "peer_host", &host, "peer_port", &port, "qemu", &qemu,
+                   "arguments", &arguments))
         return false;
     size_t index = 0;
     while (index < sizeof(place_names) / sizeof(place_names[0]) &&
@@ -77,8 +81,11 @@ static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
     memcpy(record.boot_id, boot_id, 37);
     memcpy(record.agreement, agreement, DIGEST_HEX_SIZE);
     if (!(record.vm = strdup(vm)) || !(record.socket = strdup(socket)) ||
-        !(record.peer = strdup(peer)) || !(record.peer_host = strdup(host)))
+        !(record.peer = strdup(peer)) || !(record.peer_host = strdup(host)) ||
+        !(record.qemu = strdup(qemu)))
         return error_no_memory(err);
+    if (!json_is_null(arguments) && !proof_arguments_from_json(arguments, &record.arguments, err))
+        return error_wrap(err, "the VM's record");
     *out = record;
     record = (struct vm_record){0};
     return true;
@@ -106,11 +113,13 @@ bool vm_record_store(const struct paths *paths, const struct vm_record *record, 
 {
     autofree char *path = record_path(paths, record->vm, ".json");
     autojson json_t *json = json_pack(
-        "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I}", "version", RECORD_VERSION,
-        "vm", record->vm, "place", place_names[record->place], "role", vm_role_name(record->role),
-        "pid", (json_int_t)record->pid, "started", (json_int_t)record->started, "boot_id",
-        record->boot_id, "socket", record->socket, "agreement", record->agreement, "peer",
-        record->peer, "peer_host", record->peer_host, "peer_port", (json_int_t)record->peer_port);
+        "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:o}", "version",
+        RECORD_VERSION, "vm", record->vm, "place", place_names[record->place], "role",
+        vm_role_name(record->role), "pid", (json_int_t)record->pid, "started",
+        (json_int_t)record->started, "boot_id", record->boot_id, "socket", record->socket,
+        "agreement", record->agreement, "peer", record->peer, "peer_host", record->peer_host,
+        "peer_port", (json_int_t)record->peer_port, "qemu", record->qemu, "arguments",
+        record->arguments.machine ? proof_arguments_to_json(&record->arguments) : json_null());
     autofree char *text = json ? json_to_text(json) : NULL;
     if (!path || !text)
         return error_no_memory(err);

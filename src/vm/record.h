@@ -8,6 +8,7 @@
 
 #include "base/paths.h"
 #include "vm/agreement.h"
+#include "vm/proof_arguments.h"
 
 enum vm_place {
     PLACE_HERE,     /* its QEMU was started here */
@@ -28,6 +29,9 @@ struct vm_record {
     char *peer;         /* the other party's name */
     char *peer_host;    /* the address under which it was reached, "" if not known */
     uint16_t peer_port; /* of its QEMU's -incoming; 0 if it has none that we know */
+    char *qemu;         /* the binary's path */
+    /* With what it was proven here; machine is NULL without a proof. */
+    struct proof_arguments arguments;
 };
 
 void vm_record_free(struct vm_record *record);

@@ -28,7 +28,11 @@ static void make(struct vm_record *record)
                                  .agreement = HEX64,
                                  .peer = strdup("b"),
                                  .peer_host = strdup("::1"),
-                                 .peer_port = 65535};
+                                 .peer_port = 65535,
+                                 .qemu = strdup("/usr/bin/qemu"),
+                                 .arguments = {.machine = strdup("pc-q35-7.2,kernel-irqchip=split"),
+                                               .accel = strdup("tcg"),
+                                               .smp = strdup("cpus=2")}};
     MUST(vm_record_set_self(record, &err));
 }
 
@@ -43,6 +47,9 @@ START_TEST(round_trip)
     MUST(vm_record_store(&paths, &record, &err));
     MUST(vm_record_load(&paths, "web1", &back, &err));
     ck_assert_str_eq(back.vm, "web1");
+    ck_assert_str_eq(back.qemu, "/usr/bin/qemu");
+    ck_assert_str_eq(back.arguments.machine, "pc-q35-7.2,kernel-irqchip=split");
+    ck_assert_str_eq(back.arguments.smp, "cpus=2");
     ck_assert(back.place == PLACE_MOVING && back.role == ROLE_DESTINATION);
     ck_assert(back.pid == record.pid && back.started == record.started);
     ck_assert_str_eq(back.boot_id, record.boot_id);

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The proof in an exchange: both sides let the built-in guest look at the CPU that they are about
+ * to agree on, and the side that asked compares what was seen (DESIGN 7).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "guest/compare.h"
+#include "guest/features.h"
+#include "vm/exchange.h"
+
+static bool start_proof(struct exchange *exchange, const struct baseline *baseline,
+                        struct proof *proof, struct error *err)
+{
+    const struct exchange_self *self = exchange->self;
+    struct proof_arguments *arguments = &exchange->arguments;
+    if (!arguments->machine &&
+        !proof_arguments_make(self->invocation, exchange->machine, self->accel, arguments, err))
+        return false;
+    autofree char *cpu = render_cpu(baseline, &exchange->profile.offer, self->form, err);
+    return cpu &&
+           proof_start(proof, self->paths, self->qemu, arguments, exchange->host_digest, cpu, err);
+}
+
+bool exchange_prove_start(struct exchange *exchange, struct error *err)
+{
+    autobaseline struct baseline baseline = {0};
+    if (exchange->step < STEP_PROFILE)
+        return error_set(err, STATUS_PROTOCOL, "a message out of order");
+    if (exchange->table.count > 0 || proof_is_under_way(&exchange->proof))
+        return true;
+    return exchange_baseline(exchange, &baseline, NULL, err) &&
+           start_proof(exchange, &baseline, &exchange->proof, err);
+}
+
+/* Properties such as Hyper-V's show in no profile: which of them it is that this QEMU cannot give
+ * is found by leaving out each. */
+static bool name_culprit(struct exchange *exchange, struct error *err)
+{
+    autobaseline struct baseline baseline = {0};
+    if (!exchange_baseline(exchange, &baseline, NULL, NULL))
+        return false;
+    for (size_t i = 0; i < baseline.knobs.count; i++) {
+        autobaseline struct baseline without = {0};
+        autoproof struct proof proof = {0};
+        autoguesttable struct guest_table table = {0};
+        const struct cpu_knob *knob = &baseline.knobs.items[i];
+        if (!exchange_baseline(exchange, &without, NULL, NULL))
+            return false;
+        cpu_knobs_remove(&without.knobs, knob->name);
+        if (start_proof(exchange, &without, &proof, NULL) &&
+            proof_finish(&proof, &table, NULL, NULL)) {
+            err->status = STATUS_INCOMPATIBLE;
+            return error_wrap(err, "%s=%s of -cpu cannot be had on %s", knob->name, knob->value,
+                              exchange->self->config->host_name);
+        }
+    }
+    return false;
+}
+
+/* Where the table and the agreed features do not tell the same. */
+static bool doubt(struct exchange *exchange, struct error *err)
+{
+    autobaseline struct baseline baseline = {0};
+    autostrlist struct strlist missing = {0}, extra = {0};
+    if (!exchange_baseline(exchange, &baseline, NULL, err) ||
+        !guest_table_contradictions(&exchange->table, &baseline.features, &missing, &extra, err))
+        return false;
+    strlist_free(&exchange->doubts);
+    const char *host = exchange->self->config->host_name;
+    autofree char *unseen = strlist_join(&missing, " "), *seen = strlist_join(&extra, " ");
+    if (!unseen || !seen)
+        return error_no_memory(err);
+    return (missing.count == 0 ||
+            strlist_pushf(&exchange->doubts, "on %s a guest does not see what was agreed: %s", host,
+                          unseen) ||
+            error_no_memory(err)) &&
+           (extra.count == 0 ||
+            strlist_pushf(&exchange->doubts,
+                          "on %s a guest sees features that are switched off, which this %s does "
+                          "not honour: %s",
+                          host, strcmp(exchange->self->accel, "kvm") == 0 ? "KVM" : "QEMU", seen) ||
+            error_no_memory(err));
+}
+
+/* Of the features that QEMU named only those that can be left out: the baseline's. */
+static bool keep_maskable(struct exchange *exchange, const struct strlist *named, struct error *err)
+{
+    autobaseline struct baseline baseline = {0};
+    if (named->count > 0 && !exchange_baseline(exchange, &baseline, NULL, err))
+        return false;
+    for (size_t i = 0; i < named->count; i++)
+        if (featureset_has(&baseline.features, named->items[i]) &&
+            !strlist_push(&exchange->refused, named->items[i]))
+            return error_no_memory(err);
+    return true;
+}
+
+bool exchange_prove_finish(struct exchange *exchange, struct error *err)
+{
+    struct error refused = ERROR_INIT;
+    autostrlist struct strlist named = {0};
+    if (exchange->table.count > 0 || exchange->refused.count > 0)
+        return true;
+    if (!exchange_prove_start(exchange, err))
+        return false;
+    if (proof_finish(&exchange->proof, &exchange->table, &named, &refused))
+        return doubt(exchange, err);
+    if (!keep_maskable(exchange, &named, err))
+        return false;
+    if (exchange->refused.count > 0) {
+        log_debug("%s", refused.message);
+        return true;
+    }
+    name_culprit(exchange, &refused);
+    return error_set(err, refused.status, "%s", refused.message);
+}
+
+void exchange_prove_again(struct exchange *exchange)
+{
+    guest_table_free(&exchange->table);
+    strlist_free(&exchange->refused);
+    proof_free(&exchange->proof);
+}
+
+/* The bodies. */
+
+static json_t *unshown_to_json(const struct exchange *exchange)
+{
+    const struct cpu_offer *offers[] = {&exchange->profile.offer, &exchange->peer.profile.offer};
+    autojson json_t *hosts = json_object();
+    for (size_t i = 0; i < 2; i++)
+        if (json_object_set_new(hosts, offers[i]->host, featureset_to_json(&offers[i]->unshown)))
+            return NULL;
+    return STEAL(hosts);
+}
+
+json_t *exchange_prove_body(struct exchange *exchange, struct error *err)
+{
+    return exchange_body(exchange, "unshown", unshown_to_json(exchange), err);
+}
+
+/* What a guest did not see, by host. With other words than before the proof is another one. */
+static bool take_unshown(struct exchange *exchange, json_t *hosts, struct error *err)
+{
+    struct cpu_offer *offers[] = {&exchange->profile.offer, &exchange->peer.profile.offer};
+    autofeatureset struct featureset mine = {0}, theirs = {0};
+    struct featureset *found[] = {&mine, &theirs};
+    bool same = true;
+    if (!json_is_object(hosts) || json_object_size(hosts) != 2)
+        return error_set(err, STATUS_DATA, "prove: unshown is not valid");
+    for (size_t i = 0; i < 2; i++) {
+        if (!featureset_from_json(found[i], json_object_get(hosts, offers[i]->host),
+                                  "prove: unshown", err))
+            return false;
+        same = same && featureset_equal(found[i], &offers[i]->unshown);
+    }
+    if (same)
+        return true;
+    for (size_t i = 0; i < 2; i++) {
+        struct featureset before = offers[i]->unshown;
+        offers[i]->unshown = *found[i];
+        *found[i] = before;
+    }
+    exchange_prove_again(exchange);
+    return true;
+}
+
+json_t *exchange_prove_answer(struct exchange *exchange, json_t *body, struct error *err)
+{
+    json_t *hosts;
+    if (exchange->step != STEP_PROFILE && exchange->step != STEP_PROVEN) {
+        error_set(err, STATUS_PROTOCOL, "a message out of order");
+        return NULL;
+    }
+    if (!exchange->self->prove) {
+        error_set(err, STATUS_PROTOCOL, "a proof is asked for, and none was agreed on");
+        return NULL;
+    }
+    if (!exchange_take_body(exchange, body, "unshown", &hosts, err) ||
+        !take_unshown(exchange, hosts, err) || !exchange_prove_finish(exchange, err))
+        return NULL;
+    bool proven = exchange->table.count > 0;
+    json_t *answer = json_pack("{s:s, s:o, s:o, s:o}", "exchange", exchange->id, "table",
+                               proven ? guest_table_to_json(&exchange->table) : json_null(),
+                               "refused", json_from_names(&exchange->refused), "accepted",
+                               json_from_names(exchange->self->accepted));
+    if (!answer)
+        error_no_memory(err);
+    else
+        exchange->step = proven ? STEP_PROVEN : STEP_PROFILE;
+    return answer;
+}
+
+bool exchange_take_table(struct exchange *exchange, json_t *body, struct error *err)
+{
+    struct exchange_peer *peer = &exchange->peer;
+    const char *id = exchange_body_id(body);
+    json_t *table, *refused, *accepted;
+    if (!id || strcmp(id, exchange->id) != 0)
+        return error_set(err, STATUS_PROTOCOL, "the message belongs to another exchange");
+    guest_table_free(&peer->table);
+    if (!json_take(body, err, "prove", "{s:s, s:o, s:o, s:o}", "exchange", &id, "table", &table,
+                   "refused", &refused, "accepted", &accepted) ||
+        (!json_is_null(table) && !guest_table_from_json(table, &peer->table, err)) ||
+        !json_take_names(refused, "features that are refused", name_is_feature, &peer->refused,
+                         err) ||
+        !json_take_names(accepted, "rows that are accepted", guest_row_name_is_good,
+                         &peer->accepted, err))
+        return error_wrap(err, "the proof of %s", peer->name);
+    if ((peer->table.count > 0) == (peer->refused.count > 0))
+        return error_set(err, STATUS_DATA, "the proof of %s: a table or what was refused",
+                         peer->name);
+    return true;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "vm/proof.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "vm/memory_check.h"
+#include "vm/proof_cache.h"
+
+void proof_free(struct proof *proof)
+{
+    free(proof->cpu);
+    guest_run_free(proof->run);
+    guest_table_free(&proof->found);
+    *proof = (struct proof){0};
+}
+
+static bool make_key(struct proof *proof, const char *host, struct error *err)
+{
+    const struct proof_arguments *arguments = proof->arguments;
+    autostrlist struct strlist words = {0};
+    if (!strlist_push(&words, proof->qemu) || !strlist_push(&words, proof->cpu) ||
+        !strlist_push(&words, arguments->machine) || !strlist_push(&words, arguments->accel) ||
+        !strlist_push(&words, arguments->smp ? arguments->smp : "") ||
+        !strlist_push(&words, arguments->cpu_pm ? "cpu-pm=on" : "") ||
+        !strlist_push(&words, arguments->memory ? arguments->memory : "") ||
+        !strlist_push(&words, arguments->memory_options ? arguments->memory_options : ""))
+        return error_no_memory(err);
+    return proof_cache_key(host, &words, proof->key, err);
+}
+
+bool proof_start(struct proof *out, const struct paths *paths, const struct qemu *qemu,
+                 const struct proof_arguments *arguments, const char *host, const char *cpu,
+                 struct error *err)
+{
+    autoproof struct proof proof = {
+        .paths = paths, .qemu = qemu->binary.path, .arguments = arguments, .cpu = strdup(cpu)};
+    if (!proof.cpu)
+        return error_no_memory(err);
+    if (*host && !make_key(&proof, host, err))
+        return false;
+    if (!*proof.key || !proof_cache_find(paths->state, proof.key, &proof.found)) {
+        struct guest_proof how = {.qemu = proof.qemu,
+                                  .cpu = cpu,
+                                  .machine = arguments->machine,
+                                  .accel = arguments->accel,
+                                  .smp = arguments->smp,
+                                  .cpu_pm = arguments->cpu_pm};
+        if (!(proof.run = guest_proof_start(&how, err)))
+            return error_wrap(err, "the proof");
+    } else
+        log_debug("proven before, under the same circumstances: %s", proof.key);
+    proof_free(out);
+    *out = proof;
+    proof = (struct proof){0};
+    return true;
+}
+
+bool proof_is_under_way(const struct proof *proof)
+{
+    return proof->run || proof->found.count > 0;
+}
+
+bool proof_finish(struct proof *proof, struct guest_table *table, struct strlist *refused,
+                  struct error *err)
+{
+    autoproof struct proof done = *proof;
+    *proof = (struct proof){0};
+    if (done.found.count > 0) {
+        *table = done.found;
+        done.found = (struct guest_table){0};
+        return true;
+    }
+    /* While the guest runs. */
+    struct error memory = ERROR_INIT;
+    bool fits = memory_check(done.qemu, done.arguments, done.cpu, &memory);
+    if (!guest_proof_finish(done.run, table, refused, err))
+        return error_wrap(err, "the proof");
+    if (!fits) {
+        guest_table_free(table);
+        *err = memory;
+        return false;
+    }
+    if (*done.key)
+        proof_cache_store(done.paths->state, done.key, table);
+    return true;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "vm/proof_cache.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/paths.h"
+#include "guest/rom.h"
+
+#define CACHE_VERSION 1
+#define ENTRY_SIZE_MAX ((size_t)512 << 10)
+
+bool proof_cache_key(const char *host, const struct strlist *words, char key[DIGEST_HEX_SIZE],
+                     struct error *err)
+{
+    char rom[DIGEST_HEX_SIZE];
+    if (!digest_hex(guest_rom, GUEST_ROM_SIZE, rom, err))
+        return false;
+    autojson json_t *json =
+        json_pack("[i, s, s, o]", CACHE_VERSION, rom, host, json_from_names(words));
+    autofree char *text = json ? json_to_text(json) : NULL;
+    return text ? digest_hex(text, strlen(text), key, err) : error_no_memory(err);
+}
+
+static char *entry_path(const char *state_folder, const char *key)
+{
+    return string_format("%s/proofs/%s.json", state_folder, key);
+}
+
+bool proof_cache_find(const char *state_folder, const char *key, struct guest_table *table)
+{
+    autofree char *path = entry_path(state_folder, key);
+    autofree char *text = NULL;
+    size_t length = 0;
+    struct error err = ERROR_INIT;
+    if (!path || !file_read_trusted(path, ENTRY_SIZE_MAX, true, &text, &length, &err)) {
+        log_debug("the proof is made again: %s", err.message);
+        return false;
+    }
+    if (!text)
+        return false;
+    autojson json_t *json = json_parse_strict(text, length, ENTRY_SIZE_MAX, &err);
+    const char *its_key;
+    json_t *its_table;
+    if (json && json_take(json, &err, path, "{s:s, s:o}", "key", &its_key, "table", &its_table) &&
+        strcmp(its_key, key) == 0 && guest_table_from_json(its_table, table, &err))
+        return true;
+    log_debug("the proof is made again: %s: %s", path, err.message);
+    return false;
+}
+
+static bool is_entry(const char *name)
+{
+    return strlen(name) == DIGEST_HEX_SIZE - 1 + strlen(".json") &&
+           strcmp(name + DIGEST_HEX_SIZE - 1, ".json") == 0;
+}
+
+/* Remove the oldest entry if there are too many: one for each that is added. */
+static void make_room(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    autofree char *oldest = NULL;
+    time_t when = 0;
+    size_t count = 0;
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        autofree char *path = is_entry(entry->d_name) ? path_join(folder, entry->d_name, "") : NULL;
+        struct stat st;
+        if (!path || lstat(path, &st) < 0)
+            continue;
+        if (count++ > 0 && st.st_mtim.tv_sec >= when)
+            continue;
+        when = st.st_mtim.tv_sec;
+        free(oldest);
+        oldest = STEAL(path);
+    }
+    if (dir)
+        closedir(dir);
+    if (oldest && count >= PROOF_CACHE_MAX)
+        unlink(oldest);
+}
+
+void proof_cache_store(const char *state_folder, const char *key, const struct guest_table *table)
+{
+    struct error err = ERROR_INIT;
+    autofree char *folder = path_join(state_folder, "proofs", "");
+    autofree char *path = entry_path(state_folder, key);
+    autojson json_t *json =
+        json_pack("{s:s, s:o}", "key", key, "table", guest_table_to_json(table));
+    autofree char *text = json ? json_to_text(json) : NULL;
+    if (!folder || !path || !text)
+        return;
+    bool good = folder_make(folder, 0700, &err);
+    if (good)
+        make_room(folder);
+    if (!good || !file_write_atomic(path, text, strlen(text), 0600, &err))
+        log_debug("the proof is not kept: %s", err.message);
+}
