@@ -154,7 +154,7 @@ static void say_component(const struct guest_row *row, struct strbuf *text)
 #define HELP_MODEL "a named CPU model, or family=, model=, stepping=, set it"
 #define HELP_CACHE                                                                                 \
     "the caches of a named CPU model, legacy-cache=on or host-cache-info=off are alike"
-#define HELP_SMP "the two QEMUs lay out -smp in different ways: another -smp"
+#define HELP_SMP "give both the same -smp; QEMU versions may lay out one -smp in different ways"
 #define HELP_PMU "-cpu pmu=off hides it"
 #define HELP_TSC "-cpu tsc-frequency= sets it"
 

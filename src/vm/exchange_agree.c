@@ -60,7 +60,8 @@ bool exchange_baseline(const struct exchange *exchange, struct baseline *baselin
     offers[1 - mine] = &peer->profile.offer;
     requests[mine] = &exchange->request;
     requests[1 - mine] = &peer->request;
-    return baseline_compute(offers, requests, 2, self->required, baseline, report, err);
+    return baseline_compute(offers, requests, 2, self->required, baseline, report, err) &&
+           check_memory(exchange, baseline, err);
 }
 
 static bool fill_proof(const struct exchange *exchange, struct agreement_proof *proof,
@@ -100,7 +101,6 @@ bool exchange_agree(struct exchange *exchange, int64_t issued, struct error *err
         !fill_party(&agreement.parties[1 - mine], peer->profile.offer.host, peer->pin, peer->nonce,
                     peer->profile_digest, &peer->table, peer->role, &peer->request, err) ||
         !exchange_baseline(exchange, &agreement.baseline, &exchange->report, err) ||
-        !check_memory(exchange, &agreement.baseline, err) ||
         !fill_proof(exchange, &agreement.proof, err))
         return false;
     agreement_free(&exchange->agreement);
