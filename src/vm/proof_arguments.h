@@ -44,7 +44,7 @@ struct proof_arguments {
 
 /* What else of QEMU's command line might reach the CPU, and why it is not here:
  *   -global, -device of a CPU, -set, -readconfig   refused before (cpu_override.h, config_file.h)
- *   -numa, -icount, -rtc                           change no CPUID bit and no feature MSR
+ *   -numa, -icount, -rtc, -sandbox, devices, an IOMMU too   change no row of the table: measured
  *   -enable-kvm, -no-acpi, -no-hpet, -usb, -bios, -kernel …  other words for -machine options
  *
  * machine_type and accel: the agreed ones; accel is one of invocation->accels. *out must be empty,
