@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What src/guest makes of real QEMUs, for tests/e2e/test_guest.py:
- *   print-guest rom                                         the built-in guest's image
- *   print-guest json|text|digest QEMU ACCEL MACHINE CPU [SMP [MS]]   the guest CPU table; SMP may
- * be "" print-guest compare FILE FILE…                          what differs between tables in JSON
- *   print-guest bytes FILE                                  whether these are what a guest leaves
+ *   print-guest rom
+ *       the built-in guest's image
+ *   print-guest json|text|digest QEMU ACCEL MACHINE CPU [SMP [MS]]
+ *       the guest CPU table; SMP may be ""
+ *   print-guest compare TABLE TABLE...
+ *       what differs between tables in JSON
+ *   print-guest shows TABLE
+ *       {feature: whether the table shows it}
+ *   print-guest contradictions TABLE FEATURES
+ *       what it shows against {"features": [...]}
+ *   print-guest bytes FILE
+ *       whether these are what a guest leaves
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +23,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "guest/compare.h"
+#include "guest/features.h"
 #include "guest/proof_run.h"
 #include "guest/rom.h"
 
@@ -41,6 +50,21 @@ static bool prove(const char *form, int argc, char **argv, struct error *err)
     return puts(text) >= 0;
 }
 
+static json_t *read_json(const char *path, struct error *err)
+{
+    autofree char *data = NULL;
+    size_t length = 0;
+    return file_read(path, 1 << 20, false, &data, &length, err)
+               ? json_parse_strict(data, length, 1 << 20, err)
+               : NULL;
+}
+
+static bool read_table(const char *path, struct guest_table *table, struct error *err)
+{
+    autojson json_t *json = read_json(path, err);
+    return json && guest_table_from_json(json, table, err);
+}
+
 static bool compare(int argc, char **argv, struct error *err)
 {
     struct guest_table tables[8] = {0};
@@ -48,14 +72,9 @@ static bool compare(int argc, char **argv, struct error *err)
     autoguestdifferences struct guest_differences differences = {0};
     bool good = argc <= 8;
     for (int i = 0; good && i < argc; i++) {
-        autofree char *data = NULL;
-        autojson json_t *json = NULL;
-        size_t length = 0;
         const char *name = strrchr(argv[i], '/');
         hosts[i] = (struct guest_host){.name = name ? name + 1 : argv[i], .table = &tables[i]};
-        good = file_read(argv[i], 1 << 20, false, &data, &length, err) &&
-               (json = json_parse_strict(data, length, 1 << 20, err)) &&
-               guest_table_from_json(json, &tables[i], err);
+        good = read_table(argv[i], &tables[i], err);
     }
     good = good && guest_tables_compare(hosts, (size_t)argc, NULL, &differences, err);
     for (size_t i = 0; good && i < differences.count; i++) {
@@ -68,6 +87,40 @@ static bool compare(int argc, char **argv, struct error *err)
     for (int i = 0; i < argc && i < 8; i++)
         guest_table_free(&tables[i]);
     return good;
+}
+
+static bool show(const char *path, struct error *err)
+{
+    autoguesttable struct guest_table table = {0};
+    autojson json_t *json = json_object();
+    size_t count;
+    const struct feature *features = feature_table(&count);
+    if (!read_table(path, &table, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        bool shows;
+        if (guest_table_shows(&table, &features[i], &shows))
+            json_object_set_new(json, features[i].name, json_boolean(shows));
+    }
+    autofree char *text = json_to_text(json);
+    return text ? puts(text) >= 0 : error_no_memory(err);
+}
+
+static bool contradict(const char *path, const char *features_path, struct error *err)
+{
+    autoguesttable struct guest_table table = {0};
+    autojson json_t *json = read_json(features_path, err);
+    autofeatureset struct featureset features = {0};
+    autostrlist struct strlist missing = {0}, extra = {0};
+    if (!json || !read_table(path, &table, err) ||
+        !featureset_from_json(&features, json_object_get(json, "features"), "features", err) ||
+        !guest_table_contradictions(&table, &features, &missing, &extra, err))
+        return false;
+    for (size_t i = 0; i < missing.count; i++)
+        printf("missing %s\n", missing.items[i]);
+    for (size_t i = 0; i < extra.count; i++)
+        printf("extra %s\n", extra.items[i]);
+    return true;
 }
 
 static bool read_bytes(const char *path, struct error *err)
@@ -87,6 +140,10 @@ int main(int argc, char **argv)
         good = fwrite(guest_rom, 1, GUEST_ROM_SIZE, stdout) == GUEST_ROM_SIZE;
     else if (argc >= 3 && strcmp(argv[1], "compare") == 0)
         good = compare(argc - 2, argv + 2, &err);
+    else if (argc == 3 && strcmp(argv[1], "shows") == 0)
+        good = show(argv[2], &err);
+    else if (argc == 4 && strcmp(argv[1], "contradictions") == 0)
+        good = contradict(argv[2], argv[3], &err);
     else if (argc == 3 && strcmp(argv[1], "bytes") == 0)
         good = read_bytes(argv[2], &err);
     else if (argc >= 6)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "guest/features.h"
 
 static bool compare_cpuid(struct comparison *comparison, struct aligned *aligned)
 {
@@ -25,45 +26,12 @@ static bool compare_cpuid(struct comparison *comparison, struct aligned *aligned
     return true;
 }
 
-static bool host_has(const struct guest_host *host, uint32_t leaf, enum cpuid_register reg,
-                     uint32_t mask)
-{
-    const struct guest_row *row = guest_table_find(host->table, GUEST_ROW_CPUID, leaf, 0);
-    return row && (row->registers[reg] & mask);
-}
-
-static bool is_amd(const struct guest_host *host)
-{
-    /* "AuthenticAMD", "HygonGenuine": by their first four letters. */
-    uint32_t vendor = host->table->rows[1].registers[REGISTER_EBX];
-    return vendor == 0x68747541 || vendor == 0x6f677948;
-}
-
-/* Whether this host's CPUID says that the MSR is there, so that a guest reads it and believes it.
- * Of others a KVM with ignore_msrs gives 0, another one #GP: that is advice, no more. */
-static bool msr_is_announced(const struct guest_host *host, uint32_t number)
-{
-    switch (number) {
-    case 0x8b: /* every CPU that has MSRs has it */
-        return true;
-    case 0xcf:
-        return host_has(host, 7, REGISTER_EDX, UINT32_C(1) << 30);
-    case 0x10a:
-        return host_has(host, 7, REGISTER_EDX, UINT32_C(1) << 29);
-    case 0x345:
-        return host_has(host, 1, REGISTER_ECX, UINT32_C(1) << 15);
-    case 0xc0011029:
-        return is_amd(host);
-    default: /* VMX; PLATFORM_INFO is announced by nothing */
-        return number >= 0x480 && number <= 0x491 && host_has(host, 1, REGISTER_ECX, 1U << 5);
-    }
-}
-
 static bool compare_msr(struct comparison *comparison, struct aligned *aligned)
 {
     bool announced = true, absent = false, faults = false;
     for (size_t h = 0; h < comparison->count; h++) {
-        announced = announced && msr_is_announced(&comparison->hosts[h], aligned->row.number);
+        announced =
+            announced && guest_table_announces(comparison->hosts[h].table, aligned->row.number);
         absent = absent || !aligned->of[h];
         faults = faults || absent || aligned->of[h]->fault;
     }
@@ -79,7 +47,8 @@ static bool compare_msr(struct comparison *comparison, struct aligned *aligned)
 static bool compare_xcr0(struct comparison *comparison, struct aligned *aligned)
 {
     for (size_t h = 0; h < comparison->count; h++)
-        if (!aligned->of[h] && !host_has(&comparison->hosts[h], 1, REGISTER_ECX, UINT32_C(1) << 26))
+        if (!aligned->of[h] &&
+            !guest_table_has(comparison->hosts[h].table, 1, REGISTER_ECX, UINT32_C(1) << 26))
             return true; /* xsave says it already */
     return comparison_tell_bits(comparison, aligned, 0, false) &&
            (!aligned->differ[0] || comparison_tell_register(comparison, aligned, 0, false, NULL));
@@ -135,18 +104,13 @@ static bool compare_row(struct comparison *comparison, struct aligned *aligned)
     return compare_xcr0(comparison, aligned);
 }
 
-/* KVM's leaves are at 0x40000000, or behind those of Hyper-V. */
+/* Where one of them has KVM's leaves. */
 static uint32_t find_kvm(const struct guest_host *hosts, size_t count)
 {
-    for (size_t h = 0; h < count; h++)
-        for (uint32_t base = 0x40000000; base <= 0x40000200; base += 0x100) {
-            const struct guest_row *row =
-                guest_table_find(hosts[h].table, GUEST_ROW_CPUID, base, 0);
-            if (row && row->registers[REGISTER_EBX] == 0x4b4d564b &&
-                row->registers[REGISTER_ECX] == 0x564b4d56 && row->registers[REGISTER_EDX] == 0x4d)
-                return base;
-        }
-    return 0;
+    uint32_t base = 0;
+    for (size_t h = 0; h < count && base == 0; h++)
+        base = guest_table_kvm_base(hosts[h].table);
+    return base;
 }
 
 /* Goes through all tables at once: each is in order. */

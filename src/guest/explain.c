@@ -93,14 +93,14 @@ static const struct feature *feature_at(int kind, uint32_t number, uint32_t subl
     return NULL;
 }
 
-/* In the MSRs of controls a feature's bit n is "may be 1" in bit 32 + n; those of before the "true"
- * ones have the same bits (Intel SDM volume 3D, appendix A.3 to A.5). */
+/* In the MSRs of controls a feature's bit n is "may be 1" in bit 32 + n, or "must be 1" in bit n;
+ * those of before the "true" ones have the same bits (Intel SDM volume 3D, appendix A.3 to A.5). */
 static const struct feature *msr_feature(uint32_t number, unsigned bit)
 {
     if (number >= 0x481 && number <= 0x484)
         number += 0x48d - 0x481;
     if (number == 0x48b || (number >= 0x48d && number <= 0x490))
-        return bit >= 32 ? feature_at(PLACE_MSR, number, 0, 0, bit - 32) : NULL;
+        return feature_at(PLACE_MSR, number, 0, 0, bit % 32);
     return feature_at(PLACE_MSR, number, 0, 0, bit);
 }
 

@@ -526,6 +526,15 @@ START_TEST(vmx_controls)
               "host b: MSR 0x482 (VMX_PROCBASED_CTLS) bit 63 (vmx-secondary-ctls) is 0, elsewhere "
               "1",
               "vmx-secondary-ctls");
+    /* One that must be 1 is none that can be chosen. */
+    rows[0][3].value = 0;
+    rows[0][4].number = rows[1][4].number = 0x48e;
+    rows[0][4].value = 1U << 15;
+    MUST(guest_tables_compare(hosts, 2, NULL, &found, &err));
+    check_one(&found,
+              "host b: MSR 0x48e (VMX_TRUE_PROCBASED_CTLS) bit 15 (vmx-cr3-load-noexit) is 0, "
+              "elsewhere 1",
+              "vmx-cr3-load-noexit");
     /* Without vmx on b its VMX MSRs are not read: the CPUID bit says it all. */
     rows[1][2].registers[REGISTER_ECX] = 0;
     b.count = 3;
