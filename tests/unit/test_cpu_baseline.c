@@ -88,6 +88,26 @@ START_TEST(requirements_lost)
 }
 END_TEST
 
+/* What a guest did not see on one party is no party's to promise, with all that needs it. */
+START_TEST(unshown)
+{
+    autopair struct pair pair =
+        pair_of(offer_of("a", "kvm", "avx avx2 lm smap xsave", ""),
+                offer_of("b", "kvm", "avx avx2 lm smap xsave", ""), "host", "host");
+    autofeatureset struct featureset smap = {0};
+    add_names(&smap, "smap");
+    add_names(&pair.offers[1].unshown, "smap");
+    gives(&pair, "avx avx2 lm xsave");
+    autofree char *text = losses(&pair);
+    ck_assert_str_eq(text, "smap:b=host!");
+    ck_assert_int_eq(pair.report.losses[0].causes[0], LOSS_KVM);
+    MUST_FAIL(STATUS_INCOMPATIBLE, "smap is required by --require and cannot be had on b (kvm)",
+              compute(&pair, &smap, &err));
+    add_names(&pair.offers[0].unshown, "xsave");
+    gives(&pair, "lm");
+}
+END_TEST
+
 START_TEST(required)
 {
     autofeatureset struct featureset avx2 = {0}, avx = {0}, unheard = {0};
@@ -308,8 +328,8 @@ END_TEST
 void add_baseline_tests(const TTest **tests, size_t *count)
 {
     const TTest *const mine[] = {
-        causes,  requirements_lost,      required,  asked_for_by_name, named_model,
-        refused, identity_of_the_lesser, rendering, rendering_knobs,   as_json,
+        causes,  requirements_lost,      unshown,   required,        asked_for_by_name, named_model,
+        refused, identity_of_the_lesser, rendering, rendering_knobs, as_json,
     };
     for (size_t i = 0; i < COUNT(mine); i++)
         tests[(*count)++] = mine[i];

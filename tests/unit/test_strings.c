@@ -244,6 +244,14 @@ START_TEST(lists)
     ck_assert(strlist_contains(&many, "99") && !strlist_contains(&many, "100"));
     ck_assert(!strlist_push_owned(&many, NULL));
     ck_assert_uint_eq(many.count, 100);
+    autostrlist struct strlist mixed = {0}, none = {0};
+    ck_assert(strlist_split(&mixed, "b,a,c,a,b,a,A", ','));
+    strlist_sort(&mixed);
+    autofree char *sorted = strlist_join(&mixed, ",");
+    ck_assert_str_eq(sorted, "A,a,b,c");
+    ck_assert_ptr_null(mixed.items[4]);
+    strlist_sort(&none);
+    ck_assert_uint_eq(none.count, 0);
 }
 END_TEST
 
