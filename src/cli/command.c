@@ -27,6 +27,12 @@ const struct command commands[] = {
      command_baseline},
     {"migrate", "migrate VM [--to HOST[:PORT]] [--bandwidth B] [--downtime MS] [--keep-source]",
      command_migrate},
+    {"verify", "verify VM", command_verify},
+    {"agreement",
+     "agreement list\n"
+     "agreement show VM [--cpuid]\n"
+     "agreement check VM",
+     command_agreement},
     {"identity", "identity [init|show]", command_identity},
     {"trust",
      "trust add NAME PIN [--address HOST[:PORT]] [--expires YYYY-MM-DD]\n"

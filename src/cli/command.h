@@ -40,6 +40,8 @@ bool command_profile(struct context *context, int count, char **words, struct er
 bool command_identity(struct context *context, int count, char **words, struct error *err);
 bool command_trust(struct context *context, int count, char **words, struct error *err);
 bool command_migrate(struct context *context, int count, char **words, struct error *err);
+bool command_verify(struct context *context, int count, char **words, struct error *err);
+bool command_agreement(struct context *context, int count, char **words, struct error *err);
 
 /* The options that every command takes, for a struct context. */
 extern const struct option_spec common_options[];

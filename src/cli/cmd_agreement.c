@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/cmd_agreement.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/command.h"
+
+struct agreement_command {
+    bool cpuid;
+};
+
+static bool set_cpuid(void *target, const char *value, struct error *err)
+{
+    ((struct agreement_command *)target)->cpuid = true;
+    return true;
+}
+
+static const struct option_spec specs[] = {
+    {"cpuid", 0, ARGUMENT_NONE, set_cpuid},
+    {NULL, 0, ARGUMENT_NONE, NULL},
+};
+
+bool open_agreement(const struct context *context, const char *vm, enum status missing,
+                    struct agreement *agreement, char digest[DIGEST_HEX_SIZE], struct error *err)
+{
+    autojson json_t *document = NULL;
+    autofree char *path = string_format("%s/agreements/%s.json", context->paths.state, vm);
+    autoagreement struct agreement found = {0};
+    if (!path)
+        return error_no_memory(err);
+    if (!agreement_load(context->paths.state, vm, &document, err))
+        return false; /* it names the file */
+    if (!document)
+        return error_set(err, missing, "there is no agreement for %s here: %s does not exist", vm,
+                         path);
+    if (!agreement_document_open(document, &found, digest, err))
+        return error_wrap(err, "%s", path);
+    if (strcmp(found.vm, vm) != 0)
+        return error_set(err, STATUS_DATA, "%s: it is the agreement of %s", path, found.vm);
+    agreement_free(agreement);
+    *agreement = found;
+    found = (struct agreement){0};
+    return true;
+}
+
+static char *join_hosts(const struct agreement *agreement)
+{
+    autostrlist struct strlist hosts = {0};
+    for (size_t i = 0; i < agreement->party_count; i++)
+        if (!strlist_push(&hosts, agreement->parties[i].host))
+            return NULL;
+    return strlist_join(&hosts, ",");
+}
+
+/* The VMs that have an agreement here, sorted. Other files in the folder are not ours to judge. */
+static int is_agreement(const struct dirent *entry)
+{
+    static const char suffix[] = ".json";
+    size_t length = strlen(entry->d_name), end = strlen(suffix);
+    char vm[NAME_MAX + 1] = "";
+    if (length <= end || strcmp(entry->d_name + length - end, suffix) != 0)
+        return false;
+    memcpy(vm, entry->d_name, length - end);
+    return name_is_vm(vm);
+}
+
+static int compare_entries(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static bool find_vms(const struct context *context, struct strlist *vms, struct error *err)
+{
+    autofree char *folder = path_join(context->paths.state, "agreements", "");
+    struct dirent **entries = NULL;
+    if (!folder)
+        return error_no_memory(err);
+    int count = scandir(folder, &entries, is_agreement, compare_entries);
+    if (count < 0 && errno != ENOENT)
+        return error_set_errno(err, STATUS_CONFIG, errno, "%s", folder);
+    bool good = true;
+    for (int i = 0; i < count; i++) {
+        *strrchr(entries[i]->d_name, '.') = '\0';
+        good = good && strlist_push(vms, entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+    return good || error_no_memory(err);
+}
+
+/* A line of `list`: a cell a column, or of a damaged agreement the VM and what is wrong. */
+#define COLUMNS 6
+
+static bool make_row(const struct agreement *agreement, struct strlist *row)
+{
+    char when[32];
+    const char *model = agreement->baseline.model;
+    autofree char *hosts = join_hosts(agreement);
+    agreement_format_time(agreement, when, sizeof(when));
+    return hosts && strlist_push(row, agreement->vm) && strlist_push(row, agreement->machine) &&
+           strlist_push(row, model ? model : "-") && strlist_push(row, when) &&
+           strlist_push(row, agreement->proof.made ? "yes" : "no") && strlist_push(row, hosts);
+}
+
+static json_t *row_to_json(const struct agreement *agreement, const char *digest)
+{
+    autojson json_t *hosts = json_array();
+    for (size_t i = 0; i < agreement->party_count; i++)
+        json_array_append_new(hosts, json_string(agreement->parties[i].host));
+    return json_pack("{s:s, s:s, s:s, s:s?, s:O, s:I, s:b}", "vm", agreement->vm, "digest", digest,
+                     "machine", agreement->machine, "model", agreement->baseline.model, "hosts",
+                     hosts, "issued", (json_int_t)agreement->issued, "proven",
+                     (int)agreement->proof.made);
+}
+
+static bool put_row(const struct strlist *row, const size_t widths[], struct error *err)
+{
+    autostrbuf struct strbuf line = {0};
+    for (size_t i = 0; i + 1 < row->count; i++)
+        strbuf_printf(&line, "%-*s  ", (int)widths[i], row->items[i]);
+    strbuf_puts(&line, row->items[row->count - 1]);
+    return line.failed ? error_no_memory(err) : put_line(line.data, err);
+}
+
+static bool put_rows(const struct strlist *rows, size_t count, struct error *err)
+{
+    size_t widths[COLUMNS] = {0};
+    for (size_t i = 0; i < count; i++)
+        for (size_t c = 0; c < rows[i].count && (c == 0 || rows[i].count == COLUMNS); c++)
+            if (strlen(rows[i].items[c]) > widths[c])
+                widths[c] = strlen(rows[i].items[c]);
+    for (size_t i = 0; i < count; i++)
+        if (!put_row(&rows[i], widths, err))
+            return false;
+    return true;
+}
+
+/* One VM as a row and as JSON. *damaged: its file is not an agreement, which is said there. */
+static bool look_at(const struct context *context, const char *vm, struct strlist *row,
+                    json_t *array, bool *damaged, struct error *err)
+{
+    autoagreement struct agreement agreement = {0};
+    struct error wrong = ERROR_INIT;
+    char digest[DIGEST_HEX_SIZE];
+    *damaged = !open_agreement(context, vm, STATUS_DATA, &agreement, digest, &wrong);
+    if (*damaged && wrong.status == STATUS_INTERNAL)
+        return error_set(err, wrong.status, "%s", wrong.message);
+    bool good = *damaged ? strlist_push(row, vm) && strlist_push(row, wrong.message)
+                         : make_row(&agreement, row);
+    json_t *json = *damaged ? json_pack("{s:s, s:s}", "vm", vm, "error", wrong.message)
+                            : row_to_json(&agreement, digest);
+    return (json_array_append_new(array, json) == 0 && good) || error_no_memory(err);
+}
+
+static bool fill_list(const struct context *context, const struct strlist *vms,
+                      struct strlist *rows, json_t *array, size_t *damaged, struct error *err)
+{
+    static const char *const titles[COLUMNS] = {"VM",     "MACHINE", "MODEL",
+                                                "ISSUED", "PROVEN",  "HOSTS"};
+    for (size_t i = 0; i < COLUMNS; i++)
+        if (!strlist_push(&rows[0], titles[i]))
+            return error_no_memory(err);
+    for (size_t i = 0; i < vms->count; i++) {
+        bool bad;
+        if (!look_at(context, vms->items[i], &rows[i + 1], array, &bad, err))
+            return false;
+        *damaged += bad;
+    }
+    return true;
+}
+
+static bool list(const struct context *context, struct error *err)
+{
+    autostrlist struct strlist vms = {0};
+    autojson json_t *array = json_array();
+    size_t damaged = 0;
+    if (!find_vms(context, &vms, err))
+        return false;
+    struct strlist *rows = calloc(vms.count + 1, sizeof(*rows));
+    bool good = rows ? fill_list(context, &vms, rows, array, &damaged, err) : error_no_memory(err);
+    if (good && context->json)
+        good = put_json(json_incref(array), err);
+    else if (good && vms.count > 0)
+        good = put_rows(rows, vms.count + 1, err);
+    for (size_t i = 0; rows && i <= vms.count; i++)
+        strlist_free(&rows[i]);
+    free(rows);
+    if (good && damaged > 0)
+        return error_set(err, STATUS_DATA,
+                         "%zu of %zu agreements cannot be read: launch these VMs with "
+                         "--renegotiate, or put their files back from a copy",
+                         damaged, vms.count);
+    return good;
+}
+
+/* Not yet: agreements keep no guest CPU table (guest_table_to_text) so far. */
+static bool put_table(const struct agreement *agreement, struct error *err)
+{
+    return error_set(err, STATUS_USAGE, "'agreement show --cpuid' is not in this version yet");
+}
+
+static bool show(const struct context *context, const char *vm, bool cpuid, struct error *err)
+{
+    autoagreement struct agreement agreement = {0};
+    char digest[DIGEST_HEX_SIZE];
+    if (!open_agreement(context, vm, STATUS_USAGE, &agreement, digest, err))
+        return false;
+    if (cpuid)
+        return put_table(&agreement, err);
+    if (!context->json)
+        return agreement_print(&agreement, digest, err);
+    json_t *json = agreement_to_json(&agreement);
+    if (!json || json_object_set_new(json, "digest", json_string(digest)) != 0) {
+        json_decref(json);
+        return error_no_memory(err);
+    }
+    return put_json(json, err);
+}
+
+/* Not yet: the proof on this host now, against the agreement's table. */
+static bool check(const struct context *context, const char *vm, struct error *err)
+{
+    return error_set(err, STATUS_USAGE, "'agreement check' is not in this version yet");
+}
+
+bool command_agreement(struct context *context, int count, char **words, struct error *err)
+{
+    struct agreement_command command = {.cpuid = false};
+    struct operands operands;
+    if (!command_options(context, count, words, specs, &command, &operands, err))
+        return false;
+    if (context->help || context->version)
+        return true;
+    const char *action = operands.count > 0 ? operands.words[0] : "list";
+    const char *vm =
+        operands.count == 2 && name_is_vm(operands.words[1]) ? operands.words[1] : NULL;
+    if (operands.rest_count < 0 && strcmp(action, "list") == 0 && operands.count <= 1 &&
+        !command.cpuid)
+        return list(context, err);
+    if (operands.rest_count < 0 && strcmp(action, "show") == 0 && vm)
+        return show(context, vm, command.cpuid, err);
+    if (operands.rest_count < 0 && strcmp(action, "check") == 0 && vm && !command.cpuid)
+        return check(context, vm, err);
+    return error_set(err, STATUS_USAGE, "agreement: list, show VM [--cpuid], or check VM");
+}
