@@ -12,6 +12,8 @@
 #include "guest/features.h"
 #include "vm/exchange.h"
 
+#define CULPRIT_MS 8000
+
 static bool start_proof(struct exchange *exchange, const struct baseline *baseline,
                         struct proof *proof, struct error *err)
 {
@@ -36,29 +38,63 @@ bool exchange_prove_start(struct exchange *exchange, struct error *err)
            start_proof(exchange, &baseline, &exchange->proof, err);
 }
 
-/* Properties such as Hyper-V's show in no profile: which of them it is that this QEMU cannot give
- * is found by leaving out each. */
-static bool name_culprit(struct exchange *exchange, struct error *err)
+/* Whether QEMU takes the CPU with the knobs of the baseline for which keep is true. */
+static bool runs_with(struct exchange *exchange, const bool *keep)
+{
+    autobaseline struct baseline all = {0}, chosen = {0};
+    autoproof struct proof proof = {0};
+    autoguesttable struct guest_table table = {0};
+    if (!exchange_baseline(exchange, &all, NULL, NULL) ||
+        !exchange_baseline(exchange, &chosen, NULL, NULL))
+        return false;
+    for (size_t i = 0; i < all.knobs.count; i++)
+        if (!keep[i])
+            cpu_knobs_remove(&chosen.knobs, all.knobs.items[i].name);
+    return start_proof(exchange, &chosen, &proof, NULL) && proof_finish(&proof, &table, NULL, NULL);
+}
+
+/* Properties such as Hyper-V's show in no profile. Which of them it is that this QEMU cannot give
+ * is found by leaving out each; or, if it is more than one, by giving each alone. */
+static bool find_culprits(struct exchange *exchange, size_t count, bool *culprit, deadline when)
+{
+    autofree bool *keep = calloc(count, sizeof(bool));
+    if (!keep || !runs_with(exchange, keep))
+        return false; /* it is not the knobs */
+    for (size_t i = 0; i < count && deadline_left_ms(when) > 0; i++) {
+        for (size_t k = 0; k < count; k++)
+            keep[k] = k != i;
+        if (runs_with(exchange, keep))
+            return culprit[i] = true;
+    }
+    bool found = false;
+    for (size_t i = 0; i < count && deadline_left_ms(when) > 0; i++) {
+        for (size_t k = 0; k < count; k++)
+            keep[k] = k == i;
+        culprit[i] = !runs_with(exchange, keep);
+        found = found || culprit[i];
+    }
+    return found;
+}
+
+/* The knobs over which QEMU does not run the proof, into the message; as it is if it is not them.
+ */
+static void name_culprits(struct exchange *exchange, struct error *err)
 {
     autobaseline struct baseline baseline = {0};
-    if (!exchange_baseline(exchange, &baseline, NULL, NULL))
-        return false;
-    for (size_t i = 0; i < baseline.knobs.count; i++) {
-        autobaseline struct baseline without = {0};
-        autoproof struct proof proof = {0};
-        autoguesttable struct guest_table table = {0};
-        const struct cpu_knob *knob = &baseline.knobs.items[i];
-        if (!exchange_baseline(exchange, &without, NULL, NULL))
-            return false;
-        cpu_knobs_remove(&without.knobs, knob->name);
-        if (start_proof(exchange, &without, &proof, NULL) &&
-            proof_finish(&proof, &table, NULL, NULL)) {
-            err->status = STATUS_INCOMPATIBLE;
-            return error_wrap(err, "%s=%s of -cpu cannot be had on %s", knob->name, knob->value,
-                              exchange->self->config->host_name);
-        }
-    }
-    return false;
+    autostrbuf struct strbuf names = {0};
+    if (!exchange_baseline(exchange, &baseline, NULL, NULL) || baseline.knobs.count == 0)
+        return;
+    autofree bool *culprit = calloc(baseline.knobs.count, sizeof(bool));
+    if (!culprit || !find_culprits(exchange, baseline.knobs.count, culprit,
+                                   deadline_in_ms(CULPRIT_MS))) /* the peer waits */
+        return;
+    for (size_t i = 0; i < baseline.knobs.count; i++)
+        if (culprit[i])
+            strbuf_printf(&names, "%s%s=%s", names.length > 0 ? ", " : "",
+                          baseline.knobs.items[i].name, baseline.knobs.items[i].value);
+    error_wrap(err, "%s of -cpu cannot be had on %s", names.data ? names.data : "",
+               exchange->self->config->host_name);
+    err->status = STATUS_INCOMPATIBLE;
 }
 
 /* Where the table and the agreed features do not tell the same. */
@@ -115,7 +151,7 @@ bool exchange_prove_finish(struct exchange *exchange, struct error *err)
         log_debug("%s", refused.message);
         return true;
     }
-    name_culprit(exchange, &refused);
+    name_culprits(exchange, &refused);
     return error_set(err, refused.status, "%s", refused.message);
 }
 
