@@ -5,6 +5,8 @@
  *       the built-in guest's image
  *   print-guest json|text|digest QEMU ACCEL MACHINE CPU [SMP [MS]]
  *       the guest CPU table; SMP may be ""
+ *   print-guest late|drop MS QEMU ACCEL MACHINE CPU [SMP [MS]]
+ *       its digest, asked for only MS milliseconds after the start; never asked for
  *   print-guest compare TABLE TABLE...
  *       what differs between tables in JSON
  *   print-guest shows TABLE
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/digest.h"
@@ -27,27 +30,49 @@
 #include "guest/proof_run.h"
 #include "guest/rom.h"
 
-static bool prove(const char *form, int argc, char **argv, struct error *err)
+/* Of QEMU ACCEL MACHINE CPU [SMP [MS]]. */
+static struct guest_proof proof_of(int argc, char **argv)
 {
-    struct guest_proof proof = {.qemu = argv[0],
+    return (struct guest_proof){.qemu = argv[0],
                                 .accel = argv[1],
                                 .machine = argv[2],
                                 .cpu = argv[3],
                                 .smp = argc > 4 && *argv[4] ? argv[4] : NULL,
                                 .timeout_ms = argc > 5 ? atoi(argv[5]) : 0};
+}
+
+static bool print_digest(const struct guest_table *table, struct error *err)
+{
+    char hex[DIGEST_HEX_SIZE];
+    return guest_table_digest(table, hex, err) && puts(hex) >= 0;
+}
+
+static bool prove(const char *form, int argc, char **argv, struct error *err)
+{
+    struct guest_proof proof = proof_of(argc, argv);
     autoguesttable struct guest_table table = {0};
     if (!guest_proof_run(&proof, &table, err))
         return false;
-    if (strcmp(form, "digest") == 0) {
-        char hex[DIGEST_HEX_SIZE];
-        return guest_table_digest(&table, hex, err) && puts(hex) >= 0;
-    }
+    if (strcmp(form, "digest") == 0)
+        return print_digest(&table, err);
     autojson json_t *json = guest_table_to_json(&table);
     autofree char *text =
         strcmp(form, "text") == 0 ? guest_table_to_text(&table) : json_to_text(json);
     if (!text)
         return error_no_memory(err);
     return puts(text) >= 0;
+}
+
+/* Finish, or only forget, some time after the start. */
+static bool prove_later(bool finish, int argc, char **argv, struct error *err)
+{
+    struct guest_proof proof = proof_of(argc - 1, argv + 1);
+    autoguesttable struct guest_table table = {0};
+    autoguestrun struct guest_run *run = guest_proof_start(&proof, err);
+    if (!run)
+        return false;
+    usleep((useconds_t)atoi(argv[0]) * 1000);
+    return !finish || (guest_proof_finish(run, &table, NULL, err) && print_digest(&table, err));
 }
 
 static json_t *read_json(const char *path, struct error *err)
@@ -146,6 +171,8 @@ int main(int argc, char **argv)
         good = contradict(argv[2], argv[3], &err);
     else if (argc == 3 && strcmp(argv[1], "bytes") == 0)
         good = read_bytes(argv[2], &err);
+    else if (argc >= 7 && (strcmp(argv[1], "late") == 0 || strcmp(argv[1], "drop") == 0))
+        good = prove_later(argv[1][0] == 'l', argc - 2, argv + 2, &err);
     else if (argc >= 6)
         good = prove(argv[1], argc - 2, argv + 2, &err);
     else

@@ -296,6 +296,26 @@ def broken_qemus(t):
 
 
 @test(timeout=60)
+def finished_later(t):
+    "QEMU does not wait for the caller, who may come when its time is over, or not at all"
+    wanted = t.run(helper(t), "digest", t.qemu_path, "tcg", MACHINE, "Haswell-v4", check=0).stdout
+    noisy = fake(t, "noisy", f'yes a warning for each vCPU | head -c 500000 >&2; exec "{t.qemu_path}" "$@"')
+    for qemu in (t.qemu_path, noisy):
+        late = t.run(helper(t), "late", "3000", qemu, "tcg", MACHINE, "Haswell-v4", "", "2500", check=0)
+        check_equal(late.stdout, wanted, f"the digest with {Path(qemu).name}")
+    # One that does not end is ended: at its own time, and when it is forgotten.
+    hangs = fake(t, "hangs", f"echo $$ >{t.dir}/pid; exec sleep 100")
+    late = t.run(helper(t), "late", "300", hangs, "tcg", MACHINE, "x", "", "200")
+    check_in("did not come to its end in time", late.stderr, "what is said when the time is over")
+    for mode in ("late", "drop"):
+        began = time.monotonic()
+        t.run(helper(t), mode, "300", hangs, "tcg", MACHINE, "x", "", "600")
+        check(time.monotonic() - began < 5, f"{mode} took too long")
+        pid = (t.dir / "pid").read_text(encoding="ascii").strip()
+        check(not os.path.exists(f"/proc/{pid}"), f"{mode} left a QEMU behind")
+
+
+@test(timeout=60)
 def both_assemblers(t):
     "GNU as and LLVM's assembler make a guest that finds the same"
     clang = shutil.which("clang")
