@@ -197,10 +197,20 @@ static bool list(const struct context *context, struct error *err)
     return good;
 }
 
-/* Not yet: agreements keep no guest CPU table (guest_table_to_text) so far. */
-static bool put_table(const struct agreement *agreement, struct error *err)
+static bool put_table(const struct context *context, const struct agreement *agreement,
+                      struct error *err)
 {
-    return error_set(err, STATUS_USAGE, "'agreement show --cpuid' is not in this version yet");
+    if (!agreement->proof.made)
+        return error_set(err, STATUS_DATA,
+                         "the agreement about %s was made without a proof: it has no table",
+                         agreement->vm);
+    if (context->json)
+        return put_json(guest_table_to_json(&agreement->proof.table), err);
+    autofree char *text = guest_table_to_text(&agreement->proof.table);
+    if (!text)
+        return error_no_memory(err);
+    text[strlen(text) - 1] = '\0'; /* put_line ends the last line */
+    return put_line(text, err);
 }
 
 static bool show(const struct context *context, const char *vm, bool cpuid, struct error *err)
@@ -210,7 +220,7 @@ static bool show(const struct context *context, const char *vm, bool cpuid, stru
     if (!open_agreement(context, vm, STATUS_USAGE, &agreement, digest, err))
         return false;
     if (cpuid)
-        return put_table(&agreement, err);
+        return put_table(context, &agreement, err);
     if (!context->json)
         return agreement_print(&agreement, digest, err);
     json_t *json = agreement_to_json(&agreement);
@@ -219,12 +229,6 @@ static bool show(const struct context *context, const char *vm, bool cpuid, stru
         return error_no_memory(err);
     }
     return put_json(json, err);
-}
-
-/* Not yet: the proof on this host now, against the agreement's table. */
-static bool check(const struct context *context, const char *vm, struct error *err)
-{
-    return error_set(err, STATUS_USAGE, "'agreement check' is not in this version yet");
 }
 
 bool command_agreement(struct context *context, int count, char **words, struct error *err)
@@ -244,6 +248,6 @@ bool command_agreement(struct context *context, int count, char **words, struct 
     if (operands.rest_count < 0 && strcmp(action, "show") == 0 && vm)
         return show(context, vm, command.cpuid, err);
     if (operands.rest_count < 0 && strcmp(action, "check") == 0 && vm && !command.cpuid)
-        return check(context, vm, err);
+        return agreement_check(context, vm, err);
     return error_set(err, STATUS_USAGE, "agreement: list, show VM [--cpuid], or check VM");
 }

@@ -17,6 +17,9 @@ bool open_agreement(const struct context *context, const char *vm, enum status m
 /* When it was issued, as local time to the minute; size of 17 is enough for this age. */
 void agreement_format_time(const struct agreement *agreement, char *text, size_t size);
 
+/* Whether this host still gives the VM that CPU, to standard output. STATUS_DRIFT if not. */
+bool agreement_check(const struct context *context, const char *vm, struct error *err);
+
 /* All of it, for people, to standard output. */
 bool agreement_print(const struct agreement *agreement, const char *digest, struct error *err);
 
