@@ -207,8 +207,7 @@ static bool value_to_text(const json_t *value, char **text)
 }
 
 /* Which properties that are no features a vCPU has; all vCPUs of a machine are of one type. */
-static bool list_knobs(struct qmp *qmp, const char *path, const struct featureset *known,
-                       struct strlist *names, struct error *err)
+static bool list_knobs(struct qmp *qmp, const char *path, struct strlist *names, struct error *err)
 {
     autojson json_t *list = NULL;
     json_t *entry, *arguments = json_pack("{s:s}", "path", path);
@@ -220,10 +219,7 @@ static bool list_knobs(struct qmp *qmp, const char *path, const struct featurese
     json_array_foreach(list, i, entry)
     {
         const char *name = json_string_value(json_object_get(entry, "name"));
-        if (!name || !name_is_feature(name) || featureset_has(known, name) ||
-            knob_check(name, "", NULL) == KNOB_NONE)
-            continue;
-        if (!strlist_push(names, name))
+        if (name && knob_check(name, "", NULL) != KNOB_NONE && !strlist_push(names, name))
             return error_no_memory(err);
     }
     return true;
@@ -278,7 +274,7 @@ static bool read_vcpu(struct qmp *qmp, const json_t *entry, const struct feature
         json_integer_value(index) > INT32_MAX)
         return error_set(err, STATUS_PROTOCOL, "QEMU's list of CPUs is not valid");
     vcpu->index = (int)json_integer_value(index);
-    return ((knobs->count > 0 || list_knobs(qmp, path, known, knobs, err)) &&
+    return ((knobs->count > 0 || list_knobs(qmp, path, knobs, err)) &&
             read_identity(qmp, path, vcpu, err) &&
             read_features(qmp, path, known, &vcpu->features, err) &&
             read_knobs(qmp, path, knobs, &vcpu->knobs, err)) ||

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """verify: the CPU of a running guest against its agreement; and what agreement list and show tell."""
+import fcntl
 import json
 import re
 import time
@@ -281,6 +282,17 @@ def qemu_gone(t):
     b_path = commands_socket(b)
     wait_until(lambda: not t.run("mv", b_path, t.dir / "moved").returncode, 5, "socket to move")
     check_refused(pair.b, 69, b_path, "No such file")
+
+
+@test()
+def another_command_at_work(t):
+    """while another command has the VM, a migration for one, verify says so at once: 14"""
+    pair = Pair(t)
+    pair.launch()
+    with open(pair.a.home / "state" / "vms" / f"{VM}.lock", "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        check_refused(pair.a, 14, f"another command is at work on {VM}")
+    verify(pair.a)
 
 
 @test()

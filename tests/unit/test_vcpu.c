@@ -38,7 +38,7 @@ static const struct answer {
      "{\"cpuid-register\":\"ECX\",\"cpuid-input-eax\":1,\"features\":0},"
      "{\"cpuid-register\":\"ESI\",\"cpuid-input-eax\":1,\"features\":4294967295},"
      "{\"cpuid-register\":\"EDX\",\"cpuid-input-eax\":1,\"features\":268435456},"
-     "{\"cpuid-register\":\"EAX\",\"cpuid-input-eax\":1073741825,\"features\":8}]"},
+     "{\"cpuid-register\":\"EAX\",\"cpuid-input-eax\":1073741825,\"features\":1}]"},
     {"rdctl-no", "true"},
     {"newer", "true"},
     {"vendor", "\"AuthenticAMD\""},
@@ -283,7 +283,7 @@ START_TEST(too_many)
     struct fake wordy = {.other = {"feature-words", words.data}};
     MUST_FAIL(STATUS_PROTOCOL, "feature-words", read_fake(&wordy, &cpu, &err));
     for (int i = 0; i < 4097; i++)
-        strbuf_puts(&cpus, i == 0 ? "[0" : ",0");
+        strbuf_printf(&cpus, "%s{\"cpu-index\":%d,\"qom-path\":\"/a\"}", i == 0 ? "[" : ",", i);
     strbuf_puts(&cpus, "]");
     struct fake crowded = {.other = {"query-cpus-fast", cpus.data}};
     MUST_FAIL(STATUS_PROTOCOL, "list of CPUs", read_fake(&crowded, &cpu, &err));
