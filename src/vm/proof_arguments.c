@@ -138,7 +138,7 @@ static bool read_words(const char *text, enum keyval_syntax syntax,
     const char *name = NULL;
     if (!text)
         return true;
-    if (!keyval_parse(&words, text, syntax, name_is_good ? "" : NULL, NULL) || words.help)
+    if (!keyval_parse(&words, text, syntax, name_is_good ? "" : NULL, NULL))
         return false;
     for (size_t i = 0; i < words.count; i++) {
         const struct keyval_pair *pair = &words.pairs[i];

@@ -100,6 +100,9 @@ static const struct {
     {"-smp 2 -M smp.cpus=8,smp.dies=2 -smp maxcpus=16,cores=4",
      "tcg",
      {.machine = TYPE, .accel = "tcg", .smp = "cpus=8,dies=2,maxcpus=16,cores=4"}},
+    {"-M kvm_shadow_mem=4M,igd-passthru=on -accel kvm,kvm-shadow-mem=8M",
+     "kvm",
+     {.machine = TYPE ",kvm-shadow-mem=4M", .accel = "kvm,kvm-shadow-mem=8M"}},
     {"-overcommit cpu-pm=on,mem-lock=on", "tcg", {.machine = TYPE, .accel = "tcg", .cpu_pm = true}},
     /* memory apart */
     {"-m 1024 -m slots=2,maxmem=8G -M q35,max-ram-below-4g=2G,cxl=on,memory.size=1G",
@@ -151,6 +154,10 @@ START_TEST(refused)
     autoproofarguments struct proof_arguments made = {0};
     MUST_FAIL(STATUS_INTERNAL, "cannot prove",
               proof_arguments_make(&invocation, TYPE, "tcg", &made, &err));
+    invocation.accel_options = calloc(1, sizeof(struct keyval));
+    ck_assert(invocation.accel_options && strlist_push(&invocation.accels, "tcg"));
+    MUST_FAIL(STATUS_INTERNAL, "cannot prove 'q35,hpet=off'",
+              proof_arguments_make(&invocation, "q35,hpet=off", "tcg", &made, &err));
 }
 END_TEST
 
