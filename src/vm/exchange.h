@@ -17,7 +17,8 @@
 #include "vm/proof.h"
 
 #define PROTOCOL_VERSION 1
-#define EXCHANGE_ID_SIZE 33 /* 32 hexadecimal digits and a NUL */
+#define EXCHANGE_PROOFS_MAX 4 /* the first, and three after masking */
+#define EXCHANGE_ID_SIZE 33   /* 32 hexadecimal digits and a NUL */
 
 /* What this side brings along; all borrowed. */
 struct exchange_self {
@@ -85,7 +86,7 @@ struct exchange {
     struct proof proof;       /* under way here */
     struct guest_table table; /* what a guest sees here; without rows: not proven yet */
     struct strlist refused;   /* features over which QEMU refuses the CPU here: no table, then */
-    unsigned proofs;          /* how many were compared */
+    unsigned proofs;          /* how many were compared, or answered */
     struct strlist accepted;  /* rows that differ and were accepted */
     struct strlist doubts;    /* for people: what the proof found and does not hinder */
 

@@ -10,7 +10,6 @@
 #include "guest/compare.h"
 #include "vm/exchange.h"
 
-#define PROOFS_MAX 4 /* the first, and three after masking */
 #define TOLD_MAX 24
 
 /* Differences between the two tables, in the order in which both sides tell them. */
@@ -79,7 +78,7 @@ static bool mask_refused(struct exchange *exchange, struct error *err)
             if (!featureset_add(&offers[h]->unshown, refused[h]->items[i]))
                 return error_no_memory(err);
         autofree char *names = strlist_join(refused[h], ", ");
-        if (refused[h]->count > 0 && exchange->proofs >= PROOFS_MAX)
+        if (refused[h]->count > 0 && exchange->proofs >= EXCHANGE_PROOFS_MAX)
             return error_set(err, STATUS_INCOMPATIBLE,
                              "QEMU on %s refuses this CPU, and again without what it named before: "
                              "%s",
@@ -171,7 +170,7 @@ bool exchange_settle(struct exchange *exchange, bool *settled, struct error *err
         return keep_accepted(exchange, &differences, err);
     }
     bool masked = false;
-    if (exchange->proofs < PROOFS_MAX && !mask(exchange, &differences, &masked, err))
+    if (exchange->proofs < EXCHANGE_PROOFS_MAX && !mask(exchange, &differences, &masked, err))
         return false;
     if (!masked)
         return tell(exchange, &differences, err);

@@ -216,6 +216,11 @@ json_t *exchange_prove_answer(struct exchange *exchange, json_t *body, struct er
         error_set(err, STATUS_PROTOCOL, "a proof is asked for, and none was agreed on");
         return NULL;
     }
+    if (exchange->proofs++ >= EXCHANGE_PROOFS_MAX) {
+        error_set(err, STATUS_PROTOCOL, "%s asks for more than %d proofs", exchange->peer.name,
+                  EXCHANGE_PROOFS_MAX);
+        return NULL;
+    }
     if (!exchange_take_body(exchange, body, "unshown", &hosts, err) ||
         !take_unshown(exchange, hosts, err) || !exchange_prove_finish(exchange, err))
         return NULL;
