@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "host/qemu_session.h"
 
-#define MEMORY_CHECK_MS 10000
+#define MEMORY_CHECK_MS 60000 /* KVM's tables for terabytes take their time */
 #define BACKEND "qml"
 
 /* -preconfig stops QEMU when it has read -m, and has neither made the memory nor the machine. */

@@ -11,8 +11,9 @@
 #include "vm/proof_arguments.h"
 
 /* Start QEMU once with the memory arguments, stopped and without devices, and end it. The memory is
- * neither touched nor reserved, whatever the host has free. Takes about 50 ms; may stand between
- * the start and the end of a proof. When there are no memory arguments, nothing is started.
+ * neither touched nor reserved, whatever the host has free. Takes 50 to 100 ms, under KVM more for
+ * very much memory (its tables: 1.5 s for 1000 GiB were seen); may stand between the start and the
+ * end of a proof. When there are no memory arguments, nothing is started.
  *
  * qemu: a path; cpu: the value of -cpu. STATUS_INCOMPATIBLE with -m and QEMU's reason if QEMU
  * refuses; STATUS_CONFIG if it cannot be started or does not answer.
