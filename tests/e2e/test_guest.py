@@ -17,6 +17,7 @@ MACHINES = (MACHINE, "pc-i440fx-7.2", "microvm", "isapc")
 IN_PART = """Nehalem-v2 Haswell-v4 Skylake-Client-v1 Cascadelake-Server-v2 Snowridge-v1 Opteron_G3 Opteron_G4 EPYC-v3
 EPYC-Milan-v1""".split()
 REGISTERS = ("EAX", "EBX", "ECX", "EDX")
+MSRS = [0x8B, 0xCE, 0xCF, 0x10A, 0x345, 0xC0011029]  # without vmx
 # Bits that a guest sees otherwise than the vCPU's properties say, and why.
 BY_NATURE = {
     (1, 0, "ECX"): 1 << 27,  # osxsave: the guest turned it on
@@ -69,9 +70,11 @@ def kvm_cpu(t, qemu):
 def every_machine_type(t):
     "q35, pc, microvm and isapc give the same table, on both QEMUs, with and without long mode"
     for qemu in qemus(t):
-        for cpu, mode in (("Haswell-v4", 64), ("486", 32), ("qemu32", 32)):
+        for cpu, mode, xcr0 in (("Haswell-v4", 64, "0x0000000000000007"), ("486", 32, None), ("qemu32", 32, None)):
             found = [table(t, qemu, "tcg", machine, cpu) for machine in MACHINES]
             check_equal(found[0]["mode"], mode, f"{cpu}'s mode")
+            check_equal(found[0].get("xcr0"), xcr0, f"{cpu}'s XCR0")
+            check_equal([row[0] for row in found[0]["msr"]], MSRS, f"{cpu}'s MSRs")
             for machine, other in zip(MACHINES, found):
                 check(other == found[0], f"{cpu} on {machine} differs from {MACHINES[0]}")
 
