@@ -44,10 +44,24 @@ static const char *const deviations[] = {
     "unapproved-commit",    /* connect: commits what has no approvals */
     "skip-proof",           /* connect: proposes without having asked for a proof */
     "garbage-unshown",      /* connect: asks for a proof with nonsense */
+    "strange-unshown",      /* connect: the same, with a host that is no party */
+    "false-unshown",        /* connect: says that the other's guest does not see smap */
+    "many-proofs",          /* connect: asks for another proof again and again */
+    "late-proof",           /* connect: asks for one when its proposal is approved */
     "without-proof",        /* connect: proposes an agreement without a proof */
     "other-table",          /* connect: proposes one with another table than both saw */
+    "other-digest",         /* connect: proposes one with another digest of its own table */
+    "other-masked",         /* connect: proposes one that names a feature more as masked */
+    "other-accepted",       /* connect: proposes one that accepts a row that does not differ */
     "lie-about-table",      /* listen: says that its guest sees another smap than it does */
     "garbage-table",        /* listen: answers with a table that is none */
+    "huge-table",           /* listen: answers with one of 4000 rows more */
+    "endless-table",        /* listen: answers with more rows than there may be */
+    "garbage-accepted",     /* listen: accepts a row that is none */
+    "table-and-refusal",    /* listen: has a table, and its QEMU refuses the CPU */
+    "no-table",             /* listen: has none, and its QEMU refuses nothing */
+    "refuse-smap",          /* listen: says that its QEMU refuses smap; once */
+    "refuse-for-ever",      /* listen: says that its QEMU refuses something else each time */
     "early-commit",         /* connect: commits before it proposes */
     "approve-other-digest", /* listen: approves something else */
     "foreign-approval",     /* listen: approves with a key that nobody knows */
@@ -70,6 +84,7 @@ struct bad_peer {
     struct exchange exchange;
     char *recorded; /* the first message that went out */
     bool lost;      /* an acknowledgement */
+    int proofs;     /* asked for, or answered */
 };
 
 static bool is(const struct bad_peer *peer, const char *deviation)
@@ -256,6 +271,43 @@ static json_t *twist_table(json_t *body)
     return body;
 }
 
+/* Rows of leaves that no CPU has, in their place. */
+static void add_rows(json_t *body, int count)
+{
+    size_t at = 0;
+    json_t *rows = json_object_get(json_object_get(body, "table"), "cpuid");
+    while (json_integer_value(json_array_get(json_array_get(rows, at), 0)) < 0x50000000)
+        at++;
+    for (int i = count; i-- > 0;)
+        json_array_insert_new(rows, at,
+                              json_pack("[i, i, i, i, i, i]", 0x50000000 + i, 0, 1, 2, 3, i));
+}
+
+static json_t *twist_proof(struct bad_peer *peer, json_t *body)
+{
+    peer->proofs++;
+    if (is(peer, "lie-about-table"))
+        twist_table(body);
+    if (is(peer, "garbage-table"))
+        json_object_set_new(json_object_get(body, "table"), "cpuid", json_pack("[[i]]", 7));
+    if (is(peer, "huge-table"))
+        add_rows(body, 4000);
+    if (is(peer, "endless-table"))
+        add_rows(body, 5000);
+    if (is(peer, "garbage-accepted"))
+        json_object_set_new(body, "accepted", json_pack("[s]", "--accept-row"));
+    if (is(peer, "table-and-refusal"))
+        json_object_set_new(body, "refused", json_pack("[s]", "smap"));
+    if (is(peer, "no-table") || (is(peer, "refuse-smap") && peer->proofs == 1) ||
+        is(peer, "refuse-for-ever"))
+        json_object_set_new(body, "table", json_null());
+    if (is(peer, "refuse-smap") && peer->proofs == 1)
+        json_object_set_new(body, "refused", json_pack("[s]", "smap"));
+    if (is(peer, "refuse-for-ever"))
+        json_object_set_new(body, "refused", json_pack("[s]", peer->proofs % 2 ? "smap" : "adx"));
+    return body;
+}
+
 /* The side that asks. */
 
 static int connect_to(uint16_t port)
@@ -322,8 +374,19 @@ static bool propose_and_commit(struct bad_peer *peer, struct error *err)
         return false;
     if (is(peer, "other-agreement"))
         featureset_remove(&exchange->agreement.baseline.features, "smep");
-    if (is(peer, "without-proof"))
+    if (is(peer, "without-proof")) {
         agreement_proof_free(&exchange->agreement.proof);
+        for (size_t i = 0; i < exchange->agreement.party_count; i++)
+            exchange->agreement.parties[i].table[0] = '\0';
+    }
+    if (is(peer, "other-masked"))
+        featureset_add(&exchange->agreement.proof.masked, "xyz");
+    if (is(peer, "other-accepted"))
+        strlist_push(&exchange->agreement.proof.accepted, "7.0");
+    if (is(peer, "other-digest"))
+        for (size_t i = 0; i < exchange->agreement.party_count; i++)
+            if (strcmp(exchange->agreement.parties[i].pin, identity->pin) == 0)
+                memset(exchange->agreement.parties[i].table, 'a', 8);
     autojson json_t *payload = agreement_to_json(&exchange->agreement);
     if (is(peer, "other-table"))
         twist_table(json_object_get(payload, "proof"));
@@ -342,6 +405,8 @@ static bool propose_and_commit(struct bad_peer *peer, struct error *err)
         if (!strlist_push(&approvals, approval_text))
             return error_no_memory(err);
     }
+    if (is(peer, "late-proof"))
+        return ask(peer, "prove", exchange_prove_body(exchange, err), err) != NULL;
     if (is(peer, "die-before-commit") || is(peer, "no-commit"))
         printf("reached commit\n");
     fflush(stdout);
@@ -361,16 +426,35 @@ static bool propose_and_commit(struct bad_peer *peer, struct error *err)
     return done != NULL;
 }
 
+static void twist_unshown(struct bad_peer *peer, json_t *body)
+{
+    json_t *hosts = json_object_get(body, "unshown");
+    const char *other = peer->exchange.peer.host;
+    if (is(peer, "garbage-unshown"))
+        json_object_set_new(hosts, other, json_pack("[s]", "no feature"));
+    if (is(peer, "strange-unshown")) {
+        json_object_del(hosts, other);
+        json_object_set_new(hosts, "stranger", json_array());
+    }
+    if (is(peer, "many-proofs"))
+        json_object_set_new(hosts, other, json_pack("[s]", peer->proofs++ % 2 ? "smap" : "adx"));
+}
+
 static bool prove_and_compare(struct bad_peer *peer, struct error *err)
 {
     struct exchange *exchange = &peer->exchange;
     if (is(peer, "skip-proof"))
-        return exchange_prove_finish(exchange, err) && (exchange->step = STEP_PROVEN);
+        return exchange_prove_finish(exchange, err) &&
+               guest_table_copy(&exchange->table, &exchange->peer.table) &&
+               (exchange->step = STEP_PROVEN);
+    if (is(peer, "false-unshown") && !featureset_add(&exchange->peer.profile.offer.unshown, "smap"))
+        return false;
     for (bool settled = false; !settled;) {
         json_t *body = exchange_prove_body(exchange, err);
-        if (is(peer, "garbage-unshown"))
-            json_object_set_new(body, "unshown", json_pack("{s:[s]}", "a", "no feature"));
+        twist_unshown(peer, body);
         autojson json_t *answer = ask(peer, "prove", body, err);
+        if (is(peer, "many-proofs"))
+            continue;
         if (!answer || !exchange_prove_finish(exchange, err) ||
             !exchange_take_table(exchange, answer, err) ||
             !exchange_settle(exchange, &settled, err))
@@ -441,12 +525,9 @@ static json_t *answer(struct bad_peer *peer, const char *name, json_t *body, str
         return exchange_take_profile(exchange, body, err) ? exchange_profile_body(exchange, err)
                                                           : NULL;
     if (strcmp(name, "prove") == 0) {
+        exchange->proofs = 0; /* it would answer for ever */
         json_t *table = exchange_prove_answer(exchange, body, err);
-        if (table && is(peer, "lie-about-table"))
-            twist_table(table);
-        if (table && is(peer, "garbage-table"))
-            json_object_set_new(json_object_get(table, "table"), "cpuid", json_pack("[[i]]", 7));
-        return table;
+        return table ? twist_proof(peer, table) : NULL;
     }
     if (strcmp(name, "propose") == 0) {
         if (is(peer, "die-before-commit"))

@@ -24,6 +24,15 @@ BAD_INITIATORS = {
     "no-commit": (69, "in time"),
     "other-agreement": (76, "proposes another agreement"),
     "foreign-agreement": (77, "another key"),
+    "skip-proof": (76, "out of order"),
+    "garbage-unshown": (65, "'no feature'"),
+    "strange-unshown": (65, "prove: unshown"),
+    "many-proofs": (76, "a asks for more than 4 proofs"),
+    "late-proof": (76, "out of order"),
+    "without-proof": (76, "a proposes an agreement without a proof"),
+    "other-digest": (76, "proposes another agreement"),
+    "other-masked": (76, "proposes another agreement"),
+    "other-accepted": (76, "proposes another agreement"),
     "unapproved-commit": (77, "not approved"),
     "early-commit": (77, "not approved"),
     "unknown-request": (76, "surrender"),
@@ -41,6 +50,12 @@ BAD_RESPONDERS = {
     "hang-after-hello": (69, "in time"),
     "die-before-commit": (69, ""),
     "no-commit": (69, "not acknowledged"),
+    "garbage-table": (65, "the proof of b: row 1 "),
+    "endless-table": (65, "the proof of b: "),
+    "garbage-accepted": (65, "'--accept-row' is not a valid name"),
+    "table-and-refusal": (65, "the proof of b: a table or what was refused"),
+    "no-table": (65, "the proof of b: a table or what was refused"),
+    "refuse-for-ever": (10, "QEMU on b refuses this CPU, and again"),
     "approve-other-digest": (77, "approv"),
     "foreign-approval": (77, ""),
     "acknowledge-other": (76, "acknowledged another agreement"),
@@ -174,6 +189,74 @@ def bad_peer_can_be_honest(t):
     bad = start_bad(t, pair, "listen", "none")
     pair.connect("--dry-run").expect_status(0)
     check_equal((bad.wait(), bad.stdout()), (0, "accepted\n"), f"the peer that listens, {bad.stderr()}")
+
+
+# Peers that lie about what their guest sees. What is bad for this side is refused or said aloud.
+
+
+@test()
+def proposal_of_another_table(t):
+    """the table in the proposal is not what this side's guest sees: 11 on both, by name, and the listener goes on"""
+    pair = Pair(t)
+    bad = start_bad(t, pair, "connect", "other-table")
+    listener = pair.listen("--timeout", "6")
+    listener.expect_status(11, 30)
+    check_in("refused a guest would not see the same CPU on b and a: host a: leaf 7 EBX", bad.stdout(), "the answer")
+    lines = said(listener)
+    check_equal(lines[0], "qemu-migrate-launch: host a: leaf 7 EBX bit 20 (smap) is 0, elsewhere 1", "the first line")
+    check_in("with a: a guest would not see the same CPU", lines[2], "the last line")
+    check_equal((len(lines), lines[-1], agreements(pair.b)), (4, CONCLUSION, {}), "lines, the last of them, agreements")
+    check_nobody(t)
+
+
+@test()
+def answer_of_another_table(t):
+    """a peer that says its guest sees no smap when it does, whatever is left out: 11 by name"""
+    pair = Pair(t)
+    start_bad(t, pair, "listen", "lie-about-table")
+    connector = pair.connect("--timeout", "20")
+    connector.expect_status(11, 40)
+    check_in("qemu-migrate-launch: host a: leaf 7 EBX bit 20 (smap) is 0, elsewhere 1", said(connector), "lines")
+    check_equal(len(said(connector)), 3, "lines")
+    check_equal(agreements(pair.a), {}, "agreements")
+
+
+@test()
+def answer_of_a_huge_table(t):
+    """a table with thousands of rows that nobody has: 11 in time, and not a line for each"""
+    pair = Pair(t)
+    start_bad(t, pair, "listen", "huge-table")
+    connector = pair.connect("--timeout", "20")
+    began = time.monotonic()
+    connector.expect_status(11, 40)
+    check(time.monotonic() - began < 10, "it took too long")
+    lines = said(connector)
+    check(len(lines) < 30, f"{len(lines)} lines")
+    check_in("leaf 0x50000000", lines[0], "the first line")
+    check("differences more" in lines[-3], f"what is said of the others: {lines[-3][:200]}")
+
+
+@test()
+def feature_stripped_by_a_lie(t):
+    """a peer that lies a security feature away: it goes, which is said aloud on the honest side; required: 10"""
+    for role, deviation in (("connect", "false-unshown"), ("listen", "refuse-smap")):
+        for required in (False, True):
+            kept, t.dir = t.dir, t.dir / f"{deviation}-{required}"
+            t.dir.mkdir()
+            try:
+                pair = Pair(t)
+                bad = start_bad(t, pair, role, deviation)
+                honest = pair.listen if role == "connect" else pair.connect
+                process = honest("--timeout", "6", "--dry-run", *(["--require", "smap"] if required else []))
+                process.expect_status(10 if required else 0, 30)
+            finally:
+                t.dir = kept
+            if required:
+                check_one_line(process, "smap")
+                check(not bad.stdout().startswith("accepted"), "the bad peer came through")
+            else:
+                check_equal((bad.wait(), bad.stdout()), (0, "accepted\n"), f"the bad peer, {bad.stderr()}")
+                check_in("warning: SECURITY feature smap is lost (b: qemu)", process.stderr(), "what is said")
 
 
 @test()
