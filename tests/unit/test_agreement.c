@@ -54,6 +54,7 @@ static void make_agreement(size_t count, struct agreement *agreement, json_t **j
         memcpy(party->pin, hosts[i]->pin, PIN_SIZE);
         memcpy(party->nonce, nonces[i], NONCE_SIZE);
         memcpy(party->profile, HEX("0"), DIGEST_HEX_SIZE);
+        memcpy(party->table, HEX("1"), DIGEST_HEX_SIZE);
         party->role = i == 0 ? ROLE_SOURCE : ROLE_DESTINATION;
         MUST(cpu_request_parse("host,avx2=off", &party->request, &err));
     }
@@ -63,6 +64,14 @@ static void make_agreement(size_t count, struct agreement *agreement, json_t **j
     baseline->phys_bits = 40;
     baseline->accel = strdup("tcg");
     ck_assert(featureset_add(&baseline->features, "lm"));
+    struct agreement_proof *proof = &agreement->proof;
+    autojson json_t *table =
+        json_pack("{s:i, s:i, s:[[i, i, i, i, i, i]], s:[[i, s]]}", "version", 1, "mode", 64,
+                  "cpuid", 0, 0, 13, 1, 2, 3, "msr", 139, "#GP");
+    proof->made = true;
+    MUST(guest_table_from_json(table, &proof->table, &err));
+    ck_assert(strlist_push(&proof->accepted, "1.0") && strlist_push(&proof->accepted, "msr.0x8b"));
+    ck_assert(featureset_add(&proof->masked, "smap"));
     ck_assert_ptr_nonnull(*json = agreement_to_json(agreement));
 }
 
@@ -122,9 +131,33 @@ START_TEST(round_trip)
     ck_assert_str_eq(one, two);
     ck_assert_ptr_eq(agreement_find_party(&back, hosts[1]->pin), &back.parties[1]);
     ck_assert_ptr_null(agreement_find_party(&back, hosts[2]->pin));
+    ck_assert(back.proof.made && back.proof.table.count == 3 && back.proof.accepted.count == 2);
+    ck_assert(featureset_has(&back.proof.masked, "smap"));
+    ck_assert_str_eq(back.parties[1].table, agreement.parties[1].table);
     enum vm_role role;
     ck_assert(vm_role_parse("destination", &role) && role == ROLE_DESTINATION);
     ck_assert(!vm_role_parse("Source", &role) && !vm_role_parse("", &role));
+    free_hosts();
+}
+END_TEST
+
+START_TEST(without_a_proof)
+{
+    make_hosts();
+    autoagreement struct agreement agreement, back = {0};
+    autojson json_t *json = NULL;
+    make_agreement(2, &agreement, &json);
+    agreement_proof_free(&agreement.proof);
+    autojson json_t *half = agreement_to_json(&agreement);
+    MUST_FAIL(STATUS_DATA, "of some parties only", agreement_from_json(half, &back, &err));
+    agreement.parties[0].table[0] = '\0';
+    autojson json_t *other_half = agreement_to_json(&agreement);
+    MUST_FAIL(STATUS_DATA, "of some parties only", agreement_from_json(other_half, &back, &err));
+    agreement.parties[1].table[0] = '\0';
+    autojson json_t *whole = agreement_to_json(&agreement);
+    ck_assert(json_is_null(json_object_get(whole, "proof")));
+    MUST(agreement_from_json(whole, &back, &err));
+    ck_assert(!back.proof.made && back.proof.table.count == 0 && !*back.parties[0].table);
     free_hosts();
 }
 END_TEST
@@ -149,6 +182,23 @@ START_TEST(bad_payloads)
         {"issued", "-1"},
         {"proof", "\"some\""},
         {"proof", NULL},
+        {"proof", "null"},
+        {"proof", "{}"},
+        {"proof/more", "1"},
+        {"proof/table", NULL},
+        {"proof/table", "null"},
+        {"proof/table", "{}"},
+        {"proof/table/mode", "16"},
+        {"proof/table/cpuid", "[]"},
+        {"proof/table/cpuid/0/2", "4294967296"},
+        {"proof/accepted", "null"},
+        {"proof/accepted", "[\"7.0\", \"1.0\"]"},
+        {"proof/accepted", "[\"7.0\", \"7.0\"]"},
+        {"proof/accepted", "[\"smap\"]"},
+        {"proof/accepted", "[7]"},
+        {"proof/masked", "{}"},
+        {"proof/masked", "[\"smap\", \"smap\"]"},
+        {"proof/masked", "[\"sm,ap\"]"},
         {"parties", "{}"},
         {"parties", "[]"},
         {"parties", "[1,2]"},
@@ -157,6 +207,9 @@ START_TEST(bad_payloads)
         {"parties/0/host", "\"a b\""},
         {"parties/0/nonce", "\"0\""},
         {"parties/0/profile", "\"\""},
+        {"parties/0/table", "\"\""},
+        {"parties/0/table", "\"0\""},
+        {"parties/0/table", "null"},
         {"parties/1/role", "\"witness\""},
         {"parties/1/request", "{}"},
         {"parties/1/request/model", "\"a,b\""},
@@ -185,7 +238,10 @@ START_TEST(bad_payloads)
             place = json_is_array(place) ? json_array_get(place, (size_t)atoi(steps.items[k]))
                                          : json_object_get(place, steps.items[k]);
         const char *member = steps.items[steps.count - 1];
-        if (rows[i].value)
+        if (json_is_array(place))
+            json_array_set_new(place, (size_t)atoi(member),
+                               json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
+        else if (rows[i].value)
             json_object_set_new(place, member, json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
         else
             json_object_del(place, member);
@@ -382,7 +438,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        round_trip, bad_payloads, order_of_parties, approvals, documents, bad_documents, kept};
+    const TTest *const tests[] = {round_trip, without_a_proof, bad_payloads,  order_of_parties,
+                                  approvals,  documents,       bad_documents, kept};
     return unit_run("agreement", tests, COUNT(tests));
 }
