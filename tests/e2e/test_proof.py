@@ -178,6 +178,9 @@ def agreement_holds_the_table(t):
         bare = digest_seen(t, t.qemu_path, "tcg", found["machine"], cpu)
         check_equal(bare, mine, f"what {cpu} is without the program")
         check_equal(said(launched.process), [], f"what {launched.host.name} has to say")
+        record = pair.record(launched.host)
+        wanted = {"machine": found["machine"], "accel": "tcg", "cpu_pm": False, "memory": "size=16"}
+        check_equal((record["qemu"], record["arguments"]), (t.qemu_path, wanted), "the record")
 
 
 def table_between_versions(t, form):
@@ -531,6 +534,7 @@ def no_proof_on_both(t):
     check(one["features"], "no features")
     a, b = pair.launch("--no-proof")
     check_equal(a.features()["smap"], b.features()["smap"], "smap")
+    check_equal(pair.record(pair.a)["arguments"], None, "arguments of a proof in the record")
 
 
 @test()
