@@ -783,6 +783,20 @@ def another_binary_is_proven_again(t):
     check_equal(proofs_made(t, pair), (0, 1), "proofs with a replaced binary")
 
 
+@test(timeout=90)
+def script_that_waits_is_proven_each_time(t):
+    """of a QEMU behind a script that does not become it, the files are not known: each launch proves anew"""
+    waits = t.dir / "waits"
+    waits.write_text(f'#!/bin/sh\n{t.qemu_path} "$@"\n')
+    waits.chmod(0o755)
+    pair = Pair(t)
+    host_with(t, pair, "a")
+    host_with(t, pair, "b", qemu=waits)
+    check_equal(proofs_made(t, pair), (1, 1), "proofs of the first launch")
+    check_equal(proofs_made(t, pair), (0, 1), "proofs of the second launch")
+    check_equal(entries(pair.b), [], "proofs that b keeps")
+
+
 @test(timeout=120)
 def remembered_proof_that_is_damaged(t):
     """a proof's file that is cut, empty, nonsense, another key's, writable for others, a link, a folder: made again"""
