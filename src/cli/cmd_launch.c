@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -105,7 +106,11 @@ static bool read_arguments(struct launch *launch, struct error *err)
                          "'%.80s' (QEMU's -name) cannot name a VM: give --vm NAME", launch->vm);
     launch->accel = qemu_choose_accel((const char *const *)invocation->accels.items,
                                       invocation->accels.count, err);
-    return launch->accel != NULL;
+    if (!launch->accel || launch->options.no_proof)
+        return launch->accel != NULL;
+    /* What can never be proven is said now, not when a peer is there. */
+    autoproofarguments struct proof_arguments arguments = {0};
+    return proof_arguments_make(invocation, "pc", launch->accel, &arguments, err);
 }
 
 /* Source or destination, and where a destination's QEMU is to listen. */
@@ -169,7 +174,7 @@ static size_t count_address(const struct trust *trust, const char *host)
 
 /* --peer names a trust entry, or the address of one. */
 static bool connect_peer(const struct launch *launch, const struct exchange_self *self,
-                         deadline when, struct negotiated *result, struct error *err)
+                         struct negotiated *result, struct error *err)
 {
     const char *text = launch->options.peer;
     const struct trust_entry *entry = trust_find(&launch->trust, text);
@@ -193,7 +198,7 @@ static bool connect_peer(const struct launch *launch, const struct exchange_self
     if (port == 0)
         port = entry->port ? entry->port : DEFAULT_PORT;
     const char *address = entry->host ? entry->host : host ? host : entry->name;
-    return negotiate_with_peer(self, entry, address, port, when, &interrupted, result, err);
+    return negotiate_with_peer(self, entry, address, port, result, err);
 }
 
 static bool negotiate(const struct launch *launch, const char *listen_host, uint16_t listen_port,
@@ -220,18 +225,27 @@ static bool negotiate(const struct launch *launch, const char *listen_host, uint
         .accepted = &launch->options.accepted,
     };
     int64_t timeout = launch->options.timeout_ms;
-    if (launch->options.listen)
-        return negotiate_listen(&self, &launch->trust, listen_host, listen_port,
-                                timeout > 0 ? deadline_in_ms(timeout) : DEADLINE_NEVER,
-                                &interrupted, result, err);
-    return connect_peer(launch, &self, deadline_in_ms(timeout > 0 ? timeout : DEFAULT_TIMEOUT_MS),
-                        result, err);
+    bool listen = launch->options.listen;
+    self.when = timeout > 0 ? deadline_in_ms(timeout)
+                : listen    ? DEADLINE_NEVER
+                            : deadline_in_ms(DEFAULT_TIMEOUT_MS);
+    self.interrupted = &interrupted;
+    return listen ? negotiate_listen(&self, &launch->trust, listen_host, listen_port, result, err)
+                  : connect_peer(launch, &self, result, err);
 }
 
 static bool replace(char **place, const char *text)
 {
     free(*place);
     return (*place = strdup(text)) != NULL;
+}
+
+/* The same for a path that is to be good in any folder. */
+static bool replace_path(char **place, const char *path)
+{
+    autofree char *here = *path == '/' ? NULL : getcwd(NULL, 0);
+    autofree char *whole = here ? path_join(here, path, "") : strdup(path);
+    return whole && replace(place, whole);
 }
 
 static bool store_record(struct launch *launch, struct negotiated *negotiated, struct error *err)
@@ -245,7 +259,7 @@ static bool store_record(struct launch *launch, struct negotiated *negotiated, s
     if (!replace(&record->vm, launch->vm) || !replace(&record->socket, launch->sockets.command) ||
         !replace(&record->peer, exchange->peer.name) ||
         !replace(&record->peer_host, negotiated->peer_host) ||
-        !replace(&record->qemu, launch->qemu.binary.path))
+        !replace_path(&record->qemu, launch->qemu.binary.path))
         return error_no_memory(err);
     proof_arguments_free(&record->arguments);
     record->arguments = exchange->arguments;

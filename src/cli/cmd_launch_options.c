@@ -108,8 +108,11 @@ static bool set_accept_row(void *target, const char *value, struct error *err)
         return error_set(err, STATUS_USAGE,
                          "--accept-row: '%.40s' is not a row such as 7.0, 0x80000008.0 or msr.0x8b",
                          value);
-    return strlist_push(&((struct launch_options *)target)->accepted, value) ||
-           error_no_memory(err);
+    struct launch_options *options = target;
+    if (options->accepted.count >= ACCEPTED_ROWS_MAX)
+        return error_set(err, STATUS_USAGE, "--accept-row was given more than %d times",
+                         ACCEPTED_ROWS_MAX);
+    return strlist_push(&options->accepted, value) || error_no_memory(err);
 }
 
 static bool set_later(void *target, const char *value, struct error *err)

@@ -14,7 +14,8 @@ const struct command commands[] = {
      "[launch] [--vm NAME] (--peer HOST[:PORT] | --listen [[ADDR]:PORT]) [--incoming |\n"
      "        --plain-incoming URI] [--cpu-form named|base|host] [--require F[,F...]] [--deny "
      "F[,F...]]\n"
-     "        [--renegotiate [--here]] [--timeout SECONDS] [--dry-run] -- QEMU [QEMU-ARGS...]",
+     "        [--no-proof] [--accept-row LEAF.SUB] [--renegotiate [--here]] [--timeout SECONDS]\n"
+     "        [--dry-run] -- QEMU [QEMU-ARGS...]",
      command_launch},
     {"profile",
      "profile [--qemu BIN] [--accel kvm|tcg] [--machine TYPE] [--unsigned] [-o FILE]\n"

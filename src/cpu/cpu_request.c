@@ -75,6 +75,10 @@ static bool apply_property(struct cpu_request *request, const char *name, const 
         name = "tsc-frequency";
         value = hertz;
     }
+    autofree char *plain = knob_plain(name, value);
+    if (!plain)
+        return error_no_memory(err);
+    value = plain;
     switch (knob_check(name, value, err)) {
     case KNOB_HARMLESS:
         return true;

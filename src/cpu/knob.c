@@ -173,13 +173,29 @@ static bool is_switch(const char *value)
     return strcmp(value, "on") == 0 || strcmp(value, "off") == 0;
 }
 
-enum knob_verdict knob_check(const char *name, const char *value, struct error *err)
+static const struct knob *find_knob(const char *name)
 {
     static const struct knob unstable = {"", BOOL, 0, NULL, NULL};
     const struct knob *knob =
         bsearch(name, knobs, sizeof(knobs) / sizeof(knobs[0]), sizeof(knobs[0]), compare_knob);
-    if (!knob && string_starts_with(name, "x-"))
-        knob = &unstable; /* QEMU's experimental ones come and go; all known are switches */
+    /* QEMU's experimental ones come and go; all known are switches. */
+    return !knob && string_starts_with(name, "x-") ? &unstable : knob;
+}
+
+char *knob_plain(const char *name, const char *value)
+{
+    const struct knob *knob = find_knob(name);
+    if (!knob || knob->kind != NUMBER || value[0] != '0' || (value[1] | 0x20) != 'x')
+        return strdup(value);
+    size_t digits = strspn(value + 2, "0123456789abcdefABCDEF");
+    if (digits == 0 || digits > 16 || value[2 + digits])
+        return strdup(value);
+    return string_format("%llu", strtoull(value, NULL, 16));
+}
+
+enum knob_verdict knob_check(const char *name, const char *value, struct error *err)
+{
+    const struct knob *knob = find_knob(name);
     if (!knob)
         return KNOB_NONE;
     if (knob->harmless &&

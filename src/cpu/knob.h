@@ -36,6 +36,11 @@ json_t *cpu_knobs_to_json(const struct cpu_knobs *knobs);
 bool cpu_knobs_from_json(json_t *json, const char *what, struct cpu_knobs *knobs,
                          struct error *err);
 
+/* value as it is carried: a number that QEMU takes in hexadecimal (hv-spinlocks=0x1fff) becomes
+ * decimal, for two ways to write it are the same request. The caller frees it; NULL for want of
+ * memory. */
+char *knob_plain(const char *name, const char *value);
+
 enum knob_verdict {
     KNOB_NONE,     /* no knob: a feature, or nothing that is known */
     KNOB_CARRIED,  /* carried from the request to every party's -cpu */

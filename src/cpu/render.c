@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cpu/feature_table.h"
 
 static const char *const form_names[] = {
     [CPU_FORM_NAMED] = "named", [CPU_FORM_BASE] = "base", [CPU_FORM_HOST] = "host"};
@@ -106,6 +107,43 @@ static void put_features(struct strbuf *cpu, const struct featureset *set,
             strbuf_printf(cpu, ",%s=%s", name, value);
 }
 
+static bool needs_one_of(const char *name, const struct featureset *set)
+{
+    for (const char *needs = feature_requires(name); needs && *needs;) {
+        char one[FEATURE_NAME_SIZE];
+        needs = feature_next_name(needs, one);
+        if (featureset_has(set, one))
+            return true;
+    }
+    return false;
+}
+
+/* Under KVM every named model has svm and vmx switched off (QEMU 10.0 target/i386/kvm/kvm-cpu.c
+ * kvm_default_props), so its expansion does not show those of its features that require them. Where
+ * these are switched on they come back. */
+static bool add_hidden(struct featureset *excess, const struct baseline *baseline,
+                       const struct cpu_offer *offer, const struct cpu_model *model)
+{
+    static const char *const defaults[] = {"svm", "vmx"};
+    autofeatureset struct featureset back = {0};
+    for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
+        if (featureset_has(&baseline->features, defaults[i]) &&
+            !featureset_has(&model->features, defaults[i]) && !featureset_add(&back, defaults[i]))
+            return false;
+    for (bool more = featureset_count(&back) > 0; more;) {
+        struct featureset_cursor cursor = {0};
+        more = false;
+        for (const char *name; (name = featureset_next(&offer->known, &cursor));)
+            if (!featureset_has(&model->features, name) && !featureset_has(&back, name) &&
+                needs_one_of(name, &back)) {
+                more = true;
+                if (!featureset_add(&back, name) || !featureset_add(excess, name))
+                    return false;
+            }
+    }
+    return true;
+}
+
 char *render_cpu(const struct baseline *baseline, const struct cpu_offer *offer, enum cpu_form form,
                  struct error *err)
 {
@@ -136,6 +174,10 @@ char *render_cpu(const struct baseline *baseline, const struct cpu_offer *offer,
             return NULL;
         }
         featureset_intersect(&excess, &offer->known);
+        if (!add_hidden(&excess, baseline, offer, model)) {
+            error_no_memory(err);
+            return NULL;
+        }
         put_features(&cpu, &excess, &baseline->features, "off");
     } else if (form == CPU_FORM_BASE) {
         strbuf_puts(&cpu, "base");

@@ -25,9 +25,10 @@
 
 struct guest_run {
     struct process process;
-    int rom;            /* the image */
-    int ram;            /* the guest's memory */
-    deadline when;      /* QEMU must have ended */
+    int rom;       /* the image */
+    int ram;       /* the guest's memory */
+    deadline when; /* QEMU must have ended */
+    const volatile sig_atomic_t *interrupted;
     struct strbuf said; /* by QEMU itself */
 };
 
@@ -181,6 +182,8 @@ static bool watch(struct guest_run *run, int *status, struct error *err)
             {.fd = run->process.pidfd, .events = POLLIN},
             {.fd = talks ? run->process.output_fd : -1, .events = POLLIN},
         };
+        if (run->interrupted && *run->interrupted)
+            return error_set(err, STATUS_INTERRUPTED, "interrupted");
         int n = poll(polled, 2, deadline_left_ms(run->when));
         if (n < 0 && errno != EINTR)
             return error_set_errno(err, STATUS_INTERNAL, errno, "cannot wait for QEMU");
@@ -217,6 +220,7 @@ struct guest_run *guest_proof_start(const struct guest_proof *proof, struct erro
         return NULL;
     }
     *run = (struct guest_run){.process = PROCESS_INIT, .rom = -1, .ram = -1};
+    run->interrupted = proof->interrupted;
     run->when = deadline_in_ms(proof->timeout_ms > 0 ? proof->timeout_ms : GUEST_PROOF_TIMEOUT_MS);
     if (!make_files(run, err))
         return NULL;
@@ -247,10 +251,8 @@ bool guest_proof_finish(struct guest_run *run, struct guest_table *table, struct
         return error_set_errno(err, STATUS_INTERNAL, errno, "cannot read the guest's memory");
     if (guest_table_read(found, GUEST_STREAM_MAX, table, &nonsense))
         return true;
-    if (nonsense.status != STATUS_DATA) {
-        *err = nonsense;
-        return false;
-    }
+    if (nonsense.status != STATUS_DATA)
+        return error_set(err, nonsense.status, "%s", nonsense.message);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != GUEST_ROM_DONE)
         return explain_end(run, status, refused, err);
     return error_set(err, STATUS_CONFIG, "QEMU's guest gave no CPU table: %s", nonsense.message);

@@ -5,6 +5,8 @@
 #ifndef QML_GUEST_PROOF_RUN_H
 #define QML_GUEST_PROOF_RUN_H
 
+#include <signal.h>
+
 #include "base/strings.h"
 #include "guest/records.h"
 
@@ -12,13 +14,14 @@
 
 /* How QEMU is started; all strings are borrowed. */
 struct guest_proof {
-    const char *qemu;    /* a path */
-    const char *cpu;     /* the value of -cpu */
-    const char *machine; /* of -machine: a type, and options behind commas */
-    const char *accel;   /* of -accel */
-    const char *smp;     /* of -smp, or NULL */
-    bool cpu_pm;         /* -overcommit cpu-pm=on */
-    int timeout_ms;      /* 0: GUEST_PROOF_TIMEOUT_MS */
+    const char *qemu;                         /* a path */
+    const char *cpu;                          /* the value of -cpu */
+    const char *machine;                      /* of -machine: a type, and options behind commas */
+    const char *accel;                        /* of -accel */
+    const char *smp;                          /* of -smp, or NULL */
+    bool cpu_pm;                              /* -overcommit cpu-pm=on */
+    int timeout_ms;                           /* 0: GUEST_PROOF_TIMEOUT_MS */
+    const volatile sig_atomic_t *interrupted; /* not 0: finish gives up; or NULL */
 };
 
 /* A QEMU that runs the guest. */

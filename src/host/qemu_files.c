@@ -53,14 +53,22 @@ static bool has_children(pid_t pid)
     return !file || fgetc(file) != EOF;
 }
 
-bool qemu_files_digest(pid_t pid, char hex[DIGEST_HEX_SIZE], struct error *err)
+static bool runs_file(pid_t pid, dev_t device, ino_t inode)
+{
+    autofree char *path = string_format("/proc/%ld/exe", (long)pid);
+    struct stat st;
+    return path && stat(path, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
+bool qemu_files_digest(pid_t pid, dev_t device, ino_t inode, char hex[DIGEST_HEX_SIZE],
+                       struct error *err)
 {
     autofree char *path = string_format("/proc/%ld/maps", (long)pid);
     autofile FILE *maps = path ? fopen(path, "re") : NULL;
     autostrlist struct strlist files = {0};
     autofree char *line = NULL, *last = NULL;
     size_t size = 0;
-    bool doubt = !maps || has_children(pid);
+    bool doubt = !maps || !runs_file(pid, device, inode) || has_children(pid);
     hex[0] = '\0';
     while (maps && !doubt && getline(&line, &size, maps) > 0) {
         const char *mapped = mapped_path(line);

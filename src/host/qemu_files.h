@@ -10,9 +10,10 @@
 #include "base/digest.h"
 
 /* A digest over the identity (device, inode, size, times of change) of every file that the process
- * has mapped: the program that really runs (the path may be a wrapper script), its libraries and
- * modules. hex becomes "" when in doubt: the process has children (a wrapper that waits for the
- * real QEMU), or one of the files is not there any more. STATUS_INTERNAL. */
-bool qemu_files_digest(pid_t pid, char hex[DIGEST_HEX_SIZE], struct error *err);
+ * has mapped: the program, its libraries and modules. hex becomes "" when in doubt: another program
+ * runs than the file that was started (a wrapper script: what it does may depend on anything), the
+ * process has children, or one of the files is not there any more. STATUS_INTERNAL. */
+bool qemu_files_digest(pid_t pid, dev_t device, ino_t inode, char hex[DIGEST_HEX_SIZE],
+                       struct error *err);
 
 #endif

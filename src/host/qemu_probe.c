@@ -219,7 +219,8 @@ bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *para
     autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
     if (!start(qemu, parameters, &session, err) ||
         !probe(&session, parameters, model, &offer, err) ||
-        (files && !qemu_files_digest(session.process.pid, files, err)))
+        (files && !qemu_files_digest(session.process.pid, qemu->binary.device, qemu->binary.inode,
+                                     files, err)))
         return error_wrap(err, "%s -machine %s -accel %s", qemu->binary.path, parameters->machine,
                           parameters->accel);
     *out = offer;

@@ -33,11 +33,13 @@ struct agreement_party {
     struct cpu_request request;
 };
 
+#define ACCEPTED_ROWS_MAX 64
+
 /* What a guest really sees under an agreement. */
 struct agreement_proof {
     bool made;                /* false: left out by --no-proof */
-    struct guest_table table; /* as the signer saw it; the other parties' differ at most in rows that
-                                 differ by nature or were accepted */
+    struct guest_table table; /* as the signer saw it; the other parties' differ at most in rows
+                                 that differ by nature or were accepted */
     struct strlist accepted;  /* rows that may differ, by the names of --accept-row; sorted */
     struct featureset masked; /* off, since a guest did not see them on every party */
 };

@@ -27,6 +27,8 @@ json_t *agreement_proof_to_json(const struct agreement_proof *proof)
 
 static bool rows_are_sorted(const struct strlist *rows)
 {
+    if (rows->count > ACCEPTED_ROWS_MAX)
+        return false;
     for (size_t i = 1; i < rows->count; i++)
         if (strcmp(rows->items[i - 1], rows->items[i]) >= 0)
             return false;
@@ -41,14 +43,15 @@ bool agreement_proof_from_json(json_t *json, struct agreement_proof *out, struct
         agreement_proof_free(out);
         return true;
     }
-    bool good = json_take(json, err, "the proof", "{s:o, s:o, s:o}", "table", &table, "accepted",
-                          &accepted, "masked", &masked) &&
-                guest_table_from_json(table, &proof.table, err) &&
-                json_take_names(accepted, "rows that are accepted", guest_row_name_is_good,
-                                &proof.accepted, err) &&
-                featureset_from_json(&proof.masked, masked, "masked features", err) &&
-                (rows_are_sorted(&proof.accepted) ||
-                 error_set(err, STATUS_DATA, "rows that are accepted are not in order"));
+    bool good =
+        json_take(json, err, "the proof", "{s:o, s:o, s:o}", "table", &table, "accepted", &accepted,
+                  "masked", &masked) &&
+        guest_table_from_json(table, &proof.table, err) &&
+        json_take_names(accepted, "rows that are accepted", guest_row_name_is_good, &proof.accepted,
+                        err) &&
+        featureset_from_json(&proof.masked, masked, "masked features", err) &&
+        (rows_are_sorted(&proof.accepted) ||
+         error_set(err, STATUS_DATA, "rows that are accepted are too many, or not in order"));
     agreement_proof_free(good ? out : &proof);
     if (good)
         *out = proof;

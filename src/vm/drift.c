@@ -50,12 +50,23 @@ static bool compare(const struct agreement *agreement, const char *host,
         if (!differences.items[i].accepted && !differences.items[i].advisory &&
             !strlist_push(reasons, differences.items[i].text))
             return error_no_memory(err);
+    /* What was accepted was accepted as it was. */
+    char digest[DIGEST_HEX_SIZE];
+    if (reasons->count > 0 || agreement->proof.accepted.count == 0)
+        return true;
+    if (!guest_table_digest(table, digest, err))
+        return false;
+    for (size_t i = 0; i < agreement->party_count; i++)
+        if (strcmp(agreement->parties[i].host, host) == 0 &&
+            strcmp(agreement->parties[i].table, digest) != 0 &&
+            !strlist_push(reasons, "a row that was accepted is another one now"))
+            return error_no_memory(err);
     return true;
 }
 
 bool drift_check(const struct paths *paths, const struct config *config,
-                 const struct agreement *agreement, const struct vm_record *record,
-                 struct strlist *reasons, struct error *err)
+                 const struct agreement *agreement, const char *digest,
+                 const struct vm_record *record, struct strlist *reasons, struct error *err)
 {
     autoqemu struct qemu qemu = {0};
     autoprofile struct profile profile = {0};
@@ -72,13 +83,18 @@ bool drift_check(const struct paths *paths, const struct config *config,
                          "%s was never launched here: with which QEMU and arguments it would be is "
                          "not known",
                          agreement->vm);
+    if (strcmp(record->agreement, digest) != 0)
+        return error_set(err, STATUS_DATA,
+                         "%s was last launched here under another agreement than the one that is "
+                         "kept: launch it again with --renegotiate",
+                         agreement->vm);
     if (!qemu_open(record->qemu, &qemu, err) || !look(config, agreement, &qemu, &profile, err))
         return false;
     if (!find_lost(agreement, &profile.offer, reasons))
         return error_no_memory(err);
     autofree char *cpu =
         render_cpu(&agreement->baseline, &profile.offer, agreement->form, &refused);
-    if (!cpu || !proof_start(&proof, paths, &qemu, &record->arguments, "", cpu, &refused) ||
+    if (!cpu || !proof_start(&proof, paths, &qemu, &record->arguments, "", cpu, NULL, &refused) ||
         !proof_finish(&proof, &table, NULL, &refused)) {
         /* It is the drift, if its cause is known already or QEMU names it. */
         if (reasons->count == 0 && refused.status != STATUS_INCOMPATIBLE)

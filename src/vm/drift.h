@@ -9,12 +9,13 @@
 #include "host/config.h"
 #include "vm/record.h"
 
-/* Look at this host as it is now, and prove the agreement on it; earlier proofs do not count. record:
- * with which QEMU and arguments it was proven when the VM was launched. Fills *reasons, one line
- * each, empty when the agreement holds; false when that could not be found out: STATUS_CONFIG,
- * STATUS_DATA (the agreement has no proof to compare with). */
+/* Look at this host as it is now, and prove the agreement on it; earlier proofs do not count.
+ * record: with which QEMU and arguments it was proven when the VM was launched. Fills *reasons, one
+ * line each, empty when the agreement holds; false when that could not be found out: STATUS_CONFIG,
+ * STATUS_DATA (the agreement has no proof to compare with, or the record is of another one).
+ * digest: of the agreement. */
 bool drift_check(const struct paths *paths, const struct config *config,
-                 const struct agreement *agreement, const struct vm_record *record,
-                 struct strlist *reasons, struct error *err);
+                 const struct agreement *agreement, const char *digest,
+                 const struct vm_record *record, struct strlist *reasons, struct error *err);
 
 #endif

@@ -7,6 +7,9 @@
 #ifndef QML_VM_EXCHANGE_H
 #define QML_VM_EXCHANGE_H
 
+#include <signal.h>
+
+#include "base/deadline.h"
 #include "base/paths.h"
 #include "cpu/render.h"
 #include "host/profile.h"
@@ -36,10 +39,12 @@ struct exchange_self {
     const struct keyval *memory; /* -m */
     const struct cpu_request *request;
     enum cpu_form form;
-    const struct featureset *required;   /* by --require */
-    const struct invocation *invocation; /* what else of QEMU's command line the proof needs */
-    bool prove;                          /* not with --no-proof */
-    const struct strlist *accepted;      /* rows by --accept-row */
+    const struct featureset *required;        /* by --require */
+    const struct invocation *invocation;      /* what else of QEMU's command line the proof needs */
+    bool prove;                               /* not with --no-proof */
+    const struct strlist *accepted;           /* rows by --accept-row */
+    deadline when;                            /* of the whole exchange */
+    const volatile sig_atomic_t *interrupted; /* not 0: give up; or NULL */
 };
 
 /* What the other side says. */

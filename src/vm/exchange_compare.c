@@ -54,7 +54,7 @@ static bool mask(struct exchange *exchange, const struct guest_differences *diff
     for (size_t i = 0; i < differences->count; i++) {
         const struct guest_difference *difference = &differences->items[i];
         bool both = shows_none(tables[0], difference) == shows_none(tables[1], difference);
-        for (size_t k = 0; is_decisive(difference) && k < difference->features.count; k++) {
+        for (size_t k = 0; !difference->advisory && k < difference->features.count; k++) {
             const char *name = difference->features.items[k];
             if (!featureset_has(&baseline.features, name))
                 continue;
@@ -68,17 +68,25 @@ static bool mask(struct exchange *exchange, const struct guest_differences *diff
     return true;
 }
 
-/* What a QEMU refuses goes from its host's offer. */
+/* What a QEMU refuses goes from its host's offer, if that is something it was to give. */
 static bool mask_refused(struct exchange *exchange, struct error *err)
 {
     struct cpu_offer *offers[] = {&exchange->profile.offer, &exchange->peer.profile.offer};
     const struct strlist *refused[] = {&exchange->refused, &exchange->peer.refused};
+    autobaseline struct baseline baseline = {0};
+    if (!exchange_baseline(exchange, &baseline, NULL, err))
+        return false;
     for (size_t h = 0; h < 2; h++) {
-        for (size_t i = 0; i < refused[h]->count; i++)
+        bool fresh = refused[h]->count == 0;
+        for (size_t i = 0; i < refused[h]->count; i++) {
+            if (!featureset_has(&baseline.features, refused[h]->items[i]))
+                continue;
+            fresh = true;
             if (!featureset_add(&offers[h]->unshown, refused[h]->items[i]))
                 return error_no_memory(err);
+        }
         autofree char *names = strlist_join(refused[h], ", ");
-        if (refused[h]->count > 0 && exchange->proofs >= EXCHANGE_PROOFS_MAX)
+        if (!fresh || (refused[h]->count > 0 && exchange->proofs >= EXCHANGE_PROOFS_MAX))
             return error_set(err, STATUS_INCOMPATIBLE,
                              "QEMU on %s refuses this CPU, and again without what it named before: "
                              "%s",
@@ -104,6 +112,7 @@ static bool tell(const struct exchange *exchange, const struct guest_differences
 {
     autostrlist struct strlist rows = {0};
     const struct guest_difference *first = NULL;
+    bool nameless = false;
     size_t count = 0;
     for (size_t i = 0; i < differences->count; i++) {
         const struct guest_difference *difference = &differences->items[i];
@@ -113,7 +122,9 @@ static bool tell(const struct exchange *exchange, const struct guest_differences
         if (count++ < TOLD_MAX)
             log_error("%s%s%s", difference->text, difference->help ? ": " : "",
                       difference->help ? difference->help : "");
-        if (!strlist_push_owned(&rows, row_name(difference)))
+        if (difference->kind != GUEST_ROW_CPUID && difference->kind != GUEST_ROW_MSR)
+            nameless = true; /* XCR0, the mode: nobody can accept these */
+        else if (!strlist_push_owned(&rows, row_name(difference)))
             return error_no_memory(err);
     }
     strlist_sort(&rows);
@@ -122,7 +133,8 @@ static bool tell(const struct exchange *exchange, const struct guest_differences
         return error_no_memory(err);
     if (count > TOLD_MAX)
         log_error("and %zu differences more", count - TOLD_MAX);
-    log_info("who knows that they do no harm can accept these rows: --accept-row %s", list);
+    if (!nameless)
+        log_info("who knows that they do no harm can accept these rows: --accept-row %s", list);
     error_set(err, STATUS_PROOFS_DIFFER, "a guest would not see the same CPU on %s and %s: %s",
               exchange->self->config->host_name, exchange->peer.name, first->text);
     if (count == 1)
@@ -132,20 +144,25 @@ static bool tell(const struct exchange *exchange, const struct guest_differences
                      count - 1);
 }
 
-/* What stays in the agreement: only rows that differ. */
-static bool keep_accepted(struct exchange *exchange, const struct guest_differences *differences,
-                          struct error *err)
+/* What stays in the agreement: only rows that differ. Who accepted them is said. */
+static bool keep_accepted(struct exchange *exchange, const struct guest_table *theirs,
+                          const struct guest_differences *differences, struct error *err)
 {
+    autoguestdifferences struct guest_differences by_us = {0};
+    if (!compare(exchange, &exchange->table, theirs, exchange->self->accepted, &by_us, err))
+        return false;
     strlist_free(&exchange->accepted);
-    for (size_t i = 0; i < differences->count; i++)
-        if (differences->items[i].accepted &&
-            !strlist_push_owned(&exchange->accepted, row_name(&differences->items[i])))
+    for (size_t i = 0; i < differences->count; i++) {
+        const struct guest_difference *difference = &differences->items[i];
+        if (!difference->accepted)
+            continue;
+        if (!strlist_push_owned(&exchange->accepted, row_name(difference)) ||
+            !strlist_pushf(&exchange->doubts, "accepted %s: %s",
+                           by_us.items[i].accepted ? "here" : "by the other side, not here",
+                           difference->text))
             return error_no_memory(err);
+    }
     strlist_sort(&exchange->accepted);
-    for (size_t i = 0; i < differences->count; i++)
-        if (differences->items[i].accepted &&
-            !strlist_pushf(&exchange->doubts, "accepted: %s", differences->items[i].text))
-            return error_no_memory(err);
     return true;
 }
 
@@ -164,17 +181,37 @@ bool exchange_settle(struct exchange *exchange, bool *settled, struct error *err
         return mask_refused(exchange, err);
     if (!compare(exchange, &exchange->table, &exchange->peer.table, &accepted, &differences, err))
         return false;
-    *settled = guest_differences_decisive(&differences) == 0;
-    if (*settled) {
-        exchange->step = STEP_PROVEN;
-        return keep_accepted(exchange, &differences, err);
-    }
+    /* A feature can be left out: that comes before accepting the row that it is in. */
     bool masked = false;
     if (exchange->proofs < EXCHANGE_PROOFS_MAX && !mask(exchange, &differences, &masked, err))
         return false;
+    *settled = !masked && guest_differences_decisive(&differences) == 0;
+    if (*settled) {
+        exchange->step = STEP_PROVEN;
+        return keep_accepted(exchange, &exchange->peer.table, &differences, err);
+    }
     if (!masked)
         return tell(exchange, &differences, err);
     exchange_prove_again(exchange);
+    return true;
+}
+
+/* A feature that can be left out is left out, never accepted: else a peer could have this side
+ * agree on what its guest does not see. */
+static bool check_accepted(const struct exchange *exchange,
+                           const struct guest_differences *differences, struct error *err)
+{
+    autobaseline struct baseline baseline = {0};
+    if (!exchange_baseline(exchange, &baseline, NULL, err))
+        return false;
+    for (size_t i = 0; exchange->proofs < EXCHANGE_PROOFS_MAX && i < differences->count; i++) {
+        const struct guest_difference *difference = &differences->items[i];
+        for (size_t k = 0; difference->accepted && k < difference->features.count; k++)
+            if (featureset_has(&baseline.features, difference->features.items[k]))
+                return error_set(err, STATUS_PROTOCOL, "%s accepts what can be left out (%s): %s",
+                                 exchange->peer.name, difference->features.items[k],
+                                 difference->text);
+    }
     return true;
 }
 
@@ -193,7 +230,8 @@ bool exchange_check_proof(struct exchange *exchange, const struct agreement_proo
         return false;
     if (guest_differences_decisive(&differences) > 0)
         return tell(exchange, &differences, err);
-    if (!keep_accepted(exchange, &differences, err))
+    if (!check_accepted(exchange, &differences, err) ||
+        !keep_accepted(exchange, &proof->table, &differences, err))
         return false;
     guest_table_free(&exchange->peer.table);
     return guest_table_copy(&proof->table, &exchange->peer.table) || error_no_memory(err);

@@ -13,9 +13,10 @@
 #include "vm/exchange.h"
 
 #define CULPRIT_MS 8000
+#define CULPRIT_TRIAL_MS 2000
 
 static bool start_proof(struct exchange *exchange, const struct baseline *baseline,
-                        struct proof *proof, struct error *err)
+                        int64_t timeout_ms, struct proof *proof, struct error *err)
 {
     const struct exchange_self *self = exchange->self;
     struct proof_arguments *arguments = &exchange->arguments;
@@ -23,8 +24,12 @@ static bool start_proof(struct exchange *exchange, const struct baseline *baseli
         !proof_arguments_make(self->invocation, exchange->machine, self->accel, arguments, err))
         return false;
     autofree char *cpu = render_cpu(baseline, &exchange->profile.offer, self->form, err);
-    return cpu &&
-           proof_start(proof, self->paths, self->qemu, arguments, exchange->host_digest, cpu, err);
+    struct proof_limits limits = {.timeout_ms = timeout_ms, .interrupted = self->interrupted};
+    int left = deadline_left_ms(self->when);
+    if (left >= 0 && (timeout_ms == 0 || left < timeout_ms) && left < GUEST_PROOF_TIMEOUT_MS)
+        limits.timeout_ms = left > 0 ? left : 1;
+    return cpu && proof_start(proof, self->paths, self->qemu, arguments, exchange->host_digest, cpu,
+                              &limits, err);
 }
 
 bool exchange_prove_start(struct exchange *exchange, struct error *err)
@@ -35,7 +40,7 @@ bool exchange_prove_start(struct exchange *exchange, struct error *err)
     if (exchange->table.count > 0 || proof_is_under_way(&exchange->proof))
         return true;
     return exchange_baseline(exchange, &baseline, NULL, err) &&
-           start_proof(exchange, &baseline, &exchange->proof, err);
+           start_proof(exchange, &baseline, 0, &exchange->proof, err);
 }
 
 /* Whether QEMU takes the CPU with the knobs of the baseline for which keep is true. */
@@ -50,7 +55,8 @@ static bool runs_with(struct exchange *exchange, const bool *keep)
     for (size_t i = 0; i < all.knobs.count; i++)
         if (!keep[i])
             cpu_knobs_remove(&chosen.knobs, all.knobs.items[i].name);
-    return start_proof(exchange, &chosen, &proof, NULL) && proof_finish(&proof, &table, NULL, NULL);
+    return start_proof(exchange, &chosen, CULPRIT_TRIAL_MS, &proof, NULL) &&
+           proof_finish(&proof, &table, NULL, NULL);
 }
 
 /* Properties such as Hyper-V's show in no profile. Which of them it is that this QEMU cannot give
@@ -105,6 +111,14 @@ static bool doubt(struct exchange *exchange, struct error *err)
     if (!exchange_baseline(exchange, &baseline, NULL, err) ||
         !guest_table_contradictions(&exchange->table, &baseline.features, &missing, &extra, err))
         return false;
+    for (size_t i = 0; i < missing.count; i++)
+        if (featureset_has(exchange->self->required, missing.items[i]) ||
+            featureset_has(&exchange->profile.offer.required, missing.items[i]))
+            return error_set(err, STATUS_INCOMPATIBLE,
+                             "%s is required and cannot be had on %s (%s): a guest does not see it "
+                             "there",
+                             missing.items[i], exchange->self->config->host_name,
+                             strcmp(exchange->self->accel, "kvm") == 0 ? "kvm" : "qemu");
     strlist_free(&exchange->doubts);
     const char *host = exchange->self->config->host_name;
     autofree char *unseen = strlist_join(&missing, " "), *seen = strlist_join(&extra, " ");
@@ -143,15 +157,20 @@ bool exchange_prove_finish(struct exchange *exchange, struct error *err)
         return true;
     if (!exchange_prove_start(exchange, err))
         return false;
-    if (proof_finish(&exchange->proof, &exchange->table, &named, &refused))
-        return doubt(exchange, err);
+    if (proof_finish(&exchange->proof, &exchange->table, &named, &refused)) {
+        if (doubt(exchange, err))
+            return true;
+        exchange_prove_again(exchange);
+        return false;
+    }
     if (!keep_maskable(exchange, &named, err))
         return false;
     if (exchange->refused.count > 0) {
         log_debug("%s", refused.message);
         return true;
     }
-    name_culprits(exchange, &refused);
+    if (refused.status == STATUS_CONFIG)
+        name_culprits(exchange, &refused);
     return error_set(err, refused.status, "%s", refused.message);
 }
 
@@ -179,6 +198,21 @@ json_t *exchange_prove_body(struct exchange *exchange, struct error *err)
     return exchange_body(exchange, "unshown", unshown_to_json(exchange), err);
 }
 
+/* Only what a guest was to see can it miss, and only after a proof. */
+static bool check_unshown(const struct exchange *exchange, const struct baseline *baseline,
+                          const struct featureset *named, const struct featureset *before,
+                          struct error *err)
+{
+    struct featureset_cursor cursor = {0};
+    for (const char *name; (name = featureset_next(named, &cursor));)
+        if (!featureset_has(before, name) &&
+            (exchange->proofs < 2 || !featureset_has(&baseline->features, name)))
+            return error_set(err, STATUS_PROTOCOL,
+                             "%s says that a guest did not see %s, which it was not to see yet",
+                             exchange->peer.name, name);
+    return true;
+}
+
 /* What a guest did not see, by host. With other words than before the proof is another one. */
 static bool take_unshown(struct exchange *exchange, json_t *hosts, struct error *err)
 {
@@ -186,11 +220,15 @@ static bool take_unshown(struct exchange *exchange, json_t *hosts, struct error 
     autofeatureset struct featureset mine = {0}, theirs = {0};
     struct featureset *found[] = {&mine, &theirs};
     bool same = true;
+    autobaseline struct baseline baseline = {0};
     if (!json_is_object(hosts) || json_object_size(hosts) != 2)
         return error_set(err, STATUS_DATA, "prove: unshown is not valid");
+    if (!exchange_baseline(exchange, &baseline, NULL, err))
+        return false;
     for (size_t i = 0; i < 2; i++) {
         if (!featureset_from_json(found[i], json_object_get(hosts, offers[i]->host),
-                                  "prove: unshown", err))
+                                  "prove: unshown", err) ||
+            !check_unshown(exchange, &baseline, found[i], &offers[i]->unshown, err))
             return false;
         same = same && featureset_equal(found[i], &offers[i]->unshown);
     }
@@ -252,6 +290,9 @@ bool exchange_take_table(struct exchange *exchange, json_t *body, struct error *
         !json_take_names(accepted, "rows that are accepted", guest_row_name_is_good,
                          &peer->accepted, err))
         return error_wrap(err, "the proof of %s", peer->name);
+    if (peer->accepted.count > ACCEPTED_ROWS_MAX)
+        return error_set(err, STATUS_DATA, "the proof of %s accepts more than %d rows", peer->name,
+                         ACCEPTED_ROWS_MAX);
     if ((peer->table.count > 0) == (peer->refused.count > 0))
         return error_set(err, STATUS_DATA, "the proof of %s: a table or what was refused",
                          peer->name);

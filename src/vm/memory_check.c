@@ -19,8 +19,6 @@ static bool make_arguments(const struct proof_arguments *arguments, const char *
                          arguments->memory_options ? arguments->memory_options : "") &&
            strlist_push(list, "-accel") && strlist_push(list, arguments->accel) &&
            strlist_push(list, "-cpu") && strlist_push(list, cpu) &&
-           (!arguments->smp ||
-            (strlist_push(list, "-smp") && strlist_push(list, arguments->smp))) &&
            (!arguments->memory ||
             (strlist_push(list, "-m") && strlist_push(list, arguments->memory)));
 }

@@ -44,13 +44,17 @@ static bool call_patiently(const struct peer_client *client, const char *name, j
     return true;
 }
 
-/* Send a body (used up; NULL if it could not be made) and get the answer. */
+/* Send a body (used up; NULL if it could not be made) and get the answer. Only the first request
+ * may come too early: a peer that has answered once and is gone has forgotten the exchange. */
 static json_t *ask(const struct peer_client *client, const char *name, json_t *body, deadline when,
                    struct error *err)
 {
     autojson json_t *request = body;
     json_t *answer = NULL;
-    return request && call_patiently(client, name, request, when, &answer, err) ? answer : NULL;
+    bool good = request && (strcmp(name, "hello") == 0
+                                ? call_patiently(client, name, request, when, &answer, err)
+                                : peer_call(client, name, request, when, &answer, err));
+    return good ? answer : NULL;
 }
 
 static bool hello_and_profile(struct exchange *exchange, const struct peer_client *client,
@@ -178,8 +182,7 @@ static void cancel(const struct exchange *exchange, const struct peer_client *cl
 }
 
 bool negotiate_with_peer(const struct exchange_self *self, const struct trust_entry *peer,
-                         const char *host, uint16_t port, deadline when,
-                         const volatile sig_atomic_t *interrupted, struct negotiated *result,
+                         const char *host, uint16_t port, struct negotiated *result,
                          struct error *err)
 {
     autonegotiated struct negotiated made = {.peer_host = strdup(host)};
@@ -189,14 +192,14 @@ bool negotiate_with_peer(const struct exchange_self *self, const struct trust_en
                                  .peer = peer,
                                  .host = host,
                                  .port = port,
-                                 .interrupted = interrupted,
+                                 .interrupted = self->interrupted,
                                  .retryable = &retryable};
     if (!made.peer_host)
         return error_no_memory(err);
     if (!exchange_begin(exchange, self, NULL, err))
         return false;
     bool answered = false;
-    if (!agree(exchange, &client, when, &answered, err)) {
+    if (!agree(exchange, &client, self->when, &answered, err)) {
         if (answered)
             cancel(exchange, &client, err);
         return false;

@@ -6,8 +6,6 @@
 #ifndef QML_VM_NEGOTIATE_H
 #define QML_VM_NEGOTIATE_H
 
-#include <signal.h>
-
 #include "base/deadline.h"
 #include "vm/exchange.h"
 
@@ -20,20 +18,18 @@ struct negotiated {
 void negotiated_free(struct negotiated *negotiated);
 #define autonegotiated __attribute__((cleanup(negotiated_free)))
 
-/* Ask the peer of that trust entry at host:port, which may not listen yet: tried again until the
- * deadline. STATUS_UNAVAILABLE, STATUS_INTERRUPTED and what exchange and peer_call report; a
+/* Ask the peer of that trust entry at host:port, which may not listen yet: tried again until
+ * self->when. STATUS_UNAVAILABLE, STATUS_INTERRUPTED and what exchange and peer_call report; a
  * peer's own refusal comes with its name and status. */
 bool negotiate_with_peer(const struct exchange_self *self, const struct trust_entry *peer,
-                         const char *host, uint16_t port, deadline when,
-                         const volatile sig_atomic_t *interrupted, struct negotiated *result,
+                         const char *host, uint16_t port, struct negotiated *result,
                          struct error *err);
 
 /* Wait at address:port (NULL: all addresses) for a trusted peer that wants to agree about this VM.
- * Others do not use it up; what went wrong with them is logged. At the deadline: the status of the
+ * Others do not use it up; what went wrong with them is logged. At self->when: the status of the
  * last of these errors if there was one, else STATUS_UNAVAILABLE. */
 bool negotiate_listen(const struct exchange_self *self, const struct trust *trust,
-                      const char *address, uint16_t port, deadline when,
-                      const volatile sig_atomic_t *interrupted, struct negotiated *result,
+                      const char *address, uint16_t port, struct negotiated *result,
                       struct error *err);
 
 #endif

@@ -217,8 +217,7 @@ static bool handle(void *context, const struct trust_entry *peer, const char *re
 }
 
 bool negotiate_listen(const struct exchange_self *self, const struct trust *trust,
-                      const char *address, uint16_t port, deadline when,
-                      const volatile sig_atomic_t *interrupted, struct negotiated *result,
+                      const char *address, uint16_t port, struct negotiated *result,
                       struct error *err)
 {
     struct listener listener = {.self = self, .last = ERROR_INIT};
@@ -229,9 +228,9 @@ bool negotiate_listen(const struct exchange_self *self, const struct trust *trus
         return false;
     listener.server = server;
     log_info("waiting for a peer on port %u", peer_server_port(server));
-    bool agreed = peer_server_run(server, when, interrupted, err);
+    bool agreed = peer_server_run(server, self->when, self->interrupted, err);
     /* What went wrong was said when it did; the status tells it once more. */
-    if (agreed && listener.fatal) {
+    if (listener.fatal) {
         *err = listener.last;
         agreed = false;
     } else if (!agreed && err->status == STATUS_UNAVAILABLE)

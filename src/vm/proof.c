@@ -6,8 +6,11 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vm/keyval.h"
 #include "vm/memory_check.h"
 #include "vm/proof_cache.h"
+
+#define TIMEOUT_VCPU_MS 100
 
 void proof_free(struct proof *proof)
 {
@@ -31,9 +34,23 @@ static bool make_key(struct proof *proof, const char *host, struct error *err)
     return proof_cache_key(host, &words, proof->key, err);
 }
 
+/* Under TCG each vCPU takes QEMU some 10 ms to make, more on a busy host. */
+static int default_timeout_ms(const struct proof_arguments *arguments)
+{
+    autokeyval struct keyval smp = {0};
+    uint64_t cpus = 1;
+    const char *text =
+        arguments->smp && keyval_parse(&smp, arguments->smp, KEYVAL_DICT, "cpus", NULL)
+            ? keyval_get(&smp, "cpus")
+            : NULL;
+    if (text)
+        parse_number(text, 1, 4096, &cpus);
+    return GUEST_PROOF_TIMEOUT_MS + (int)cpus * TIMEOUT_VCPU_MS;
+}
+
 bool proof_start(struct proof *out, const struct paths *paths, const struct qemu *qemu,
                  const struct proof_arguments *arguments, const char *host, const char *cpu,
-                 struct error *err)
+                 const struct proof_limits *limits, struct error *err)
 {
     autoproof struct proof proof = {
         .paths = paths, .qemu = qemu->binary.path, .arguments = arguments, .cpu = strdup(cpu)};
@@ -47,7 +64,11 @@ bool proof_start(struct proof *out, const struct paths *paths, const struct qemu
                                   .machine = arguments->machine,
                                   .accel = arguments->accel,
                                   .smp = arguments->smp,
-                                  .cpu_pm = arguments->cpu_pm};
+                                  .cpu_pm = arguments->cpu_pm,
+                                  .timeout_ms = limits && limits->timeout_ms > 0
+                                                    ? limits->timeout_ms
+                                                    : default_timeout_ms(arguments),
+                                  .interrupted = limits ? limits->interrupted : NULL};
         if (!(proof.run = guest_proof_start(&how, err)))
             return error_wrap(err, "the proof");
     } else
@@ -80,8 +101,7 @@ bool proof_finish(struct proof *proof, struct guest_table *table, struct strlist
         return error_wrap(err, "the proof");
     if (!fits) {
         guest_table_free(table);
-        *err = memory;
-        return false;
+        return error_set(err, memory.status, "%s", memory.message);
     }
     if (*done.key)
         proof_cache_store(done.paths->state, done.key, table);

@@ -11,6 +11,12 @@
 #include "host/qemu.h"
 #include "vm/proof_arguments.h"
 
+/* How long it may take; all may be 0. */
+struct proof_limits {
+    int timeout_ms;                           /* 0: as long as is good for so many vCPUs */
+    const volatile sig_atomic_t *interrupted; /* not 0: give up; or NULL */
+};
+
 /* A proof under way, or done; nothing in it is for the caller. Start with {0}. */
 struct proof {
     const struct paths *paths;
@@ -28,17 +34,18 @@ void proof_free(struct proof *proof);
 /* Begin: QEMU runs while the caller does something else, or an earlier proof is found. paths, qemu
  * and arguments are borrowed until the end. host: a digest of all that is known of this host and
  * its QEMU; "" when that is in doubt: then no earlier proof is used and this one is not kept.
- * STATUS_CONFIG. */
+ * limits: or NULL. STATUS_CONFIG. */
 bool proof_start(struct proof *proof, const struct paths *paths, const struct qemu *qemu,
                  const struct proof_arguments *arguments, const char *host, const char *cpu,
-                 struct error *err);
+                 const struct proof_limits *limits, struct error *err);
 
 /* Whether proof_start was called and proof_finish not yet. */
 bool proof_is_under_way(const struct proof *proof);
 
 /* Wait for the end: the table is the caller's. Then *proof is empty again. STATUS_INCOMPATIBLE:
  * this QEMU refuses that CPU, and the features that it names are added to *refused (may be NULL);
- * or the memory does not fit. STATUS_CONFIG: QEMU dies, hangs, or its guest leaves no table. */
+ * or the memory does not fit. STATUS_CONFIG: QEMU dies, hangs, or its guest leaves no table.
+ * STATUS_INTERRUPTED. */
 bool proof_finish(struct proof *proof, struct guest_table *table, struct strlist *refused,
                   struct error *err);
 

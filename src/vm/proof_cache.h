@@ -14,7 +14,8 @@
 #define PROOF_CACHE_MAX 64
 
 /* The key of a proof under these circumstances: `host` is a digest of all that is known of the host
- * and its QEMU, words are QEMU's arguments. Our own guest's image is part of it. STATUS_INTERNAL. */
+ * and its QEMU, words are QEMU's arguments. Our own guest's image is part of it. STATUS_INTERNAL.
+ */
 bool proof_cache_key(const char *host, const struct strlist *words, char key[DIGEST_HEX_SIZE],
                      struct error *err);
 

@@ -27,6 +27,7 @@ BAD_INITIATORS = {
     "skip-proof": (76, "out of order"),
     "garbage-unshown": (65, "'no feature'"),
     "strange-unshown": (65, "prove: unshown"),
+    "false-unshown": (76, "a guest did not see smap, which it was not to see yet"),
     "many-proofs": (76, "a asks for more than 4 proofs"),
     "late-proof": (76, "out of order"),
     "without-proof": (76, "a proposes an agreement without a proof"),
@@ -239,24 +240,22 @@ def answer_of_a_huge_table(t):
 @test()
 def feature_stripped_by_a_lie(t):
     """a peer that lies a security feature away: it goes, which is said aloud on the honest side; required: 10"""
-    for role, deviation in (("connect", "false-unshown"), ("listen", "refuse-smap")):
-        for required in (False, True):
-            kept, t.dir = t.dir, t.dir / f"{deviation}-{required}"
-            t.dir.mkdir()
-            try:
-                pair = Pair(t)
-                bad = start_bad(t, pair, role, deviation)
-                honest = pair.listen if role == "connect" else pair.connect
-                process = honest("--timeout", "6", "--dry-run", *(["--require", "smap"] if required else []))
-                process.expect_status(10 if required else 0, 30)
-            finally:
-                t.dir = kept
-            if required:
-                check_one_line(process, "smap")
-                check(not bad.stdout().startswith("accepted"), "the bad peer came through")
-            else:
-                check_equal((bad.wait(), bad.stdout()), (0, "accepted\n"), f"the bad peer, {bad.stderr()}")
-                check_in("warning: SECURITY feature smap is lost (b: qemu)", process.stderr(), "what is said")
+    for required in (False, True):
+        kept, t.dir = t.dir, t.dir / f"required-{required}"
+        t.dir.mkdir()
+        try:
+            pair = Pair(t)
+            bad = start_bad(t, pair, "listen", "refuse-smap")
+            process = pair.connect("--timeout", "6", "--dry-run", *(["--require", "smap"] if required else []))
+            process.expect_status(10 if required else 0, 30)
+        finally:
+            t.dir = kept
+        if required:
+            check_one_line(process, "smap")
+            check(not bad.stdout().startswith("accepted"), "the bad peer came through")
+        else:
+            check_equal((bad.wait(), bad.stdout()), (0, "accepted\n"), f"the bad peer, {bad.stderr()}")
+            check_in("warning: SECURITY feature smap is lost (b: qemu)", process.stderr(), "what is said")
 
 
 @test()

@@ -56,6 +56,8 @@ START_TEST(understood)
         /* carried */
         {"host,kvm=off", "*|||{\"kvm\":\"off\"}|0|0"},
         {"host,-hv-time", "*|||{\"hv-time\":\"off\"}|0|0"},
+        {"host,hv-spinlocks=0x1fff", "*|||{\"hv-spinlocks\":\"8191\"}|0|0"},
+        {"host,hv-spinlocks=0X1FFF,hv-spinlocks=8191", "*|||{\"hv-spinlocks\":\"8191\"}|0|0"},
         {"host,hv_relaxed,hv-vendor-id=KVM",
          "*|||{\"hv-relaxed\":\"on\",\"hv-vendor-id\":\"KVM\"}|0|0"},
         /* what the baseline does anyway */

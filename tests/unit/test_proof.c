@@ -217,16 +217,21 @@ START_TEST(files_of_a_process)
 {
     char mine[DIGEST_HEX_SIZE], its[DIGEST_HEX_SIZE], of_parent[DIGEST_HEX_SIZE] = "x";
     pid_t one = start_waiting(false), parent = start_waiting(true), other = start_waiting(false);
-    MUST(qemu_files_digest(one, mine, &err));
-    MUST(qemu_files_digest(other, its, &err));
+    struct stat st;
+    ck_assert_int_eq(stat("/proc/self/exe", &st), 0);
+    MUST(qemu_files_digest(one, st.st_dev, st.st_ino, mine, &err));
+    MUST(qemu_files_digest(other, st.st_dev, st.st_ino, its, &err));
     ck_assert_uint_eq(strlen(mine), DIGEST_HEX_SIZE - 1);
     ck_assert_str_eq(mine, its); /* the same program */
-    MUST(qemu_files_digest(parent, of_parent, &err));
+    MUST(qemu_files_digest(parent, st.st_dev, st.st_ino, of_parent, &err));
     ck_assert_str_eq(of_parent, ""); /* it may be a wrapper that waits for the real one */
+    strcpy(of_parent, "x");
+    MUST(qemu_files_digest(one, st.st_dev, st.st_ino + 1, of_parent, &err));
+    ck_assert_str_eq(of_parent, ""); /* a script started it */
     end(one);
     end(parent);
     end(other);
-    MUST(qemu_files_digest(one, of_parent, &err));
+    MUST(qemu_files_digest(one, st.st_dev, st.st_ino, of_parent, &err));
     ck_assert_str_eq(of_parent, ""); /* nothing there to look at */
 }
 END_TEST
