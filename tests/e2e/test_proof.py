@@ -926,9 +926,126 @@ def signalled(name, who, where, number, status, limit):
 
 for chosen_who in "ab":
     for chosen_where in "ab":
-        # A proof is not interrupted: it ends by itself after 10 s.
-        signalled("interrupt", chosen_who, chosen_where, signal.SIGINT, 130, 14)
+        signalled("interrupt", chosen_who, chosen_where, signal.SIGINT, 130, 6)
     signalled("kill", chosen_who, chosen_who, signal.SIGKILL, -9, 14)
+
+
+# What a fresh pair of eyes found.
+
+
+@test()
+def memory_and_properties(t):
+    """-m that QEMU does not take beside a property of -cpu: 10 with the memory's reason, on both"""
+    pair = Pair(t)
+    guests = {f"guest_{name}": pair.guest(name, cpu="max,l3-cache=on") for name in "ab"}
+    for words in guests.values():
+        words[words.index("-m") + 1] = "64,slots=2"
+    listener = pair.listen("--timeout", "6", guest=guests["guest_b"])
+    pair.refused(pair.connect(guest=guests["guest_a"]), 10, "QEMU does not take -m")
+    listener.expect_status(10, 30)
+
+
+@test(timeout=90)
+def required_feature_that_nobody_sees(t):
+    """--require of a feature that both profiles have and no guest sees: 10, though the tables are equal"""
+    pair = Pair(t)
+    for name in "ab":
+        host_with(t, pair, name, add("smap=off"))
+    listener = pair.listen("--timeout", "6", "--require", "smap")
+    pair.refused(pair.connect("--require", "smap"), 10, "smap is required and cannot be had on ", "does not see it")
+    listener.expect_status(10, 30)
+    check_nothing(pair)
+
+
+@test(timeout=90)
+def accepted_row_keeps_no_feature(t):
+    """a feature that can be left out is left out, whatever rows are accepted; security features aloud"""
+    pair = Pair(t)
+    host_with(t, pair, "b", add("smap=off", "*smap=on*|*EPYC*"))
+    one, other, a_says, b_says = agree(pair, a_options=["--accept-row", "7.0"])
+    for told, text in ((one, a_says), (other, b_says)):
+        check_equal((told["proof"]["masked"], told["proof"]["accepted"]), (["smap"], []), "masked and accepted")
+        check_in("SECURITY feature smap is lost (b: qemu)", text, "what is said")
+
+
+@test(timeout=90)
+def both_prove_at_once(t):
+    """the two sides' proofs run at the same time, the responder's before it is asked for it"""
+    pair = Pair(t)
+    spans = {}
+    for name in "ab":
+        note = f'date +%s.%N >>"{t.dir}/span-{name}"'
+        host_with(t, pair, name, proof=f"{note}; sleep 1.5; {note}")
+    agree(pair)
+    for name in "ab":
+        spans[name] = [float(line) for line in (t.dir / f"span-{name}").read_text().split()]
+        check_equal(len(spans[name]), 2, f"proofs on {name}, twice as many times")
+    check(max(span[0] for span in spans.values()) < min(span[1] for span in spans.values()), f"not at once: {spans}")
+
+
+# agreement check.
+
+
+def checked(host, status, *words):
+    """What agreement check --json says with this status, words in its reasons or its error."""
+    result = host.run("agreement", "check", VM, "--json", check=status)
+    told = json.loads(result.stdout)["reasons"] if status in (0, 12) else [result.stderr]
+    check_equal(bool(told), status != 0, f"reasons: {told}")
+    for word in words:
+        check(any(word in line for line in told), f"{word!r} is not among {told}")
+    return told
+
+
+@test(timeout=120)
+def check_of_an_agreement(t):
+    """agreement check: 0 while the host is as it was; 12 with what is gone, or seen differently; it needs a record"""
+    pair = Pair(t)
+    path = host_with(t, pair, "a")
+    text = path.read_text()
+    a, b = pair.launch()
+    result = pair.a.run("agreement", "check", VM, check=0)
+    check_equal(result.stdout, f"{VM}: a guest sees here what was agreed\n", "output")
+    checked(pair.b, 0)
+    host_with(t, pair, "a", add("smap=off"), qemu=t.qemu_path)
+    checked(pair.a, 12, "host a: leaf 7 EBX bit 20 (smap) is 0, elsewhere 1")
+    result = pair.a.run("agreement", "check", VM, check=12)
+    check_in("smap", result.stdout, "reasons, a line each")
+    check_in(f"a no longer gives {VM} the CPU that was agreed on", result.stderr, "what is said")
+    host_with(t, pair, "a", add("phys-bits=36"), qemu=t.qemu_path)
+    checked(pair.a, 12, "(physical address bits) is 40 on (agreed); 36 on a")
+    path.write_text(text)
+    checked(pair.a, 0)
+    pair.config(pair.a, deny="smep")
+    checked(pair.a, 12, "smep is gone on a (policy)")
+    pair.config(pair.a)
+    path.write_text("#!/bin/sh\nexit 3\n")
+    checked(pair.a, 78, "QEMU exited with status 3")
+    path.write_text(text)
+    a.process.kill()
+    b.process.kill()
+    pair.dry_run("--renegotiate", "--here", b_options=["--renegotiate", "--here"])
+    checked(pair.a, 65, "under another agreement")
+
+
+@test(timeout=90)
+def check_after_qemu_was_replaced(t):
+    """agreement check with the second QEMU in the first one's place: what is gone by name, 12"""
+    pair = Pair(t)
+    path = host_with(t, pair, "a")
+    pair.launch()
+    path.write_text(f'#!/bin/sh\nexec {t.second_qemu_path} "$@"\n')
+    checked(pair.a, 12, "pcommit is gone on a (qemu)")
+
+
+@test()
+def check_without_a_proof_or_a_launch(t):
+    """agreement check of one without a proof, of one that was never launched here, of none: what is missing"""
+    pair = Pair(t)
+    agree(pair)
+    checked(pair.a, 65, "was never launched here")
+    agree(pair, "--no-proof")
+    checked(pair.a, 65, "without a proof")
+    check_in("no agreement for other", pair.a.run("agreement", "check", "other", check=64).stderr, "an unknown VM")
 
 
 # The real KVM here.
