@@ -41,7 +41,7 @@ bool strlist_push(struct strlist *list, const char *text);
 bool strlist_pushf(struct strlist *list, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 bool strlist_push_owned(struct strlist *list, char *text); /* frees text if it fails */
-void strlist_sort(struct strlist *list); /* in byte order, each text once */
+void strlist_sort(struct strlist *list);                   /* in byte order, each text once */
 bool strlist_contains(const struct strlist *list, const char *text);
 /* The items joined by separator; the caller frees it; NULL for want of memory. */
 char *strlist_join(const struct strlist *list, const char *separator);
@@ -72,7 +72,8 @@ bool name_is_vm(const char *text);
  * *host is for the caller to free. */
 bool parse_address(const char *text, char **host, uint16_t *port);
 
-/* A new string of text's printable ASCII characters, at most max of them, without blanks at its end;
+/* A new string of text's printable ASCII characters, at most max of them, without blanks at its
+ * end;
  * "" for NULL. For what firmware and builders of packages wrote. NULL for want of memory. */
 char *string_plain(const char *text, size_t max);
 

@@ -37,8 +37,8 @@ bool qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, deadli
  * in time (err untouched, *closed false) or QEMU hung up (*closed true). */
 json_t *qmp_next_event(struct qmp *qmp, deadline when, bool *closed);
 
-/* The QEMU version of the greeting, as 10000*major + 100*minor + micro, and what its builder says of
- * the package, as string_plain makes it: any text may have been given to QEMU's configure. */
+/* The QEMU version of the greeting, as 10000*major + 100*minor + micro, and what its builder says
+ * of the package, as string_plain makes it: any text may have been given to QEMU's configure. */
 #define QMP_PACKAGE_MAX 127
 unsigned qmp_version(const struct qmp *qmp);
 const char *qmp_package(const struct qmp *qmp);
