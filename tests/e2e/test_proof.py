@@ -983,6 +983,25 @@ def both_prove_at_once(t):
     check(max(span[0] for span in spans.values()) < min(span[1] for span in spans.values()), f"not at once: {spans}")
 
 
+@test()
+def table_in_the_form_of_cpuid(t):
+    """agreement show --cpuid: every row of the agreement's table as cpuid -r prints it; --json: the table; no proof: 65"""
+    pair = Pair(t)
+    agree(pair)
+    table = agreement(pair.a)["proof"]["table"]
+    lines = pair.a.run("agreement", "show", VM, "--cpuid", check=0).stdout.splitlines()
+    check_equal(lines[0], "CPU 0:", "the first line")
+    form = r"   0x([0-9a-f]{8}) 0x([0-9a-f]{2}): eax=0x([0-9a-f]{8}) ebx=0x([0-9a-f]{8}) ecx=0x([0-9a-f]{8}) edx=0x([0-9a-f]{8})"
+    rows = [[int(number, 16) for number in found.groups()] for found in (re.fullmatch(form, line) for line in lines) if found]
+    check_equal(rows, table["cpuid"], "rows")
+    msrs = [line.split() for line in lines if line.startswith("   msr ")]
+    check_equal([[int(word[1].rstrip(":"), 16), word[2]] for word in msrs], table["msr"], "MSRs")
+    check_equal(len(lines), 1 + len(rows) + len(msrs) + ("xcr0" in table), "lines")
+    check_equal(json.loads(pair.b.run("agreement", "show", VM, "--cpuid", "--json", check=0).stdout), table, "with --json")
+    agree(pair, "--no-proof")
+    check_in("without a proof", pair.a.run("agreement", "show", VM, "--cpuid", check=65).stderr, "without a proof")
+
+
 # agreement check.
 
 
