@@ -50,6 +50,7 @@ static const char *const deviations[] = {
     "late-proof",           /* connect: asks for one when its proposal is approved */
     "without-proof",        /* connect: proposes an agreement without a proof */
     "other-table",          /* connect: proposes one with another table than both saw */
+    "accepted-lie",         /* connect: the same, and says that the row was accepted */
     "other-digest",         /* connect: proposes one with another digest of its own table */
     "other-masked",         /* connect: proposes one that names a feature more as masked */
     "other-accepted",       /* connect: proposes one that accepts a row that does not differ */
@@ -381,14 +382,14 @@ static bool propose_and_commit(struct bad_peer *peer, struct error *err)
     }
     if (is(peer, "other-masked"))
         featureset_add(&exchange->agreement.proof.masked, "xyz");
-    if (is(peer, "other-accepted"))
+    if (is(peer, "other-accepted") || is(peer, "accepted-lie"))
         strlist_push(&exchange->agreement.proof.accepted, "7.0");
     if (is(peer, "other-digest"))
         for (size_t i = 0; i < exchange->agreement.party_count; i++)
             if (strcmp(exchange->agreement.parties[i].pin, identity->pin) == 0)
                 memset(exchange->agreement.parties[i].table, 'a', 8);
     autojson json_t *payload = agreement_to_json(&exchange->agreement);
-    if (is(peer, "other-table"))
+    if (is(peer, "other-table") || is(peer, "accepted-lie"))
         twist_table(json_object_get(payload, "proof"));
     if (!envelope_sign_digest(is(peer, "foreign-agreement") ? peer->foreign : identity,
                               AGREEMENT_TYPE, payload, &text, exchange->agreement_digest, err))

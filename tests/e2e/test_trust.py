@@ -33,6 +33,7 @@ BAD_INITIATORS = {
     "without-proof": (76, "a proposes an agreement without a proof"),
     "other-digest": (76, "proposes another agreement"),
     "other-masked": (76, "proposes another agreement"),
+    "accepted-lie": (76, "a accepts what can be left out (smap)"),
     "other-accepted": (76, "proposes another agreement"),
     "unapproved-commit": (77, "not approved"),
     "early-commit": (77, "not approved"),

@@ -223,6 +223,25 @@ START_TEST(identity_of_the_lesser)
 }
 END_TEST
 
+/* What a model has behind svm shows in no expansion and comes back with it. */
+START_TEST(what_svm_brings_back)
+{
+    autopair struct pair pair =
+        pair_of(offer_of("a", "kvm", "lm npt svm", "nrip-save avic"),
+                offer_of("b", "kvm", "lm npt svm", "nrip-save avic"), "Old-v1,+svm,+npt", "host");
+    for (int i = 0; i < 2; i++)
+        add_model(&pair.offers[i], "Old-v1", 13, "lm");
+    gives(&pair, "lm npt svm");
+    autofree char *cpu = NULL, *base = NULL;
+    MUST(cpu = render_cpu(&pair.baseline, &pair.offers[0], CPU_FORM_NAMED, &err));
+    ck_assert_msg(strstr(cpu, "npt=on") && strstr(cpu, "svm=on"), "%s", cpu);
+    ck_assert_msg(strstr(cpu, ",nrip-save=off") && strstr(cpu, ",avic=off"), "%s", cpu);
+    ck_assert_msg(!strstr(cpu, "npt=off"), "%s", cpu);
+    MUST(base = render_cpu(&pair.baseline, &pair.offers[0], CPU_FORM_BASE, &err));
+    ck_assert_msg(!strstr(base, "nrip-save"), "%s", base);
+}
+END_TEST
+
 START_TEST(rendering)
 {
     static const struct {
@@ -328,8 +347,10 @@ END_TEST
 void add_baseline_tests(const TTest **tests, size_t *count)
 {
     const TTest *const mine[] = {
-        causes,  requirements_lost,      unshown,   required,        asked_for_by_name, named_model,
-        refused, identity_of_the_lesser, rendering, rendering_knobs, as_json,
+        causes,    requirements_lost,      unshown,
+        required,  asked_for_by_name,      named_model,
+        refused,   identity_of_the_lesser, what_svm_brings_back,
+        rendering, rendering_knobs,        as_json,
     };
     for (size_t i = 0; i < COUNT(mine); i++)
         tests[(*count)++] = mine[i];
