@@ -970,7 +970,7 @@ def accepted_row_keeps_no_feature(t):
 
 @test(timeout=90)
 def both_prove_at_once(t):
-    """the two sides' proofs run at the same time, the responder's before it is asked for it"""
+    """the two sides' proofs run at the same time, while the exchange goes on"""
     pair = Pair(t)
     spans = {}
     for name in "ab":
