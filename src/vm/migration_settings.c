@@ -312,6 +312,9 @@ static bool check_wishes(const struct migration_wishes *wishes, struct error *er
         return error_set(err, STATUS_USAGE, "--multifd: 1 to %d channels", CHANNELS_MAX);
     if (wishes->downtime_ms < 0 || wishes->downtime_ms > DOWNTIME_MAX_MS)
         return error_set(err, STATUS_USAGE, "--downtime: 1 to %d milliseconds", DOWNTIME_MAX_MS);
+    /* QEMU 7.2 takes both and 10.0 refuses them; nothing but a version says which do it right. */
+    if (wishes->multifd > 0 && wishes->postcopy)
+        return error_set(err, STATUS_USAGE, "--postcopy and --multifd do not go together");
     if (wishes->bandwidth < 0)
         return error_set(err, STATUS_USAGE, "--bandwidth: not a rate");
     return true;

@@ -244,6 +244,7 @@ START_TEST(refused_by_name)
         {0, "events", {.multifd = 256}, STATUS_USAGE, "--multifd: 1 to 255"},
         {0, "events", {.multifd = -1}, STATUS_USAGE, "--multifd"},
         {0, "events", {.downtime_ms = 2000001}, STATUS_USAGE, "--downtime: 1 to 2000000"},
+        {0, "events", {.multifd = 1, .postcopy = true}, STATUS_USAGE, "do not go together"},
         {0, "events", {.bandwidth = -1}, STATUS_USAGE, "--bandwidth"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What src/vm makes of two real QEMUs before a migration, for tests/e2e/test_migration.py:
+ *   print-migration settle SOURCE DESTINATION PATH WISHES
+ *       decide and apply the settings over their QMP sockets; the notes, and the arguments of
+ * migrate and migrate-incoming for the Unix socket PATH
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "vm/migration_settings.h"
+
+static const char *const names[] = {"src", "dst"};
+
+static struct qmp *open_monitor(const char *path, struct error *err)
+{
+    return qmp_connect(path, 10000, err);
+}
+
+static bool print(json_t *json, struct error *err)
+{
+    autojson json_t *owned = json;
+    autofree char *text = owned ? json_to_text(owned) : NULL;
+    return text ? puts(text) >= 0 : error_no_memory(err);
+}
+
+static bool settle(char **argv, struct error *err)
+{
+    struct migration_offer offers[2] = {{0}, {0}};
+    automigrationsettings struct migration_settings settings = {0};
+    struct migration_wishes wishes;
+    autojson json_t *json = json_parse_strict(argv[3], strlen(argv[3]), 4096, err);
+    autoqmp struct qmp *source = open_monitor(argv[0], err);
+    autoqmp struct qmp *destination = source ? open_monitor(argv[1], err) : NULL;
+    bool done = json && destination && migration_wishes_from_json(json, "wishes", &wishes, err) &&
+                migration_offer_read(source, MIGRATION_SOURCE, &offers[0], err) &&
+                migration_offer_read(destination, MIGRATION_DESTINATION, &offers[1], err) &&
+                migration_settings_decide(offers, names, &wishes, &settings, err) &&
+                migration_side_apply(source, &settings.ends[0], err) &&
+                migration_side_apply(destination, &settings.ends[1], err);
+    migration_offer_free(&offers[0]);
+    migration_offer_free(&offers[1]);
+    return done &&
+           print(json_pack("{s:o, s:o, s:o}", "notes", json_from_names(&settings.notes), "migrate",
+                           migration_arguments(&settings.ends[0], argv[2], 0), "migrate-incoming",
+                           migration_arguments(&settings.ends[1], argv[2], 0)),
+                 err);
+}
+
+int main(int argc, char **argv)
+{
+    struct error err = ERROR_INIT;
+    bool done = argc == 6 && strcmp(argv[1], "settle") == 0
+                    ? settle(argv + 2, &err)
+                    : error_set(&err, STATUS_USAGE, "see %s.c", argv[0]);
+    if (!done)
+        fprintf(stderr, "%s\n", err.message);
+    return done ? 0 : (int)err.status;
+}
