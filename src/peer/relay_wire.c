@@ -101,9 +101,12 @@ bool wire_open(struct wire *wire, SSL *ssl, uint64_t rekey_after, struct error *
     /* Whatever the SSL's last owner wanted: here a write is whole, and read-ahead is ours. */
     SSL_clear_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS);
     SSL_set_read_ahead(ssl, 0);
+    BIO_set_close(SSL_get_rbio(ssl), BIO_NOCLOSE); /* replaced, it would close our socket */
+    BIO_set_close(SSL_get_wbio(ssl), BIO_NOCLOSE);
     SSL_set_bio(ssl, bio, bio);
     wire->ssl = ssl;
-    /* The guest stands still while the last small messages go to and fro. Not all sockets are TCP,
+    /* TCP's buffers are left to the kernel: a size that is set is a size that no longer grows. The
+     * guest stands still while the last small messages go to and fro. Not all sockets are TCP,
      * hence no check. */
     const int on = 1;
     setsockopt(wire->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));

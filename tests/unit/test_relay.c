@@ -318,9 +318,15 @@ START_TEST(much_read_ahead)
     autofree uint8_t *data = malloc(size);
     tls_pair(tls);
     pattern_fill(data, size, 0);
+    /* A BIO that closes the socket when it goes. */
+    BIO *closing = BIO_new_socket(SSL_get_fd(tls[0]), BIO_CLOSE);
+    SSL_set_bio(tls[0], closing, closing);
     struct relay_group *group = relay_group_new(-1, NULL);
     int qemu = relay_of(group, tls[0], data, size);
     must_read(qemu, 0, size, false);
+    must_send(qemu, 0, 1000);
+    uint8_t byte;
+    ck_assert_int_eq(SSL_read(tls[1], &byte, 1), 1); /* the connection is still there */
     ck_assert_uint_eq(relay_group_counts(group).from_peer, size);
     relay_group_free(group); /* stops it */
     tls_close(tls[1]);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "peer/sigpipe.h"
@@ -174,6 +175,28 @@ START_TEST(wrong_ends)
 }
 END_TEST
 
+START_TEST(no_descriptors)
+{
+    SSL *tls[2];
+    int pair[2];
+    tls_pair(tls);
+    stream_pair(pair);
+    int wire = SSL_get_fd(tls[0]);
+    struct relay_ends ends = {.qemu = pair[1], .ssl = tls[0]};
+    struct rlimit limit, none;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    MUST_FAIL(STATUS_INTERNAL, "cannot make an eventfd", relay_new(&ends, -1, &err));
+    MUST_FAIL(STATUS_INTERNAL, "cannot make an eventfd", relay_group_new(-1, &err));
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    is_closed(pair[1]);
+    is_closed(wire);
+    close(pair[0]);
+    tls_close(tls[1]);
+}
+END_TEST
+
 START_TEST(stopped_before_it_runs)
 {
     SSL *tls[2];
@@ -221,6 +244,7 @@ int main(void)
     tcase_add_test(tcase, too_many);
     tcase_add_test(tcase, empty_groups);
     tcase_add_test(tcase, wrong_ends);
+    tcase_add_test(tcase, no_descriptors);
     tcase_add_test(tcase, stopped_before_it_runs);
     tcase_add_test(tcase, never_run);
     suite_add_tcase(suite, tcase);
