@@ -55,6 +55,10 @@ START_TEST(running_out)
     ck_assert(!lease_guardian_grant(&guardian, 151 + LEASE_MS, 150 + LEASE_MS));
     ck_assert(!lease_guardian_told(&guardian, 152 + LEASE_MS, INT64_MAX));
     ck_assert_int_eq(guardian.state, LEASE_ENDING);
+    /* Nor is it brought to life again by a grant that comes before anybody has looked. */
+    guardian = (struct lease_guardian){.state = LEASE_HELD, .until = 1000};
+    ck_assert(!lease_guardian_grant(&guardian, 1000, 999));
+    ck_assert_int_eq(guardian.state, LEASE_ENDING);
     lease_guardian_qemu_ended(&guardian);
     ck_assert_int_eq(guardian.state, LEASE_ENDED);
     ck_assert(lease_guardian_abort(&guardian));
@@ -323,8 +327,8 @@ START_TEST(orders_at_random)
         lost += !w.source_runs && !w.destination_ran;
     }
     /* Everything of interest was in it. */
-    ck_assert_msg(ran[0] > 100 && ran[1] > 100 && lapsed > 100 && lost > 100, "%lu %lu %lu %lu",
-                  ran[0], ran[1], lapsed, lost);
+    ck_assert_msg(ran[0] > 50 && ran[1] > 50 && lapsed > 50 && lost > 50, "%lu %lu %lu %lu", ran[0],
+                  ran[1], lapsed, lost);
 }
 END_TEST
 
@@ -412,17 +416,19 @@ static void go_on(struct world w, int what, const int *speed)
 
 START_TEST(every_order)
 {
-    const int *speed = speeds[_i];
-    struct world first = {.source = LEASE_SOURCE_INIT, .guardian_clock = 77};
-    seen = (struct seen){calloc(2 * WORLDS_MAX, sizeof(struct key)),
-                         calloc(WORLDS_MAX, sizeof(struct world)), 0};
+    seen.keys = calloc(2 * WORLDS_MAX, sizeof(struct key));
+    seen.worlds = calloc(WORLDS_MAX, sizeof(struct world));
     ck_assert(seen.keys && seen.worlds);
-    note(&first);
-    for (size_t at = 0; at < seen.count; at++)
-        for (int what = 0; what <= HAPPENINGS + 2 * MESSAGES_MAX; what++)
-            go_on(seen.worlds[at], what, speed);
-    ck_assert_uint_gt(seen.count, 1000);
-    printf("worlds: %zu\n", seen.count);
+    for (size_t i = 0; i < COUNT(speeds); i++) {
+        struct world first = {.source = LEASE_SOURCE_INIT, .guardian_clock = 77};
+        memset(seen.keys, 0, 2 * WORLDS_MAX * sizeof(struct key));
+        seen.count = 0;
+        note(&first);
+        for (size_t at = 0; at < seen.count; at++)
+            for (int what = 0; what <= HAPPENINGS + 2 * MESSAGES_MAX; what++)
+                go_on(seen.worlds[at], what, speeds[i]);
+        ck_assert_uint_gt(seen.count, 50000);
+    }
     free(seen.keys);
     free(seen.worlds);
 }
@@ -430,18 +436,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lease");
-    TCase *tcase = tcase_create("lease");
     const TTest *const tests[] = {as_it_should_go,  running_out,        late_and_made_up,
-                                  a_stamp_gets_old, back_to_the_source, orders_at_random};
-    tcase_set_timeout(tcase, 120);
-    for (size_t i = 0; i < COUNT(tests); i++)
-        tcase_add_test(tcase, tests[i]);
-    tcase_add_loop_test(tcase, every_order, 0, COUNT(speeds));
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+                                  a_stamp_gets_old, back_to_the_source, orders_at_random,
+                                  every_order};
+    return unit_run("lease", tests, COUNT(tests));
 }
