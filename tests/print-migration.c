@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "vm/migration_settings.h"
+#include "vm/preflight.h"
 
 static const char *const names[] = {"src", "dst"};
 
@@ -48,11 +49,39 @@ static bool settle(char **argv, struct error *err)
                  err);
 }
 
+static bool inventory(char **argv, struct error *err)
+{
+    autoqmp struct qmp *qmp = open_monitor(argv[0], err);
+    json_t *json = qmp ? inventory_read(qmp, err) : NULL;
+    return json && print(json, err);
+}
+
+static bool compare(char **argv, struct error *err)
+{
+    autostrlist struct strlist findings = {0};
+    autojson json_t *source = NULL, *destination = NULL, *received = NULL;
+    json_t **const machines[2] = {&source, &destination};
+    for (int end = 0; end < 2; end++) {
+        autoqmp struct qmp *qmp = open_monitor(argv[end], err);
+        if (!qmp || !(*machines[end] = inventory_read(qmp, err)))
+            return false;
+    }
+    autofree char *text = json_to_text(destination);
+    if (!text || !(received = json_parse_strict(text, strlen(text), 1 << 20, err)) ||
+        !inventory_check(received, "the destination's machine", err))
+        return false;
+    if (!preflight_find(source, received, names, &findings))
+        return error_no_memory(err);
+    return print(json_pack("{s:o}", "findings", json_from_names(&findings)), err);
+}
+
 int main(int argc, char **argv)
 {
     struct error err = ERROR_INIT;
-    bool done = argc == 6 && strcmp(argv[1], "settle") == 0
-                    ? settle(argv + 2, &err)
+    bool done = argc == 6 && strcmp(argv[1], "settle") == 0      ? settle(argv + 2, &err)
+                : argc == 3 && strcmp(argv[1], "inventory") == 0 ? inventory(argv + 2, &err)
+                : argc == 4 && strcmp(argv[1], "compare") == 0
+                    ? compare(argv + 2, &err)
                     : error_set(&err, STATUS_USAGE, "see %s.c", argv[0]);
     if (!done)
         fprintf(stderr, "%s\n", err.message);

@@ -118,3 +118,122 @@ def what_qemu_refuses(t):
     wait_until(lambda: a.migration() == "pre-switchover", 30, "pre-switchover")
     said = settle(t, a, b, "s", status=10)
     check_in("migrate-set-capabilities: There's a migration process in progress", said, "error")
+
+
+# The machines of both sides.
+
+DRIVES = [word for name in "def" for word in ("-drive", f"if=none,id={name},driver=null-co")]
+DEVICES = [
+    *("-smp", "2,maxcpus=4", *DRIVES, "-chardev", "null,id=c", "-vga", "std", "-nic", "user,model=e1000"),
+    *("-device", "virtio-net-pci,id=net0", "-device", "virtio-blk-pci,drive=d", "-device", "virtio-rng-pci"),
+    *("-usb", "-device", "usb-tablet", "-device", "virtio-serial-pci", "-device", "virtserialport,name=x"),
+    *("-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=e", "-device", "ide-hd,drive=f"),
+    *("-device", "pci-bridge,chassis_nr=1,id=br", "-device", "e1000,bus=br,addr=3", "-device", "virtio-balloon-pci"),
+    *("-parallel", "null", "-device", "isa-debugcon,chardev=c", "-device", "vmgenid"),
+]
+MACHINES = ("pc-q35-7.2", "pc-i440fx-7.2")
+
+
+def machine(t, name, qemu, *more, **options):
+    """A QEMU that waits."""
+    return t.qemu(name, *monitor(name), *more, binary=qemu, paused=True, **options)
+
+
+def findings(t, source, destination):
+    """What the helper finds different."""
+    result = t.run(helper(t), "compare", f"{source.name}.command", f"{destination.name}.command", check=0)
+    return json.loads(result.stdout)["findings"]
+
+
+def pair_findings(t, number, qemus, a, b, **options):
+    """The same of two QEMUs that are started with these words and ended."""
+    both = [
+        machine(t, f"f{number}a", qemus[0], *a, **options),
+        machine(t, f"f{number}b", qemus[1], *b, incoming=True, **options),
+    ]
+    found = findings(t, *both)
+    for qemu in both:
+        qemu.quit()
+    return found
+
+
+@test(timeout=120)
+def equal_machines(t):
+    "equal machines have no difference, in every pairing of versions, whatever their devices are called"
+    for kind in MACHINES:
+        for number, qemus in enumerate(pairings(t)):
+            other = [word.replace("id=net0", "id=n9").replace("id=br", "id=x.7").replace("bus=br", "bus=x.7") for word in DEVICES]
+            found = pair_findings(t, f"{kind[3]}{number}", qemus, DEVICES, other, machine=kind)
+            check_equal(found, [], f"{kind} {qemus}")
+
+
+@test(timeout=240)
+def every_difference(t):
+    "each kind of difference is named, on either side"
+    net = ("-device", "virtio-net-pci,id=net1,addr=9")
+    ram = ("-object", "memory-backend-ram,id=mm,size=64M", "-device", "pc-dimm,memdev=mm")
+    usb = ("-device", "usb-ehci,addr=9")
+    lean = "virtio-net-pci,addr=9,ctrl_vq=off,ctrl_mac_addr=off"
+    # The words of each side, and what is said when the first are the source's and when the second are.
+    cases = [
+        (net, (), "{a} has a virtio-net-pci at 00:09.0 (net1) that {b} has not"),
+        ((*usb, "-device", "usb-tablet"), usb, "{a} has an usb-tablet at 00:09.0 that {b} has not"),
+        (
+            ("-serial", "null", "-parallel", "null"),
+            ("-serial", "null"),
+            "{a} has an isa-parallel at 00:1f.0 bus 0 iobase 888 that {b} has not",
+        ),
+        (
+            ("-device", lean),
+            ("-device", f"{lean},mrg_rxbuf=off"),
+            "{a} has a virtio-net-pci at 00:09.0 with VIRTIO_NET_F_MRG_RXBUF, {b} without",
+        ),
+        (
+            ("-device", "virtio-net-pci,addr=9"),
+            ("-device", "virtio-net-pci,addr=9,romfile="),
+            "{a} has memory called 0000:00:09.0/virtio-net-pci.rom that {b} has not",
+        ),
+        (
+            ("-device", "e1000,addr=9"),
+            net,
+            "src has an e1000 at 00:09.0, dst has virtio-net-pci there",
+            "src has a virtio-net-pci at 00:09.0 (net1), dst has e1000 there",
+        ),
+        (("-smp", "2"), ("-smp", "1"), "src has 2 vCPUs, dst 1", "src has 1 vCPU, dst 2"),
+        (
+            ("-smp", "2,maxcpus=3"),
+            ("-smp", "2"),
+            "src has room for 3 vCPUs (maxcpus), dst for 2",
+            "src has room for 2 vCPUs (maxcpus), dst for 3",
+        ),
+        (
+            ram,
+            (),
+            "src has 64 MiB of memory plugged in, dst 0 MiB; src has a pc-dimm at slot 0 that dst has not",
+            "src has 0 MiB of memory plugged in, dst 64 MiB; dst has a pc-dimm at slot 0 that src has not",
+        ),
+        (("-m", "17"), (), "src has 17 MiB of memory, dst 16 MiB", "src has 16 MiB of memory, dst 17 MiB"),
+        (
+            ("-machine", "pc-q35-7.1"),
+            (),
+            "src has machine type pc-q35-7.1, dst pc-q35-7.2",
+            "src has machine type pc-q35-7.2, dst pc-q35-7.1",
+        ),
+    ]
+    room = ("-m", "16,slots=2,maxmem=1G")
+    for number, (one, other, *wanted) in enumerate(cases):
+        wanted = wanted if len(wanted) == 2 else [wanted[0].format(a=a, b=b) for a, b in (("src", "dst"), ("dst", "src"))]
+        for turn, qemus in enumerate(pairings(t)[1:3]):
+            words = ((*room, *one), (*room, *other))
+            found = pair_findings(t, f"{number}{turn}", qemus, *(words if turn == 0 else reversed(words)))
+            check_equal("; ".join(found), wanted[turn], f"case {number}")
+
+
+@test()
+def what_blocks(t):
+    "a guest that QEMU cannot move now is not begun with, and QEMU's reason is told"
+    a = machine(t, "a", t.qemu_path, "-device", "virtio-net-pci", "-device", "ivshmem-plain,memdev=m,master=off", "-object", "memory-backend-ram,id=m,size=1M,share=on")
+    b = machine(t, "b", t.qemu_path, "-device", "virtio-net-pci", "-device", "ivshmem-plain,memdev=m,master=off", "-object", "memory-backend-ram,id=m,size=1M,share=on", incoming=True)
+    found = findings(t, a, b)
+    check_equal(len(found), 1, f"findings {found}")
+    check_in("the guest cannot leave src now: Migration is disabled when using feature 'peer mode'", found[0], "finding")

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Before `migrate`: is the machine that waits at the destination the guest's? Pure, from the
+ * inventories of both. An extra device, vCPU or piece of memory at the destination is silent in
+ * QEMU (measured, 7.2 and 10.0), one at the source fails after all memory was copied.
+ */
+#ifndef QML_VM_PREFLIGHT_H
+#define QML_VM_PREFLIGHT_H
+
+#include "vm/inventory.h"
+
+/* Every difference that counts, and what keeps the source's guest from being moved, as a line for a
+ * person each, into *findings (emptied first). The inventories must have passed inventory_check or
+ * come from inventory_read. names: of the source's and the destination's host. False for want of
+ * memory. */
+bool preflight_find(const json_t *source, const json_t *destination, const char *const names[2],
+                    struct strlist *findings);
+
+/* The same as an error: STATUS_INCOMPATIBLE with all of them in one line. */
+bool preflight_check(const json_t *source, const json_t *destination, const char *const names[2],
+                     struct error *err);
+
+#endif
