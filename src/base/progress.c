@@ -129,7 +129,6 @@ struct progress progress_begin(int fd, const char *label, bool json, bool quiet,
         .label = label,
         .fd = fd,
         .colour = color > 0 || (color < 0 && !(no_color && *no_color)),
-        .last_ms = -1,
     };
 }
 
@@ -153,7 +152,7 @@ void progress_show(struct progress *progress, const struct progress_sample *samp
     bool bar = progress->form == PROGRESS_BAR;
     bool changed = strncmp(progress->status, sample->status, sizeof(progress->status) - 1) != 0;
     if (progress->form == PROGRESS_NONE ||
-        (progress->last_ms >= 0 && !changed && now - progress->last_ms < (bar ? BAR_MS : LINE_MS)))
+        (!changed && now - progress->last_ms < (bar ? BAR_MS : LINE_MS)))
         return;
     if (bar) {
         text = progress_bar(progress->label, sample, columns_of(progress->fd), progress->colour);

@@ -41,7 +41,7 @@ struct progress {
     int fd;
     bool colour;
     bool drawn;      /* a bar is on the terminal */
-    int64_t last_ms; /* when something was written; -1: nothing yet */
+    int64_t last_ms; /* when something was written */
     char status[32]; /* of what was written */
 };
 

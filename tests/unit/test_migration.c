@@ -264,7 +264,10 @@ START_TEST(goes_without)
     pair_set(&pair, 0, "-events");
     pair_set(&pair, 1, "-pause-before-switchover");
     pair_set(&pair, 1, "-multifd");
-    MUST(pair_decide(&pair, (struct migration_wishes){.auto_converge = true}, &err));
+    pair_set(&pair, 0, "-downtime-limit");
+    MUST(pair_decide(&pair, (struct migration_wishes){.auto_converge = true, .downtime_ms = 1},
+                     &err));
+    check_parameters(&pair, 0, "{}");
     check_state(&pair, "auto-converge", -1, 0);
     check_state(&pair, "events", -1, 1);
     check_state(&pair, "pause-before-switchover", 1, -1);
@@ -315,7 +318,7 @@ START_TEST(deterministic_over_the_network)
     autopair struct pair pair, other;
     struct migration_wishes wishes = {1, 2, 3, false, true, false}, again;
     pair_open(&pair, "10.0", "7.2");
-    for (int i = 'a'; i <= 'z'; i++) {
+    for (int i = 'z'; i >= 'a'; i--) {
         char name[] = {'n', 'e', 'w', (char)i, 0};
         pair_set(&pair, i % 2, name);
     }

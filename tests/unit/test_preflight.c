@@ -75,6 +75,11 @@ START_TEST(numbers)
         check_findings(other, one, cases[i].destination);
     }
     autojson json_t *one = recorded("7.2"), *other = recorded("10.0");
+    json_object_set_new(one, "vcpus", json_integer(3)); /* then the room is no news */
+    json_object_set_new(one, "vcpus_max", json_integer(3));
+    check_findings(one, other, "src has 3 vCPUs, dst 2");
+    json_object_set_new(one, "vcpus", json_integer(2));
+    json_object_set_new(one, "vcpus_max", json_integer(4));
     json_object_set_new(one, "machine", json_string("pc-q35-8.0"));
     check_findings(one, other, "src has machine type pc-q35-8.0, dst pc-q35-7.2");
 }
@@ -115,6 +120,21 @@ START_TEST(devices)
                    "src has an e1000 at 00:16.0 that dst has not; "
                    "dst has an e1000 at 00:17.0 that src has not; "
                    "dst has a vmcoreinfo (w) that src has not");
+    check_findings(b, a,
+                   "src has an e1000 at 00:17.0 that dst has not; "
+                   "src has a vmcoreinfo (w) that dst has not; "
+                   "dst has an e1000 at 00:16.0 that src has not");
+    /* One thing in the place of two; what is nowhere is in no place. */
+    autojson json_t *x = recorded("7.2"), *y = recorded("7.2");
+    add(x, device("one", "", "00:1f.0 bus 0", NULL));
+    add(x, device("two", "", "00:1f.0 bus 0", NULL));
+    add(y, device("three", "", "00:1f.0 bus 0", NULL));
+    add(x, device("nowhere", "", "", NULL));
+    add(y, device("everywhere", "", "", NULL));
+    check_findings(x, y,
+                   "src has an one at 00:1f.0 bus 0, dst has three there; "
+                   "src has a two at 00:1f.0 bus 0 that dst has not; "
+                   "src has a nowhere that dst has not; dst has an everywhere that src has not");
 }
 END_TEST
 

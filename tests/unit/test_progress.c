@@ -109,6 +109,10 @@ START_TEST(lines)
     ck_assert_str_eq(all, "web1: 75 %, 117 MiB/s, 1.0 GiB left, dirty 5.0 MiB/s, downtime 300 ms, "
                           "throttle 20 %");
     ck_assert_str_eq(nothing, "web1: 0 %");
+    struct progress_sample calm = full;
+    calm.dirty_rate = calm.throttle = 0;
+    autofree char *quiet = progress_line("web1", &calm);
+    ck_assert_str_eq(quiet, "web1: 75 %, 117 MiB/s, 1.0 GiB left, downtime 300 ms");
     autojson json_t *json = progress_json(&full), *empty = progress_json(&none);
     autofree char *one = json_to_text(json), *other = json_to_text(empty);
     ck_assert_str_eq(one, "{\"dirty_rate\":5242880,\"elapsed_ms\":31000,"
