@@ -26,7 +26,7 @@ static bool print(json_t *json, struct error *err)
     return text ? puts(text) >= 0 : error_no_memory(err);
 }
 
-static bool settle(char **argv, struct error *err)
+static bool settle(char **argv, bool undo, struct error *err)
 {
     struct migration_offer offers[2] = {{0}, {0}};
     automigrationsettings struct migration_settings settings = {0};
@@ -39,7 +39,9 @@ static bool settle(char **argv, struct error *err)
                 migration_offer_read(destination, MIGRATION_DESTINATION, &offers[1], err) &&
                 migration_settings_decide(offers, names, &wishes, &settings, err) &&
                 migration_side_apply(source, &settings.ends[0], err) &&
-                migration_side_apply(destination, &settings.ends[1], err);
+                migration_side_apply(destination, &settings.ends[1], err) &&
+                (!undo || (migration_side_undo(source, &settings.ends[0], err) &&
+                           migration_side_undo(destination, &settings.ends[1], err)));
     migration_offer_free(&offers[0]);
     migration_offer_free(&offers[1]);
     return done &&
@@ -78,8 +80,9 @@ static bool compare(char **argv, struct error *err)
 int main(int argc, char **argv)
 {
     struct error err = ERROR_INIT;
-    bool done = argc == 6 && strcmp(argv[1], "settle") == 0      ? settle(argv + 2, &err)
-                : argc == 3 && strcmp(argv[1], "inventory") == 0 ? inventory(argv + 2, &err)
+    bool undo = argc == 6 && strcmp(argv[1], "undo") == 0;
+    bool done = undo || (argc == 6 && strcmp(argv[1], "settle") == 0) ? settle(argv + 2, undo, &err)
+                : argc == 3 && strcmp(argv[1], "inventory") == 0      ? inventory(argv + 2, &err)
                 : argc == 4 && strcmp(argv[1], "compare") == 0
                     ? compare(argv + 2, &err)
                     : error_set(&err, STATUS_USAGE, "see %s.c", argv[0]);
