@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "vm/migration_settings.h"
-#include "vm/preflight.h"
+#include "migration/settings.h"
+#include "migration/preflight.h"
 
 static const char *const names[] = {"src", "dst"};
 

@@ -5,7 +5,7 @@
  */
 #include "unit.h"
 
-#include "vm/lease.h"
+#include "migration/lease.h"
 
 START_TEST(as_it_should_go)
 {

@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "vm/migration_settings.h"
+#include "migration/settings.h"
 
 static const char *const names[] = {"src", "dst"};
 

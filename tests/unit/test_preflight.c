@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "vm/preflight.h"
+#include "migration/preflight.h"
 
 static const char *const names[] = {"src", "dst"};
 

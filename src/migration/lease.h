@@ -10,8 +10,8 @@
  * source, that is in its record: from then on the source does not run the guest unless the guardian
  * says that its QEMU has ended and never ran it.
  */
-#ifndef QML_VM_LEASE_H
-#define QML_VM_LEASE_H
+#ifndef QML_MIGRATION_LEASE_H
+#define QML_MIGRATION_LEASE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "vm/migration_settings.h"
+#include "migration/settings.h"
 
 #include <string.h>
 

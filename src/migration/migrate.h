@@ -3,8 +3,8 @@
  * Moving a running guest: driving QEMU's migration from the source (DESIGN 10). In this version the
  * two QEMUs speak to each other directly.
  */
-#ifndef QML_VM_MIGRATE_H
-#define QML_VM_MIGRATE_H
+#ifndef QML_MIGRATION_MIGRATE_H
+#define QML_MIGRATION_MIGRATE_H
 
 #include <signal.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "vm/preflight.h"
+#include "migration/preflight.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,10 +4,10 @@
  * inventories of both. An extra device, vCPU or piece of memory at the destination is silent in
  * QEMU (measured, 7.2 and 10.0), one at the source fails after all memory was copied.
  */
-#ifndef QML_VM_PREFLIGHT_H
-#define QML_VM_PREFLIGHT_H
+#ifndef QML_MIGRATION_PREFLIGHT_H
+#define QML_MIGRATION_PREFLIGHT_H
 
-#include "vm/inventory.h"
+#include "migration/inventory.h"
 
 /* Every difference that counts, and what keeps the source's guest from being moved, as a line for a
  * person each, into *findings (emptied first). The inventories must have passed inventory_check or

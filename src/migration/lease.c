@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "vm/lease.h"
+#include "migration/lease.h"
 
 #include <limits.h>
 

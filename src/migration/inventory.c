@@ -2,7 +2,7 @@
  *
  * The inventory's plain parts: what counts, blocks of RAM, the check of a peer's.
  */
-#include "vm/inventory.h"
+#include "migration/inventory.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "vm/inventory.h"
+#include "migration/inventory.h"
 
 #define COMMAND_MS 10000
 #define DEPTH_MAX 16

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "vm/migrate.h"
+#include "migration/migrate.h"
 
 #include <poll.h>
 #include <string.h>

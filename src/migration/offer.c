@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "vm/migration_settings.h"
+#include "migration/settings.h"
 
 #define COMMAND_MS 10000
 #define NAMES_MAX 256 /* capabilities or parameters of a peer; QEMU 10.0 has 22 and 30 */

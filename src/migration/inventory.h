@@ -12,8 +12,8 @@
  * A place does not have names in it that a user may choose: "00:03.0", "00:07.0:03.0" behind a
  * bridge, "00:1f.2 bus 5 unit 0", "" for what has none.
  */
-#ifndef QML_VM_INVENTORY_H
-#define QML_VM_INVENTORY_H
+#ifndef QML_MIGRATION_INVENTORY_H
+#define QML_MIGRATION_INVENTORY_H
 
 #include "qmp/qmp.h"
 

@@ -5,8 +5,8 @@
  * all are decided in one place, from what both QEMUs have and from the user's wishes, and never
  * from a version number. Both ends can decide: the same offers and wishes give the same settings.
  */
-#ifndef QML_VM_MIGRATION_SETTINGS_H
-#define QML_VM_MIGRATION_SETTINGS_H
+#ifndef QML_MIGRATION_SETTINGS_H
+#define QML_MIGRATION_SETTINGS_H
 
 #include "qmp/qmp.h"
 
