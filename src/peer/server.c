@@ -154,7 +154,7 @@ struct peer_server *peer_server_new(const struct identity *identity, const struc
                                     const char *address, uint16_t port,
                                     const struct peer_handler *handler, struct error *err)
 {
-    int fd = server_listen(address, port, err);
+    int fd = peer_listen(address, port, err);
     return fd < 0 ? NULL : peer_server_new_from_socket(identity, trust, fd, handler, err);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The listening side: POST /v1/NAME over mutual TLS 1.3, one request a connection.
+ * The listening side: POST /v1/NAME over mutual TLS 1.3, one request a connection. Request "stream"
+ * (doc/PROTOCOL.md) makes its connection a stream of bytes, which leaves the server.
  *
  * One thread: handlers run inside peer_server_run, one at a time, and everyone else waits for them.
  * A stranger gets our public key and a TLS alert, and costs one of 64 places for at most 10 s.
@@ -9,6 +10,7 @@
 #define QML_PEER_SERVER_H
 
 #include <jansson.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,7 +28,32 @@ struct peer_handler {
     bool (*handle)(void *context, const struct trust_entry *peer, const char *remote_address,
                    const char *name, json_t *body, json_t **answer, struct error *err);
     void *context;
+
+    /* The three below are about request "stream"; all NULL: there are none here. They are called
+     * from peer_server_run, one at a time, like handle.
+     *
+     * Whether this connection of `peer` may become a stream; all is as for handle. False with err,
+     * which is sent as a signed error message. True: exactly one of the two below follows, if not
+     * before, then from peer_server_free. */
+    bool (*admit)(void *context, const struct trust_entry *peer, const char *remote_address,
+                  json_t *body, struct error *err);
+    /* The connection that was admitted for body (borrowed), now a stream: the last byte of the
+     * answer is the kernel's, nothing of the peer's has been read. ssl, its session and the
+     * connected socket SSL_get_fd, which does not block, are the callee's from now on, to be used
+     * and freed in any thread, also after the server. May not be NULL if admit is not. */
+    void (*stream)(void *context, json_t *body, SSL *ssl);
+    /* The connection that was admitted for body (borrowed) has broken before, or the server is
+     * being freed. May be NULL. */
+    void (*withdrawn)(void *context, json_t *body);
 };
+
+/* A listening TCP socket, close-on-exec and non-blocking, or -1. Errors as peer_server_new. */
+int peer_listen(const char *address, uint16_t port, struct error *err);
+
+/* The same on the first free port of first..last, which is filled into *port. STATUS_CONFIG also if
+ * all are taken, or there are none. */
+int peer_listen_range(const char *address, uint16_t first, uint16_t last, uint16_t *port,
+                      struct error *err);
 
 struct peer_server;
 
@@ -46,6 +73,11 @@ struct peer_server *peer_server_new_from_socket(const struct identity *identity,
 
 /* The port it listens on. */
 uint16_t peer_server_port(const struct peer_server *server);
+
+/* A copy of the listening socket, close-on-exec: whoever has it can go on listening with
+ * peer_server_new_from_socket after this server was freed; connections that come in between wait in
+ * the kernel. -1 with STATUS_INTERNAL. Two servers at a time would share the connections. */
+int peer_server_dup_socket(const struct peer_server *server, struct error *err);
 
 /* Use another set of trust entries (borrowed) from now on. Not from within a handler. */
 void peer_server_set_trust(struct peer_server *server, const struct trust *trust);

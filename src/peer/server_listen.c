@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,7 +46,7 @@ static int listen_on_all(uint16_t port)
     return fd;
 }
 
-int server_listen(const char *address, uint16_t port, struct error *err)
+int peer_listen(const char *address, uint16_t port, struct error *err)
 {
     bool all = !address || !*address;
     struct addrinfo *list __attribute__((cleanup(cleanup_addresses))) = NULL;
@@ -68,5 +69,36 @@ int server_listen(const char *address, uint16_t port, struct error *err)
     if (fd < 0)
         error_set_errno(err, errno == EADDRINUSE ? STATUS_UNAVAILABLE : STATUS_CONFIG, errno,
                         "cannot listen on %s port %u", all ? "all addresses" : address, port);
+    return fd;
+}
+
+int peer_listen_range(const char *address, uint16_t first, uint16_t last, uint16_t *port,
+                      struct error *err)
+{
+    struct error problem = ERROR_INIT;
+    for (unsigned next = first; next <= last; next++) {
+        int fd = peer_listen(address, (uint16_t)next, &problem);
+        if (fd >= 0) {
+            *port = (uint16_t)next;
+            return fd;
+        }
+        if (problem.status != STATUS_UNAVAILABLE) { /* that one is taken */
+            if (err)
+                *err = problem;
+            return -1;
+        }
+    }
+    error_set(err, STATUS_CONFIG, "all ports from %u to %u are taken on %s", first, last,
+              address && *address ? address : "this host");
+    return -1;
+}
+
+int peer_server_dup_socket(const struct peer_server *server, struct error *err)
+{
+    int fd =
+        server->bound ? fcntl(evhttp_bound_socket_get_fd(server->bound), F_DUPFD_CLOEXEC, 3) : -1;
+    if (fd < 0)
+        error_set_errno(err, STATUS_INTERNAL, server->bound ? errno : EBADF,
+                        "cannot hand the listening socket of port %u over", server->port);
     return fd;
 }

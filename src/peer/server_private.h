@@ -58,9 +58,6 @@ struct peer_server {
     unsigned log_lines, log_left_out;
 };
 
-/* A listening socket, or -1. Errors as peer_server_new. server-listen.c */
-int server_listen(const char *address, uint16_t port, struct error *err);
-
 /* evhttp asks for the bufferevent of each connection that it accepts. Never returns NULL, which
  * would mean plaintext. server-connection.c */
 struct bufferevent *server_new_bufferevent(struct event_base *base, void *server);
