@@ -303,6 +303,13 @@ bool parse_address(const char *text, char **host, uint16_t *port)
     return true;
 }
 
+bool text_is_plain(const char *text)
+{
+    while (*text >= ' ' && *text <= '~')
+        text++;
+    return *text == '\0';
+}
+
 char *string_plain(const char *text, size_t max)
 {
     autofree char *plain = calloc(1, max + 1);

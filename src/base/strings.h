@@ -72,6 +72,9 @@ bool name_is_vm(const char *text);
  * *host is for the caller to free. */
 bool parse_address(const char *text, char **host, uint16_t *port);
 
+/* Is text printable ASCII only, blanks included? */
+bool text_is_plain(const char *text);
+
 /* A new string of text's printable ASCII characters, at most max of them, without blanks at its
  * end;
  * "" for NULL. For what firmware and builders of packages wrote. NULL for want of memory. */

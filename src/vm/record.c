@@ -13,13 +13,11 @@
 #include "host/system.h"
 
 #define RECORD_SIZE_MAX ((size_t)16 << 10)
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 
 static const char *const place_names[] = {
-    [PLACE_HERE] = "here",
-    [PLACE_INCOMING] = "incoming",
-    [PLACE_MOVING] = "moving",
-    [PLACE_MOVED] = "moved",
+    [PLACE_HERE] = "here", [PLACE_INCOMING] = "incoming", [PLACE_MOVING] = "moving",
+    [PLACE_TOLD] = "told", [PLACE_MOVED] = "moved",
 };
 
 void vm_record_free(struct vm_record *record)
@@ -29,6 +27,7 @@ void vm_record_free(struct vm_record *record)
     free(record->peer);
     free(record->peer_host);
     free(record->qemu);
+    free(record->migration.host);
     proof_arguments_free(&record->arguments);
     *record = (struct vm_record){0};
 }
@@ -53,18 +52,53 @@ int vm_record_lock(const struct paths *paths, const char *vm, struct error *err)
     return fd;
 }
 
+static bool parse_migration(json_t *json, struct vm_migration *migration, struct error *err)
+{
+    const char *id, *host;
+    json_int_t port;
+    int run, keep_source, direct, postcopy;
+    if (json_is_null(json))
+        return true;
+    if (!json_take(json, err, "the VM's record: migration", "{s:s, s:s, s:I, s:b, s:b, s:b, s:b}",
+                   "id", &id, "host", &host, "port", &port, "run", &run, "keep_source",
+                   &keep_source, "direct", &direct, "postcopy", &postcopy))
+        return false;
+    if (!migration_id_is_good(id) || port < 1 || port > 65535)
+        return error_set(err, STATUS_DATA, "the VM's record: its migration is not valid");
+    memcpy(migration->id, id, MIGRATION_ID_SIZE);
+    migration->port = (uint16_t)port;
+    migration->run = run;
+    migration->keep_source = keep_source;
+    migration->direct = direct;
+    migration->postcopy = postcopy;
+    return (migration->host = strdup(host)) || error_no_memory(err);
+}
+
+static json_t *migration_to_json(const struct vm_migration *migration)
+{
+    if (!*migration->id)
+        return json_null();
+    return json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:b}", "id", migration->id, "host",
+                     migration->host, "port", (json_int_t)migration->port, "run", migration->run,
+                     "keep_source", migration->keep_source, "direct", migration->direct, "postcopy",
+                     migration->postcopy);
+}
+
 static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
 {
     autovmrecord struct vm_record record = {0};
     const char *vm, *place, *role, *boot_id, *socket, *agreement, *peer, *host, *qemu;
-    json_t *arguments;
-    json_int_t version, pid, started, port;
+    json_t *arguments, *migration;
+    json_int_t version, pid, started, port, guardian_port;
+    int guarded;
     if (!json_take(json, err, "the VM's record",
-                   "{s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:o}",
+                   "{s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:I, s:o, "
+                   "s:s, s:o}",
                    "version", &version, "vm", &vm, "place", &place, "role", &role, "pid", &pid,
                    "started", &started, "boot_id", &boot_id, "socket", &socket, "agreement",
-                   &agreement, "peer", &peer, "peer_host", &host, "peer_port", &port, "qemu", &qemu,
-                   "arguments", &arguments))
+                   &agreement, "peer", &peer, "peer_host", &host, "peer_port", &port, "guarded",
+                   &guarded, "guardian_port", &guardian_port, "migration", &migration, "qemu",
+                   &qemu, "arguments", &arguments))
         return false;
     size_t index = 0;
     while (index < sizeof(place_names) / sizeof(place_names[0]) &&
@@ -72,23 +106,34 @@ static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
         index++;
     if (version != RECORD_VERSION || index == sizeof(place_names) / sizeof(place_names[0]) ||
         !vm_role_parse(role, &record.role) || strlen(boot_id) != 36 || !digest_is_hex(agreement) ||
-        pid < 0 || started < 0 || port < 0 || port > 65535)
+        pid < 0 || started < 0 || port < 0 || port > 65535 || guardian_port < 0 ||
+        guardian_port > 65535)
         return error_set(err, STATUS_DATA, "the VM's record is not valid");
     record.place = (enum vm_place)index;
     record.pid = pid;
     record.started = (uint64_t)started;
     record.peer_port = (uint16_t)port;
+    record.guarded = guarded;
+    record.guardian_port = (uint16_t)guardian_port;
     memcpy(record.boot_id, boot_id, 37);
     memcpy(record.agreement, agreement, DIGEST_HEX_SIZE);
     if (!(record.vm = strdup(vm)) || !(record.socket = strdup(socket)) ||
         !(record.peer = strdup(peer)) || !(record.peer_host = strdup(host)) ||
         !(record.qemu = strdup(qemu)))
         return error_no_memory(err);
+    if (!parse_migration(migration, &record.migration, err))
+        return false;
     if (!json_is_null(arguments) && !proof_arguments_from_json(arguments, &record.arguments, err))
         return error_wrap(err, "the VM's record");
     *out = record;
     record = (struct vm_record){0};
     return true;
+}
+
+bool migration_id_is_good(const char *id)
+{
+    return strlen(id) == MIGRATION_ID_SIZE - 1 &&
+           strspn(id, "0123456789abcdef") == MIGRATION_ID_SIZE - 1;
 }
 
 bool vm_record_load(const struct paths *paths, const char *vm, struct vm_record *record,
@@ -113,12 +158,14 @@ bool vm_record_store(const struct paths *paths, const struct vm_record *record, 
 {
     autofree char *path = record_path(paths, record->vm, ".json");
     autojson json_t *json = json_pack(
-        "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:o}", "version",
-        RECORD_VERSION, "vm", record->vm, "place", place_names[record->place], "role",
+        "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:I, s:o, s:s, s:o}",
+        "version", RECORD_VERSION, "vm", record->vm, "place", place_names[record->place], "role",
         vm_role_name(record->role), "pid", (json_int_t)record->pid, "started",
         (json_int_t)record->started, "boot_id", record->boot_id, "socket", record->socket,
         "agreement", record->agreement, "peer", record->peer, "peer_host", record->peer_host,
-        "peer_port", (json_int_t)record->peer_port, "qemu", record->qemu, "arguments",
+        "peer_port", (json_int_t)record->peer_port, "guarded", record->guarded, "guardian_port",
+        (json_int_t)record->guardian_port, "migration", migration_to_json(&record->migration),
+        "qemu", record->qemu, "arguments",
         record->arguments.machine ? proof_arguments_to_json(&record->arguments) : json_null());
     autofree char *text = json ? json_to_text(json) : NULL;
     if (!path || !text)
@@ -197,7 +244,9 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
             record->vm, record->peer, (long long)record->pid);
     if (running)
         return error_set(err, STATUS_DECISION, "%s %s here already: QEMU has pid %lld", record->vm,
-                         record->place == PLACE_MOVING ? "is moving from" : "runs",
+                         record->place == PLACE_MOVING || record->place == PLACE_TOLD
+                             ? "is moving from or to"
+                             : "runs",
                          (long long)record->pid);
     if (incoming || take_back)
         return true;
@@ -213,6 +262,18 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
             "a QEMU waited here for %s to come from %s, and has ended: look whether %s "
             "runs there; if not: --renegotiate --here",
             record->vm, record->peer, record->vm);
+    if (record->place == PLACE_TOLD && record->role == ROLE_DESTINATION)
+        return error_set(
+            err, STATUS_DECISION,
+            "%s came here from %s, and its QEMU has ended: it runs nowhere; to start it anew: "
+            "--renegotiate --here",
+            record->vm, record->peer);
+    if (record->place == PLACE_TOLD)
+        return error_set(
+            err, STATUS_DECISION,
+            "%s was told to run %s when its QEMU here ended: look whether it runs there; if not: "
+            "--renegotiate --here",
+            record->peer, record->vm);
     if (record->place == PLACE_MOVING)
         return error_set(
             err, STATUS_DECISION,

@@ -14,7 +14,22 @@ enum vm_place {
     PLACE_HERE,     /* its QEMU was started here */
     PLACE_INCOMING, /* a QEMU was started here to wait for it; whether it came is not recorded */
     PLACE_MOVING,   /* a migration away from here is under way */
-    PLACE_MOVED,    /* it runs elsewhere now */
+    PLACE_TOLD,  /* source: the peer was told, or may have been told, to run it, and this host may
+                  * not any more; destination: this host was told to, and may have begun */
+    PLACE_MOVED, /* it runs elsewhere now */
+};
+
+#define MIGRATION_ID_SIZE 33 /* 32 hexadecimal digits and a NUL */
+
+/* The migration that is under way, or was the last one. */
+struct vm_migration {
+    char id[MIGRATION_ID_SIZE]; /* "": there was none */
+    char *host;                 /* where the guardian is: address and port */
+    uint16_t port;
+    bool run;         /* the guest ran before it: it is to run at the destination */
+    bool keep_source; /* by --keep-source */
+    bool direct;      /* by --direct */
+    bool postcopy;    /* by --postcopy */
 };
 
 struct vm_record {
@@ -28,11 +43,17 @@ struct vm_record {
     char agreement[DIGEST_HEX_SIZE];
     char *peer;         /* the other party's name */
     char *peer_host;    /* the address under which it was reached, "" if not known */
-    uint16_t peer_port; /* of its QEMU's -incoming; 0 if it has none that we know */
-    char *qemu;         /* the binary's path */
+    uint16_t peer_port; /* of its guardian, or QEMU's -incoming; 0 if it has none that we know */
+    bool guarded;       /* the destination of the two has a guardian */
+    uint16_t guardian_port; /* of this host's own guardian; 0: it has none */
+    struct vm_migration migration;
+    char *qemu; /* the binary's path */
     /* With what it was proven here; machine is NULL without a proof. */
     struct proof_arguments arguments;
 };
+
+/* 32 lower-case hexadecimal digits. */
+bool migration_id_is_good(const char *id);
 
 void vm_record_free(struct vm_record *record);
 #define autovmrecord __attribute__((cleanup(vm_record_free)))
