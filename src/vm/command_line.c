@@ -20,11 +20,13 @@ void vm_sockets_free(struct vm_sockets *sockets)
     *sockets = (struct vm_sockets){0};
 }
 
-static char *socket_path(const char *folder, const char *vm, const char *purpose, struct error *err)
+char *vm_socket_path(const struct paths *paths, const char *vm, const char *purpose,
+                     struct error *err)
 {
     char digest[DIGEST_HEX_SIZE];
+    autofree char *folder = path_join(paths->run, vm, "");
     autofree char *text = string_format("%s %s", vm, purpose);
-    if (!text) {
+    if (!folder || !text) {
         error_no_memory(err);
         return NULL;
     }
@@ -51,8 +53,8 @@ bool vm_sockets_prepare(const struct paths *paths, const char *vm, struct vm_soc
     autofree char *folder = path_join(paths->run, vm, "");
     if (!folder)
         return error_no_memory(err);
-    sockets.command = socket_path(folder, vm, "command", err);
-    sockets.guardian = sockets.command ? socket_path(folder, vm, "guardian", err) : NULL;
+    sockets.command = vm_socket_path(paths, vm, "command", err);
+    sockets.guardian = sockets.command ? vm_socket_path(paths, vm, "guardian", err) : NULL;
     if (!sockets.guardian || !folder_make(folder, 0700, err))
         return false;
     unlink(sockets.command);

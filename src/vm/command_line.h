@@ -24,6 +24,11 @@ void vm_sockets_free(struct vm_sockets *sockets);
 bool vm_sockets_prepare(const struct paths *paths, const char *vm, struct vm_sockets *sockets,
                         struct error *err);
 
+/* The path of a VM's socket for a purpose, by its digest in RUN/VM; the caller frees it. NULL with
+ * STATUS_CONFIG if it is too long. */
+char *vm_socket_path(const struct paths *paths, const char *vm, const char *purpose,
+                     struct error *err);
+
 /* The user's list with the agreed CPU (its -cpu value), machine type and accelerator, the sockets
  * and, when incoming is not NULL, "-incoming" with that URI. *argv must be empty. */
 bool command_line_make(const struct arglist *user, const char *cpu,
