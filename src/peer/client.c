@@ -12,9 +12,6 @@
 #include "peer/message.h"
 #include "peer/sigpipe.h"
 
-#define CONNECT_TIMEOUT_MS 10000
-#define RESPONSE_HEADERS_MAX 16384
-
 static void cleanup_curl(CURL **curl)
 {
     if (*curl)
@@ -178,8 +175,7 @@ static bool run_transfer(struct call *call, const char *url, deadline when, stru
 {
     int left = deadline_left_ms(when);
     if (left == 0)
-        return error_set(err, STATUS_UNAVAILABLE, "%s: no time left to ask '%s'", call->where,
-                         call->name);
+        return client_error_no_time(call, err);
     struct curl_slist *headers __attribute__((cleanup(cleanup_headers))) =
         curl_slist_append(NULL, "Content-Type: application/jose+json");
     /* An empty value takes a header away: the body comes with the headers, without waiting. */
@@ -193,18 +189,15 @@ static bool run_transfer(struct call *call, const char *url, deadline when, stru
     CURLcode code = curl_easy_perform(curl);
     long http_status = 0;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http_status);
-    if (code != CURLE_OK) {
-        if (call->client->retryable)
-            *call->client->retryable = client_error_is_retryable(call, code);
+    if (code != CURLE_OK)
         return client_error_transfer(call, code, err);
-    }
     /* A peer may answer before it has read the request; then nothing is bound to the connection. */
     if (http_status != 200 || call->sent != call->request_size)
         return client_error_http(call, http_status, err);
     return true;
 }
 
-static bool open_answer(const struct call *call, json_t **answer, struct error *err)
+bool call_open_answer(const struct call *call, json_t **answer, struct error *err)
 {
     autojson json_t *body = NULL;
     const char *text = call->response.data ? call->response.data : "";
@@ -220,20 +213,22 @@ static bool open_answer(const struct call *call, json_t **answer, struct error *
     return true;
 }
 
-static void call_free(struct call *call)
+void call_free(struct call *call)
 {
+    free(call->where);
     free(call->request);
     strbuf_free(&call->response);
 }
 
-bool peer_call(const struct peer_client *client, const char *name, json_t *body, deadline when,
-               json_t **answer, struct error *err)
+bool call_begin(struct call *call, const struct peer_client *client, const char *name, json_t *body,
+                struct error *err)
 {
+    call->client = client;
+    call->name = name;
+    call->body = body;
+    call->peers.only = client->peer;
     if (client->retryable)
         *client->retryable = false;
-    struct error ignored = ERROR_INIT;
-    if (!err)
-        err = &ignored;
     if (!message_name_is_valid(name) || !host_is_plain(client->host) || client->port == 0)
         return error_set(err, STATUS_INTERNAL, "no such request: '%s' to '%s' port %u", name,
                          client->host ? client->host : "", client->port);
@@ -241,24 +236,28 @@ bool peer_call(const struct peer_client *client, const char *name, json_t *body,
         return error_set(err, STATUS_NOT_TRUSTED,
                          "the trust entry '%s' has expired: 'trust add %s %s' renews it",
                          client->peer->name, client->peer->name, client->peer->pins[0]);
-    autofree char *where = strchr(client->host, ':')
-                               ? string_format("[%s]:%u", client->host, client->port)
-                               : string_format("%s:%u", client->host, client->port);
-    autofree char *url = where ? string_format("https://%s/v1/%s", where, name) : NULL;
+    call->where = strchr(client->host, ':') ? string_format("[%s]:%u", client->host, client->port)
+                                            : string_format("%s:%u", client->host, client->port);
+    return call->where ? true : error_no_memory(err);
+}
+
+bool peer_call(const struct peer_client *client, const char *name, json_t *body, deadline when,
+               json_t **answer, struct error *err)
+{
+    struct error ignored = ERROR_INIT;
+    if (!err)
+        err = &ignored;
+    struct call call __attribute__((cleanup(call_free))) = {.client = client};
+    if (!call_begin(&call, client, name, body, err))
+        return false;
+    autofree char *url = string_format("https://%s/v1/%s", call.where, name);
     if (!url)
         return error_no_memory(err);
-    struct call call __attribute__((cleanup(call_free))) = {
-        .client = client,
-        .name = name,
-        .where = where,
-        .body = body,
-        .peers = {.only = client->peer},
-    };
     if (!measure_request(&call, err))
         return false;
     struct sigpipe_guard guard;
     sigpipe_block(&guard);
     bool good = run_transfer(&call, url, when, err);
     sigpipe_restore(&guard);
-    return good && open_answer(&call, answer, err);
+    return good && call_open_answer(&call, answer, err);
 }

@@ -39,7 +39,8 @@ static bool set_alert(const struct call *call, struct error *err)
                      call->where, pin);
 }
 
-bool client_error_is_retryable(const struct call *call, CURLcode code)
+/* Whether code says that no connection came about. */
+static bool is_retryable(const struct call *call, CURLcode code)
 {
     return call->error.status == STATUS_OK && call->session.refusal == TLS_REFUSAL_NONE &&
            call->session.alert_received == 0 && !call->request &&
@@ -47,8 +48,16 @@ bool client_error_is_retryable(const struct call *call, CURLcode code)
             code == CURLE_OPERATION_TIMEDOUT);
 }
 
+bool client_error_no_time(const struct call *call, struct error *err)
+{
+    return error_set(err, STATUS_UNAVAILABLE, "%s: no time left to ask '%s'", call->where,
+                     call->name);
+}
+
 bool client_error_transfer(const struct call *call, CURLcode code, struct error *err)
 {
+    if (call->client->retryable)
+        *call->client->retryable = is_retryable(call, code);
     if (call->client->interrupted && *call->client->interrupted)
         return error_set(err, STATUS_INTERRUPTED, "interrupted");
     if (call->error.status != STATUS_OK) {

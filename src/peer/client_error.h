@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Turning what libcurl, OpenSSL and HTTP report of one call into one error.
+ * One call to a peer, by libcurl (client.c) or without (stream.c): its beginning, its end, and
+ * turning what libcurl, OpenSSL and HTTP report of it into one error.
  */
 #ifndef QML_PEER_CLIENT_ERROR_H
 #define QML_PEER_CLIENT_ERROR_H
@@ -13,13 +14,16 @@
 #include "peer/client.h"
 #include "peer/tls.h"
 
+#define CONNECT_TIMEOUT_MS 10000
+#define RESPONSE_HEADERS_MAX 16384
+
 /* One call: what libcurl's callbacks share. */
 struct call {
     const struct peer_client *client;
     const char *name;
-    const char *where; /* HOST:PORT, for messages */
-    json_t *body;      /* borrowed */
-    CURL *curl;
+    char *where;  /* HOST:PORT, for messages and URLs */
+    json_t *body; /* borrowed */
+    CURL *curl;   /* NULL without libcurl */
     struct tls_peers peers;
     struct tls_session session;
     char curl_message[CURL_ERROR_SIZE];
@@ -35,13 +39,23 @@ struct call {
     struct error error; /* of a callback; STATUS_OK: none */
 };
 
-/* Fill err for a transfer that ended with code, not CURLE_OK. Returns false. */
+/* Fill a call that is all zeroes, for call_free; all pointers are borrowed, and *client->retryable
+ * becomes false. Errors as peer_call: what cannot be asked, or of that peer. client.c */
+bool call_begin(struct call *call, const struct peer_client *client, const char *name, json_t *body,
+                struct error *err);
+/* The body of the answer in call->response, a new reference; else err as peer_call, also with the
+ * error that the peer answered. */
+bool call_open_answer(const struct call *call, json_t **answer, struct error *err);
+void call_free(struct call *call);
+
+/* Fill err because there is no time to begin. Returns false. */
+bool client_error_no_time(const struct call *call, struct error *err);
+
+/* Fill err, and *client->retryable, for a transfer that ended with code, not CURLE_OK. Returns
+ * false. */
 bool client_error_transfer(const struct call *call, CURLcode code, struct error *err);
 
 /* Fill err for an answer with an HTTP status that is not 200. Returns false. */
 bool client_error_http(const struct call *call, long http_status, struct error *err);
-
-/* Whether code says that no connection came about. */
-bool client_error_is_retryable(const struct call *call, CURLcode code);
 
 #endif

@@ -12,11 +12,15 @@
 #include "base/error.h"
 #include "peer/client.h"
 
+/* The request, and what its headers call the protocol that the connection is upgraded to. */
+#define STREAM_NAME "stream"
+#define STREAM_PROTOCOL "qemu-migration-stream"
+
 struct peer_stream;
 
 /* Connect and send body (borrowed) as request "stream"; the peer has admitted it when this returns.
- * Errors as peer_call, also that peer's own, and *client->retryable is filled likewise. What client
- * and its members point at must live until the stream is freed. */
+ * Errors as peer_call, also that peer's own, and *client->retryable is filled likewise. The name is
+ * looked up without regard to the deadline (getaddrinfo). */
 struct peer_stream *peer_stream_open(const struct peer_client *client, json_t *body, deadline when,
                                      struct error *err);
 
@@ -32,6 +36,9 @@ static inline void cleanup_peer_stream(struct peer_stream **stream)
 {
     peer_stream_free(*stream);
 }
+/* What a socket that carries a migration needs, on either side. Best effort. */
+void peer_stream_tune(int fd);
+
 #define autopeerstream __attribute__((cleanup(cleanup_peer_stream)))
 
 #endif
