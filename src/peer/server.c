@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "peer/relay.h"
 #include "peer/server_private.h"
 #include "peer/sigpipe.h"
 
@@ -16,7 +17,7 @@
 #define SLOW_TICK_MS 1000 /* how often the deadline is looked at before it is near */
 #define ACCEPT_PAUSE_MS 200
 #define EVHTTP_TIMEOUT_S                                                                           \
-    86400 /* for each read; the total in server-connection.c is what counts                        \
+    86400 /* for each read; the total in server_connection.c is what counts                        \
            */
 
 static struct timeval to_timeval(int milliseconds)
@@ -138,6 +139,8 @@ struct peer_server *peer_server_new_from_socket(const struct identity *identity,
     server->context = tls_context_new(identity, &server->peers, err);
     if (!server->context || !fill_port(server, fd, err))
         return NULL;
+    if (handler->admit && !relay_prefer_ciphers(server->context, err))
+        return NULL;
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
         fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
@@ -217,6 +220,7 @@ void peer_server_free(struct peer_server *server)
         event_free(item->timer);
         item->timer = NULL;
     }
+    streams_disarm(server);
     if (server->http)
         evhttp_free(server->http);
     if (server->mute)
@@ -225,6 +229,7 @@ void peer_server_free(struct peer_server *server)
         event_free(server->tick);
     if (server->base)
         event_base_free(server->base); /* lets go of the connections for good */
+    streams_drop(server);
     SSL_CTX_free(server->context);
     sigpipe_restore(&guard);
     free(server);

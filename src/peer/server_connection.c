@@ -66,22 +66,34 @@ static void release_connection(struct tls_session *session)
 {
     struct connection *connection = (struct connection *)session;
     struct peer_server *server = connection->server;
+    if (!server) { /* a stream, in the hands of others, and perhaps in another thread */
+        free(connection);
+        return;
+    }
+    stream_withdraw(connection);
     if (connection->stops_server) {
         server->stopping--;
         log_info("the last answer did not reach %s: waiting for it to ask again", session->remote);
     }
     if (!connection->asked && !server->closing)
         log_end(connection);
-    if (!connection->cut)
-        server->connection_count--;
-    unlink_connection(connection);
-    if (connection->timer)
-        event_free(connection->timer);
+    connection_detach(connection);
     free(connection);
 }
 
+void connection_detach(struct connection *connection)
+{
+    if (!connection->cut)
+        connection->server->connection_count--;
+    unlink_connection(connection);
+    if (connection->timer)
+        event_free(connection->timer);
+    connection->timer = NULL;
+    connection->server = NULL;
+}
+
 /* evhttp sees the end of file and frees the connection. */
-static void cut_connection(struct connection *connection, const char *why)
+void connection_cut(struct connection *connection, const char *why)
 {
     if (connection->cut)
         return;
@@ -98,7 +110,7 @@ static void arm_timer(struct connection *connection)
     int left = deadline_left_ms(connection->life);
     const struct timeval wait = {.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
     if (event_add(connection->timer, &wait) != 0)
-        cut_connection(connection, "out of memory");
+        connection_cut(connection, "out of memory");
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
@@ -107,7 +119,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     if (deadline_left_ms(connection->life) > 0)
         arm_timer(connection);
     else
-        cut_connection(connection, "it took too long");
+        connection_cut(connection, "it took too long");
 }
 
 void connection_restart_life(struct connection *connection)
@@ -135,7 +147,7 @@ static bool make_room(struct peer_server *server)
         return true;
     for (struct connection *item = server->oldest; item; item = item->newer) {
         if (!item->cut && !is_authenticated(item)) {
-            cut_connection(item, "it had to make room for others");
+            connection_cut(item, "it had to make room for others");
             return true;
         }
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Shared by server.c (life and loop), server-listen.c (the socket), server-connection.c (who may
- * stay how long) and server-request.c (what is answered).
+ * Shared by server.c (life and loop), server_listen.c (the socket), server_connection.c (who may
+ * stay how long), server_request.c (what is answered) and server_stream.c (what leaves as a
+ * stream).
  */
 #ifndef QML_PEER_SERVER_PRIVATE_H
 #define QML_PEER_SERVER_PRIVATE_H
@@ -21,7 +22,7 @@
 
 struct connection {
     struct tls_session session; /* first: release_connection gets its address */
-    struct peer_server *server;
+    struct peer_server *server; /* NULL: it has left as a stream */
     struct connection *newer, *older;
     SSL *ssl;                        /* owned by bufferevent */
     struct bufferevent *bufferevent; /* owned by evhttp */
@@ -30,6 +31,12 @@ struct connection {
     const char *cut;   /* why we cut it, or NULL */
     bool asked;        /* it has made an authenticated request */
     bool stops_server; /* its handler called peer_server_stop */
+
+    json_t *admitted; /* body of its request "stream", until handler.stream or .withdrawn */
+    bool taken;       /* the SSL and the socket below are ours; libevent is letting go */
+    int socket;       /* under a number that libevent does not know */
+    int let_go_fd;    /* readable when it has let go */
+    struct event *let_go;
 };
 
 struct peer_server {
@@ -59,7 +66,7 @@ struct peer_server {
 };
 
 /* evhttp asks for the bufferevent of each connection that it accepts. Never returns NULL, which
- * would mean plaintext. server-connection.c */
+ * would mean plaintext. server_connection.c */
 struct bufferevent *server_new_bufferevent(struct event_base *base, void *server);
 /* A bufferevent on which nothing can be sent or received; NULL for want of memory. */
 struct bufferevent *server_new_mute(struct event_base *base);
@@ -70,7 +77,24 @@ void server_extend_lives(struct peer_server *server, int64_t milliseconds);
 /* One line about a stranger, unless there were many lately. */
 void server_log(struct peer_server *server, const char *remote, const char *what);
 
-/* evhttp's callback for every request. server-request.c */
+/* Close it; evhttp frees it then. why: a string constant. */
+void connection_cut(struct connection *connection, const char *why);
+/* It is no longer one of the server's; what was there for that is freed. */
+void connection_detach(struct connection *connection);
+
+/* evhttp's callback for every request. server_request.c */
 void server_handle_request(struct evhttp_request *request, void *server);
+/* End peer_server_run if this connection's handler wanted that. */
+void connection_stop_server(struct connection *connection);
+
+/* Whether a request asks for a stream as it should. server_stream.c */
+bool stream_is_asked_for(struct evhttp_request *request);
+/* The handler has admitted body (borrowed): answer, and make it a stream. */
+void stream_start(struct evhttp_request *request, struct connection *connection, json_t *body);
+/* Nothing will come of it, if something was to. */
+void stream_withdraw(struct connection *connection);
+/* Before the server's event base is freed, and after. */
+void streams_disarm(struct peer_server *server);
+void streams_drop(struct peer_server *server);
 
 #endif

@@ -12,6 +12,7 @@
 #include "base/strings.h"
 #include "peer/message.h"
 #include "peer/server_private.h"
+#include "peer/stream.h"
 
 #define PATH_PREFIX "/v1/"
 
@@ -24,7 +25,11 @@ static void cleanup_evbuffer(struct evbuffer **buffer)
 /* The kernel has the whole answer. */
 static void on_answered(struct evhttp_request *request, void *context)
 {
-    struct connection *connection = context;
+    connection_stop_server(context);
+}
+
+void connection_stop_server(struct connection *connection)
+{
     struct peer_server *server = connection->server;
     if (!connection->stops_server)
         return;
@@ -77,22 +82,37 @@ static bool identify(struct connection *connection, struct asker *asker, struct 
     return true;
 }
 
-/* Run the handler; the time it takes is taken from nobody. */
+/* Run the handler, for an answer or (answer is NULL) for a stream; the time it takes is taken from
+ * nobody. */
 static bool call_handler(struct connection *connection, const struct asker *asker, const char *name,
                          json_t *body, json_t **answer, struct error *err)
 {
     struct peer_server *server = connection->server;
     int64_t start = clock_now_ms();
     server->current = connection;
-    bool good = server->handler.handle(server->handler.context, asker->entry,
-                                       connection->session.remote, name, body, answer, err);
+    const struct peer_handler *handler = &server->handler;
+    bool good = answer ? handler->handle(handler->context, asker->entry, connection->session.remote,
+                                         name, body, answer, err)
+                       : handler->admit(handler->context, asker->entry, connection->session.remote,
+                                        body, err);
     server->current = NULL;
     server_extend_lives(server, clock_now_ms() - start);
-    if (good && !json_is_object(*answer)) {
+    if (good && answer && !json_is_object(*answer)) {
         json_decref(STEAL(*answer));
         return error_set(err, STATUS_INTERNAL, "request '%s' has no answer", name);
     }
     return good;
+}
+
+static char *seal_error(const struct connection *connection, const struct asker *asker,
+                        const char *name, const char *digest, struct error *problem)
+{
+    autojson json_t *words = message_error_new(problem);
+    char *text = NULL;
+    if (!words || !message_seal(connection->server->identity, name, MESSAGE_RESPONDER,
+                                asker->exporter, digest, words, &text, NULL, problem))
+        return NULL;
+    return text;
 }
 
 /* The sealed answer, or the sealed error, which is small: it fits when an answer does not. */
@@ -107,11 +127,20 @@ static char *make_answer(struct connection *connection, const struct asker *aske
         message_seal(server->identity, name, MESSAGE_RESPONDER, asker->exporter, digest, answer,
                      &text, NULL, &problem))
         return text;
-    autojson json_t *words = message_error_new(&problem);
-    if (!words || !message_seal(server->identity, name, MESSAGE_RESPONDER, asker->exporter, digest,
-                                words, &text, NULL, &problem))
-        return NULL;
-    return text;
+    return seal_error(connection, asker, name, digest, &problem);
+}
+
+/* Start the stream and return NULL with *started, or as make_answer. */
+static char *admit_stream(struct evhttp_request *request, struct connection *connection,
+                          const struct asker *asker, const char *digest, json_t *body,
+                          bool *started)
+{
+    struct error problem = ERROR_INIT;
+    *started = call_handler(connection, asker, STREAM_NAME, body, NULL, &problem);
+    if (!*started)
+        return seal_error(connection, asker, STREAM_NAME, digest, &problem);
+    stream_start(request, connection, body);
+    return NULL;
 }
 
 /* NAME of /v1/NAME, or NULL. */
@@ -127,11 +156,18 @@ static const char *take_name(const struct evhttp_request *request)
 static void answer_request(struct evhttp_request *request, struct connection *connection,
                            const struct asker *asker, const char *name)
 {
+    bool streams = connection->server->handler.admit && strcmp(name, STREAM_NAME) == 0;
+    bool started = false;
     struct evbuffer *input = evhttp_request_get_input_buffer(request);
     size_t length = evbuffer_get_length(input);
     struct error err = ERROR_INIT;
     char digest[DIGEST_HEX_SIZE];
     autojson json_t *body = NULL;
+    if (streams && !stream_is_asked_for(request)) {
+        evhttp_add_header(evhttp_request_get_output_headers(request), "Upgrade", STREAM_PROTOCOL);
+        refuse(request, connection, 426, "Upgrade Required", "a stream needs an upgrade");
+        return;
+    }
     const char *text = length > 0 ? (const char *)evbuffer_pullup(input, -1) : "";
     if (!text) {
         refuse(request, connection, 500, "Internal Server Error", "out of memory");
@@ -142,7 +178,11 @@ static void answer_request(struct evhttp_request *request, struct connection *co
         refuse(request, connection, 400, "Bad Request", err.message);
         return;
     }
-    autofree char *answer = make_answer(connection, asker, name, digest, body);
+    autofree char *answer = streams
+                                ? admit_stream(request, connection, asker, digest, body, &started)
+                                : make_answer(connection, asker, name, digest, body);
+    if (started)
+        return;
     if (!answer) {
         refuse(request, connection, 500, "Internal Server Error", "out of memory");
         return;
