@@ -120,6 +120,12 @@ void lease_source_returned(struct lease_source *lease)
     lease->state = LEASE_OVER;
 }
 
+void lease_source_untold(struct lease_source *lease)
+{
+    if (lease->state == LEASE_GIVEN)
+        lease->state = LEASE_GRANTED;
+}
+
 bool lease_source_run(struct lease_source *lease, int64_t now, int64_t *wait)
 {
     int64_t left = lease->until + LEASE_MARGIN_MS - now;

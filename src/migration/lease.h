@@ -100,6 +100,14 @@ bool lease_source_tell(struct lease_source *lease, int64_t now, int64_t *good_un
 /* The guardian says that its QEMU has ended and never ran the guest (LEASE_ENDED): LEASE_OVER. */
 void lease_source_returned(struct lease_source *lease);
 
+/* No `told` has left this host: of every attempt to send it, no connection came about. Then nobody
+ * can have heard it, and nobody ever will, since the message was bound to a connection; so that
+ * what lease_source_tell has done is undone: LEASE_GIVEN becomes LEASE_GRANTED, and what was
+ * granted last is waited for as ever. Not after a call that may have been heard, nor in another
+ * process than the one that told (it cannot know); and the record is to say so before anything else
+ * is done. */
+void lease_source_untold(struct lease_source *lease);
+
 /* May the guest, stopped here since the switchover, run here again? Call before `cont`: with true
  * the state is LEASE_OVER. With false, *wait (may be NULL) gets the milliseconds after which it may
  * with no word from the guardian, or -1: never. */

@@ -136,6 +136,26 @@ START_TEST(back_to_the_source)
 }
 END_TEST
 
+START_TEST(told_nobody)
+{
+    struct lease_source source = LEASE_SOURCE_INIT;
+    int64_t stamp, good_until, wait = 0;
+    lease_source_untold(&source); /* nothing to undo */
+    ck_assert_int_eq(source.state, LEASE_MINE);
+    lease_source_heard(&source, 1000, 7);
+    ck_assert(lease_source_grant(&source, 1000, &stamp));
+    ck_assert(lease_source_tell(&source, 1500, &good_until));
+    lease_source_untold(&source);
+    ck_assert_int_eq(source.state, LEASE_GRANTED);
+    /* What was granted is waited for. */
+    ck_assert(!lease_source_run(&source, 1000 + LEASE_MS + LEASE_MARGIN_MS - 2, &wait));
+    ck_assert_int_eq(wait, 2);
+    ck_assert(lease_source_run(&source, 1000 + LEASE_MS + LEASE_MARGIN_MS, &wait));
+    lease_source_untold(&source); /* nor then */
+    ck_assert_int_eq(source.state, LEASE_OVER);
+}
+END_TEST
+
 /* The world: two hosts and the messages between them. */
 
 enum kind { ASK, STAMP, GRANT, TELL, ABORT, ENDED, KINDS };
@@ -217,6 +237,7 @@ enum happening {
     ASKS,
     GRANTS,
     TELLS,
+    TELLS_NOBODY,
     ABORTS,
     RUNS_HERE,
     RECOVERS,
@@ -246,6 +267,11 @@ static bool happen(struct world *w, enum happening what)
             return false;
         w->told = true;
         post(w, (struct message){TELL, value, 0});
+        return true;
+    case TELLS_NOBODY: /* no connection comes about */
+        if (w->told || !lease_source_tell(&w->source, w->source_clock, &value))
+            return false;
+        lease_source_untold(&w->source);
         return true;
     case ABORTS:
         post(w, (struct message){ABORT, 0, 0});
@@ -299,16 +325,16 @@ static void pass(struct world *w, const int *speed, int64_t hundredths)
 START_TEST(orders_at_random)
 {
     static const int weights[HAPPENINGS] = {
-        [ASKS] = 6,        [GRANTS] = 6,     [TELLS] = 2,     [ABORTS] = 1,
-        [RUNS_HERE] = 4,   [RECOVERS] = 1,   [TICKS] = 4,     [RUNS_THERE] = 2,
-        [FAILS_THERE] = 1, [DIES_THERE] = 1, [SAYS_ENDED] = 2};
+        [ASKS] = 6,         [GRANTS] = 6,      [TELLS] = 2,      [ABORTS] = 1,
+        [TELLS_NOBODY] = 1, [RUNS_HERE] = 4,   [RECOVERS] = 1,   [TICKS] = 4,
+        [RUNS_THERE] = 2,   [FAILS_THERE] = 1, [DIES_THERE] = 1, [SAYS_ENDED] = 2};
     unsigned long ran[2] = {0}, lapsed = 0, lost = 0;
     srandom(20240805);
     for (int round = 0; round < 20000; round++) {
         const int *speed = speeds[random() % 3];
         struct world w = {.source = LEASE_SOURCE_INIT, .guardian_clock = 77};
         for (int step = 0; step < 60; step++) {
-            long what = random() % 60, sum = 0;
+            long what = random() % 61, sum = 0;
             if (what < 10) {
                 pass(&w, speed, random() % (random() % 4 ? 10 : 60));
             } else if (what < 30) {
@@ -437,7 +463,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {as_it_should_go,  running_out,        late_and_made_up,
-                                  a_stamp_gets_old, back_to_the_source, orders_at_random,
-                                  every_order};
+                                  a_stamp_gets_old, back_to_the_source, told_nobody,
+                                  orders_at_random, every_order};
     return unit_run("lease", tests, COUNT(tests));
 }
