@@ -5,9 +5,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static enum log_level shown = LOG_LEVEL_INFO;
+static bool timed;
 
 void log_set_level(enum log_level level)
 {
@@ -19,13 +21,23 @@ enum log_level log_get_level(void)
     return shown;
 }
 
+void log_set_time(bool time)
+{
+    timed = time;
+}
+
 static void put(enum log_level level, const char *prefix, const char *format, va_list args)
 {
     int saved = errno;
     char line[4096];
     if (level > shown)
         return;
-    size_t used = (size_t)snprintf(line, sizeof(line), "qemu-migrate-launch: %s", prefix);
+    size_t used = 0;
+    struct tm utc;
+    time_t now = time(NULL);
+    if (timed && gmtime_r(&now, &utc))
+        used = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%SZ ", &utc);
+    used += (size_t)snprintf(line + used, sizeof(line) - used, "qemu-migrate-launch: %s", prefix);
     errno = saved; /* for %m */
     int more = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
     size_t length = more < 0 ? used : used + (size_t)more;

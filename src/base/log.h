@@ -6,11 +6,15 @@
 #ifndef QML_BASE_LOG_H
 #define QML_BASE_LOG_H
 
+#include <stdbool.h>
+
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /* What is shown: up to and with this level. Default: LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
+/* Begin each line with the time (UTC, RFC 3339): for a log that is read later. Default: no. */
+void log_set_time(bool time);
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));

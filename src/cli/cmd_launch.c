@@ -22,27 +22,6 @@
 
 #define DEFAULT_TIMEOUT_MS 30000
 
-/* All that a launch gathers; owned. */
-struct launch {
-    struct context *context;
-    struct launch_options options;
-    struct config config;
-    struct trust trust;
-    struct identity *identity;
-    struct arglist arguments;
-    struct invocation invocation;
-    struct cpu_request request;
-    struct qemu qemu;
-    const char *vm;
-    const char *accel;
-    enum vm_role role;
-    char *incoming; /* the URI to add; NULL: none */
-    uint16_t incoming_port;
-    struct vm_record record;
-    struct vm_sockets sockets;
-    int lock;
-};
-
 static void launch_free(struct launch *launch)
 {
     launch_options_free(&launch->options);
@@ -56,6 +35,9 @@ static void launch_free(struct launch *launch)
     free(launch->incoming);
     vm_record_free(&launch->record);
     vm_sockets_free(&launch->sockets);
+    free(launch->listen_host);
+    if (launch->listener >= 0)
+        close(launch->listener);
     if (launch->lock >= 0)
         close(launch->lock);
 }
@@ -113,57 +95,6 @@ static bool read_arguments(struct launch *launch, struct error *err)
     return proof_arguments_make(invocation, "pc", launch->accel, &arguments, err);
 }
 
-/* Source or destination, and where a destination's QEMU is to listen. */
-static bool choose_role(struct launch *launch, const char *listen_host, struct error *err)
-{
-    const struct launch_options *options = &launch->options;
-    const struct invocation *invocation = &launch->invocation;
-    if (options->plain_incoming && (options->incoming || invocation->has_incoming))
-        return error_set(err, STATUS_USAGE,
-                         "--plain-incoming, --incoming and QEMU's -incoming: give "
-                         "one of them");
-    if (options->incoming && invocation->has_incoming)
-        return error_set(err, STATUS_USAGE, "--incoming and QEMU's -incoming: give one of them");
-    launch->role = options->plain_incoming || options->incoming || invocation->has_incoming
-                       ? ROLE_DESTINATION
-                       : ROLE_SOURCE;
-    if (launch->role == ROLE_SOURCE)
-        return true;
-    if (!options->incoming) {
-        const char *uri = options->plain_incoming ? options->plain_incoming : invocation->incoming;
-        launch->incoming_port = incoming_port(uri);
-        if (options->plain_incoming && !(launch->incoming = strdup(uri)))
-            return error_no_memory(err);
-        return true;
-    }
-    launch->incoming_port = find_free_port(listen_host, launch->config.migration_port_first,
-                                           launch->config.migration_port_last, err);
-    if (launch->incoming_port == 0)
-        return false;
-    const char *host = listen_host ? listen_host : "";
-    launch->incoming =
-        string_format(strchr(host, ':') ? "tcp:[%s]:%u" : "tcp:%s:%u", host, launch->incoming_port);
-    return launch->incoming || error_no_memory(err);
-}
-
-/* --listen's address, or the configuration's; host stays NULL for all addresses. */
-static bool listen_address(const struct launch *launch, char **host, uint16_t *port,
-                           struct error *err)
-{
-    const char *text = launch->options.listen_address ? launch->options.listen_address
-                                                      : launch->config.listen_address;
-    *port = DEFAULT_PORT;
-    if (!text)
-        return true;
-    if (!parse_address(text, host, port))
-        return error_set(err, STATUS_USAGE, "--listen: '%.80s' is not [ADDR]:PORT", text);
-    if (!**host) {
-        free(*host);
-        *host = NULL;
-    }
-    return true;
-}
-
 static size_t count_address(const struct trust *trust, const char *host)
 {
     size_t count = 0;
@@ -201,8 +132,7 @@ static bool connect_peer(const struct launch *launch, const struct exchange_self
     return negotiate_with_peer(self, entry, address, port, result, err);
 }
 
-static bool negotiate(const struct launch *launch, const char *listen_host, uint16_t listen_port,
-                      struct negotiated *result, struct error *err)
+static bool negotiate(const struct launch *launch, struct negotiated *result, struct error *err)
 {
     struct exchange_self self = {
         .paths = &launch->context->paths,
@@ -211,6 +141,7 @@ static bool negotiate(const struct launch *launch, const char *listen_host, uint
         .vm = launch->vm,
         .role = launch->role,
         .incoming_port = launch->incoming_port,
+        .guarded = launch->guarded,
         .qemu = &launch->qemu,
         .machine = launch->invocation.machine_type,
         .accel = launch->accel,
@@ -230,7 +161,8 @@ static bool negotiate(const struct launch *launch, const char *listen_host, uint
                 : listen    ? DEADLINE_NEVER
                             : deadline_in_ms(DEFAULT_TIMEOUT_MS);
     self.interrupted = &interrupted;
-    return listen ? negotiate_listen(&self, &launch->trust, listen_host, listen_port, result, err)
+    return listen ? negotiate_listen(&self, &launch->trust, launch->listen_host,
+                                     launch->listen_port, result, err)
                   : connect_peer(launch, &self, result, err);
 }
 
@@ -255,10 +187,15 @@ static bool store_record(struct launch *launch, struct negotiated *negotiated, s
     record->place = launch->role == ROLE_DESTINATION ? PLACE_INCOMING : PLACE_HERE;
     record->role = launch->role;
     record->peer_port = exchange->peer.incoming_port;
+    record->guarded = launch->guarded || exchange->peer.guarded;
+    record->guardian_port = launch->guarded ? launch->incoming_port : 0;
+    free(record->migration.host);
+    record->migration = (struct vm_migration){0};
     memcpy(record->agreement, exchange->agreement_digest, DIGEST_HEX_SIZE);
     if (!replace(&record->vm, launch->vm) || !replace(&record->socket, launch->sockets.command) ||
         !replace(&record->peer, exchange->peer.name) ||
         !replace(&record->peer_host, negotiated->peer_host) ||
+        !replace(&record->guardian_address, launch->listen_host ? launch->listen_host : "") ||
         !replace_path(&record->qemu, launch->qemu.binary.path))
         return error_no_memory(err);
     proof_arguments_free(&record->arguments);
@@ -282,11 +219,8 @@ static bool show(const struct launch *launch, const struct exchange *exchange, c
 
 static bool launch_agreed(struct launch *launch, struct error *err)
 {
-    autonegotiated struct negotiated negotiated = {0};
-    autofree char *listen_host = NULL;
-    uint16_t listen_port = 0;
-    if ((launch->options.listen && !listen_address(launch, &listen_host, &listen_port, err)) ||
-        !choose_role(launch, listen_host, err))
+    autonegotiated struct negotiated negotiated = NEGOTIATED_INIT;
+    if (!launch_choose_role(launch, err))
         return false;
     launch->lock = vm_record_lock(&launch->context->paths, launch->vm, err);
     if (launch->lock < 0 ||
@@ -295,19 +229,19 @@ static bool launch_agreed(struct launch *launch, struct error *err)
                                 launch->options.renegotiate && launch->options.here, err) ||
         !qemu_open(launch->arguments.program, &launch->qemu, err) ||
         !vm_sockets_prepare(&launch->context->paths, launch->vm, &launch->sockets, err) ||
-        !negotiate(launch, listen_host, listen_port, &negotiated, err))
+        !negotiate(launch, &negotiated, err))
         return false;
     const struct exchange *exchange = &negotiated.exchange;
     autofree char *cpu = render_cpu(&exchange->agreement.baseline, &exchange->profile.offer,
                                     launch->options.form, err);
     autostrlist struct strlist argv = {0};
     if (!cpu || !command_line_make(&launch->arguments, cpu, &exchange->agreement, &launch->sockets,
-                                   launch->incoming, &argv, err))
+                                   launch->guarded, launch->incoming, &argv, err))
         return false;
     launch_report(exchange);
     if (launch->options.dry_run)
         return show(launch, exchange, cpu, &argv, err);
-    return store_record(launch, &negotiated, err) &&
+    return store_record(launch, &negotiated, err) && launch_guardian(launch, &negotiated, err) &&
            exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
 }
 
@@ -357,7 +291,7 @@ static bool run(struct launch *launch, int count, char **words, struct error *er
 
 bool command_launch(struct context *context, int count, char **words, struct error *err)
 {
-    struct launch launch = {.context = context, .lock = -1};
+    struct launch launch = {.context = context, .lock = -1, .listener = -1};
     bool good = run(&launch, count, words, err);
     if (!good && interrupted)
         error_set(err, STATUS_INTERRUPTED, "interrupted");

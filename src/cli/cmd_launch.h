@@ -7,7 +7,12 @@
 
 #include "cli/command.h"
 #include "cpu/render.h"
+#include "peer/identity.h"
+#include "peer/trust.h"
+#include "vm/command_line.h"
+#include "vm/invocation.h"
 #include "vm/negotiate.h"
+#include "vm/record.h"
 
 struct launch_options {
     const char *vm;
@@ -21,10 +26,43 @@ struct launch_options {
     struct strlist accepted; /* rows by --accept-row */
     bool no_proof, renegotiate, here, dry_run;
     int64_t timeout_ms; /* 0: not given */
+    int64_t wait_ms;    /* --wait; 0: for ever */
+};
+
+/* All that a launch gathers; owned. */
+struct launch {
+    struct context *context;
+    struct launch_options options;
+    struct config config;
+    struct trust trust;
+    struct identity *identity;
+    struct arglist arguments;
+    struct invocation invocation;
+    struct cpu_request request;
+    struct qemu qemu;
+    const char *vm;
+    const char *accel;
+    enum vm_role role;
+    char *incoming;         /* the URI to add; NULL: none */
+    uint16_t incoming_port; /* of the guardian, or of QEMU itself */
+    bool guarded;           /* a destination with a guardian */
+    int listener;           /* the guardian's, if this side does not listen anyway; -1 */
+    char *listen_host;      /* where this side listens; NULL: everywhere */
+    uint16_t listen_port;
+    struct vm_record record;
+    struct vm_sockets sockets;
+    int lock;
 };
 
 void launch_options_free(struct launch_options *options);
 extern const struct option_spec launch_specs[];
+
+/* cmd_launch_role.c: source or destination, and where a destination waits: fills the role,
+ * incoming, listen_* and listener. */
+bool launch_choose_role(struct launch *launch, struct error *err);
+
+/* Fork the guardian of a destination that is to have one. */
+bool launch_guardian(struct launch *launch, const struct negotiated *negotiated, struct error *err);
 
 /* A few lines about what was agreed, with whom, what was lost: to standard error. */
 void launch_report(const struct exchange *exchange);

@@ -96,6 +96,15 @@ static bool set_timeout(void *target, const char *value, struct error *err)
     return true;
 }
 
+static bool set_wait(void *target, const char *value, struct error *err)
+{
+    uint64_t seconds;
+    if (!parse_number(value, 1, 31536000, &seconds))
+        return error_set(err, STATUS_USAGE, "--wait: '%.40s' is not 1 to 31536000 seconds", value);
+    ((struct launch_options *)target)->wait_ms = (int64_t)seconds * 1000;
+    return true;
+}
+
 static bool set_no_proof(void *target, const char *value, struct error *err)
 {
     ((struct launch_options *)target)->no_proof = true;
@@ -117,9 +126,8 @@ static bool set_accept_row(void *target, const char *value, struct error *err)
 
 static bool set_later(void *target, const char *value, struct error *err)
 {
-    return error_set(
-        err, STATUS_USAGE,
-        "--peer-profile, --agreement, --offline-ok and --wait are not in this version yet");
+    return error_set(err, STATUS_USAGE,
+                     "--peer-profile, --agreement and --offline-ok are not in this version yet");
 }
 
 const struct option_spec launch_specs[] = {
@@ -140,6 +148,6 @@ const struct option_spec launch_specs[] = {
     {"peer-profile", 0, ARGUMENT_REQUIRED, set_later},
     {"agreement", 0, ARGUMENT_REQUIRED, set_later},
     {"offline-ok", 0, ARGUMENT_NONE, set_later},
-    {"wait", 0, ARGUMENT_REQUIRED, set_later},
+    {"wait", 0, ARGUMENT_REQUIRED, set_wait},
     {NULL, 0, ARGUMENT_NONE, NULL},
 };

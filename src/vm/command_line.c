@@ -87,13 +87,14 @@ static bool add_monitor(struct arglist *list, const char *id, const char *path, 
 
 bool command_line_make(const struct arglist *user, const char *cpu,
                        const struct agreement *agreement, const struct vm_sockets *sockets,
-                       const char *incoming, struct strlist *argv, struct error *err)
+                       bool paused, const char *incoming, struct strlist *argv, struct error *err)
 {
     autoarglist struct arglist list = {0};
     return invocation_rewrite(user, cpu, agreement->machine, agreement->baseline.accel, &list,
                               err) &&
            add_monitor(&list, "qml-command", sockets->command, err) &&
            add_monitor(&list, "qml-guardian", sockets->guardian, err) &&
+           (!paused || arglist_append(&list, "-S", NULL, err)) &&
            (!incoming || arglist_append(&list, "-incoming", incoming, err)) &&
            arglist_render(&list, argv, err);
 }

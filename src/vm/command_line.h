@@ -29,11 +29,12 @@ bool vm_sockets_prepare(const struct paths *paths, const char *vm, struct vm_soc
 char *vm_socket_path(const struct paths *paths, const char *vm, const char *purpose,
                      struct error *err);
 
-/* The user's list with the agreed CPU (its -cpu value), machine type and accelerator, the sockets
- * and, when incoming is not NULL, "-incoming" with that URI. *argv must be empty. */
+/* The user's list with the agreed CPU (its -cpu value), machine type and accelerator, the sockets,
+ * "-S" if paused, and, when incoming is not NULL, "-incoming" with that URI. *argv must be empty.
+ */
 bool command_line_make(const struct arglist *user, const char *cpu,
                        const struct agreement *agreement, const struct vm_sockets *sockets,
-                       const char *incoming, struct strlist *argv, struct error *err);
+                       bool paused, const char *incoming, struct strlist *argv, struct error *err);
 
 /* One line that a POSIX shell reads back as argv; the caller frees it; NULL for want of memory. */
 char *command_line_quote(const struct strlist *argv);

@@ -74,11 +74,12 @@ json_t *exchange_hello_body(struct exchange *exchange, struct error *err)
 {
     const struct exchange_self *self = exchange->self;
     json_t *body = json_pack(
-        "{s:[i], s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o, s:s, s:s, s:b, s:s, s:b}",
+        "{s:[i], s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:i, s:s, s:s, s:o, s:s, s:s, s:b, s:s, "
+        "s:b}",
         "versions", PROTOCOL_VERSION, "exchange", exchange->id, "pin", self->identity->pin, "vm",
         self->vm, "role", vm_role_name(self->role), "nonce", exchange->nonce, "host",
-        self->config->host_name, "incoming", (int)self->incoming_port, "table",
-        FEATURE_TABLE_VERSION, "qemu", self->qemu->version, "machine",
+        self->config->host_name, "incoming", (int)self->incoming_port, "guarded",
+        (int)self->guarded, "table", FEATURE_TABLE_VERSION, "qemu", self->qemu->version, "machine",
         self->machine ? self->machine : "", "machines", machine_list_to_json(&self->qemu->machines),
         "accel", self->accel, "kernel_irqchip", self->kernel_irqchip ? self->kernel_irqchip : "",
         "cpu_pm", (int)self->cpu_pm, "form", cpu_form_name(self->form), "proof", (int)self->prove);
@@ -153,24 +154,26 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
     const char *id, *pin, *vm, *role, *nonce, *host, *qemu, *machine, *accel, *irqchip, *form;
     json_t *versions, *machines;
     json_int_t incoming, table;
-    int cpu_pm, prove;
+    int cpu_pm, prove, guarded;
     if (!check_step(exchange, STEP_NEW, err) || !check_id(exchange, body, err))
         return false;
     if (!speaks_our_version(json_object_get(body, "versions")))
         return error_set(err, STATUS_PROTOCOL, "the peer does not speak version %d of the protocol",
                          PROTOCOL_VERSION);
-    if (!json_take(
-            body, err, "hello",
-            "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:o, s:s, s:s, s:b, s:s, s:b}",
-            "versions", &versions, "exchange", &id, "pin", &pin, "vm", &vm, "role", &role, "nonce",
-            &nonce, "host", &host, "incoming", &incoming, "table", &table, "qemu", &qemu, "machine",
-            &machine, "machines", &machines, "accel", &accel, "kernel_irqchip", &irqchip, "cpu_pm",
-            &cpu_pm, "form", &form, "proof", &prove))
+    if (!json_take(body, err, "hello",
+                   "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:I, s:s, s:s, s:o, s:s, s:s, "
+                   "s:b, s:s, s:b}",
+                   "versions", &versions, "exchange", &id, "pin", &pin, "vm", &vm, "role", &role,
+                   "nonce", &nonce, "host", &host, "incoming", &incoming, "guarded", &guarded,
+                   "table", &table, "qemu", &qemu, "machine", &machine, "machines", &machines,
+                   "accel", &accel, "kernel_irqchip", &irqchip, "cpu_pm", &cpu_pm, "form", &form,
+                   "proof", &prove))
         return false;
     enum vm_role peer_role;
     if (!name_is_vm(vm) || !vm_role_parse(role, &peer_role) || !digest_is_hex(nonce) ||
         !name_is_host(host) || incoming < 0 || incoming > 65535 || strlen(qemu) > 32 ||
-        (*machine && !name_is_machine(machine)))
+        (*machine && !name_is_machine(machine)) ||
+        (guarded && (incoming == 0 || peer_role != ROLE_DESTINATION)))
         return error_set(err, STATUS_DATA, "hello is not valid");
     if (!trust_entry_has_pin(peer, pin))
         return error_set(err, STATUS_NOT_TRUSTED, "%s speaks for another key, %.60s", peer->name,
@@ -215,6 +218,7 @@ bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct t
     exchange->peer.host = STEAL(peer_host);
     exchange->peer.role = peer_role;
     exchange->peer.incoming_port = (uint16_t)incoming;
+    exchange->peer.guarded = guarded;
     exchange->machine = STEAL(chosen);
     exchange->step = STEP_HELLO;
     return true;

@@ -30,7 +30,8 @@ struct exchange_self {
     const struct identity *identity;
     const char *vm;
     enum vm_role role;
-    uint16_t incoming_port; /* of a destination's -incoming tcp:; 0: none that the source can use */
+    uint16_t incoming_port; /* of a destination's guardian, or its -incoming tcp:; 0: none */
+    bool guarded;           /* a destination: with a guardian */
     const struct qemu *qemu;
     const char *machine; /* as the user wrote it; NULL: QEMU's default */
     const char *accel;
@@ -55,6 +56,7 @@ struct exchange_peer {
     char nonce[NONCE_SIZE];
     enum vm_role role;
     uint16_t incoming_port;
+    bool guarded;
     struct profile profile;
     char profile_digest[DIGEST_HEX_SIZE];
     struct cpu_request request;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -22,7 +23,9 @@ void negotiated_free(struct negotiated *negotiated)
 {
     exchange_free(&negotiated->exchange);
     free(negotiated->peer_host);
-    *negotiated = (struct negotiated){0};
+    if (negotiated->listener >= 0)
+        close(negotiated->listener);
+    *negotiated = (struct negotiated)NEGOTIATED_INIT;
 }
 
 /* A call that is made again while nobody listens there yet. */
@@ -185,7 +188,7 @@ bool negotiate_with_peer(const struct exchange_self *self, const struct trust_en
                          const char *host, uint16_t port, struct negotiated *result,
                          struct error *err)
 {
-    autonegotiated struct negotiated made = {.peer_host = strdup(host)};
+    autonegotiated struct negotiated made = {.peer_host = strdup(host), .listener = -1};
     struct exchange *exchange = &made.exchange;
     bool retryable = false;
     struct peer_client client = {.identity = self->identity,
@@ -205,6 +208,6 @@ bool negotiate_with_peer(const struct exchange_self *self, const struct trust_en
         return false;
     }
     *result = made;
-    made = (struct negotiated){0};
+    made = (struct negotiated)NEGOTIATED_INIT;
     return true;
 }

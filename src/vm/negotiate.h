@@ -13,7 +13,13 @@
 struct negotiated {
     struct exchange exchange; /* agreement, digest, own profile, report */
     char *peer_host;          /* the address under which the peer was reached */
+    int listener;             /* what negotiate_listen listened on, still open; -1: it did not */
 };
+
+#define NEGOTIATED_INIT                                                                            \
+    {                                                                                              \
+        .listener = -1                                                                             \
+    }
 
 void negotiated_free(struct negotiated *negotiated);
 #define autonegotiated __attribute__((cleanup(negotiated_free)))

@@ -242,6 +242,8 @@ bool negotiate_listen(const struct exchange_self *self, const struct trust *trus
         free(listener.peer_host);
         return false;
     }
-    *result = (struct negotiated){.exchange = listener.exchange, .peer_host = listener.peer_host};
-    return true;
+    *result = (struct negotiated){.exchange = listener.exchange,
+                                  .peer_host = listener.peer_host,
+                                  .listener = peer_server_dup_socket(server, err)};
+    return result->listener >= 0;
 }

@@ -27,6 +27,7 @@ void vm_record_free(struct vm_record *record)
     free(record->peer);
     free(record->peer_host);
     free(record->qemu);
+    free(record->guardian_address);
     free(record->migration.host);
     proof_arguments_free(&record->arguments);
     *record = (struct vm_record){0};
@@ -87,18 +88,19 @@ static json_t *migration_to_json(const struct vm_migration *migration)
 static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
 {
     autovmrecord struct vm_record record = {0};
-    const char *vm, *place, *role, *boot_id, *socket, *agreement, *peer, *host, *qemu;
+    const char *vm, *place, *role, *boot_id, *socket, *agreement, *peer, *host, *qemu, *address;
     json_t *arguments, *migration;
     json_int_t version, pid, started, port, guardian_port;
     int guarded;
-    if (!json_take(json, err, "the VM's record",
-                   "{s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:I, s:o, "
-                   "s:s, s:o}",
-                   "version", &version, "vm", &vm, "place", &place, "role", &role, "pid", &pid,
-                   "started", &started, "boot_id", &boot_id, "socket", &socket, "agreement",
-                   &agreement, "peer", &peer, "peer_host", &host, "peer_port", &port, "guarded",
-                   &guarded, "guardian_port", &guardian_port, "migration", &migration, "qemu",
-                   &qemu, "arguments", &arguments))
+    if (!json_take(
+            json, err, "the VM's record",
+            "{s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:I, s:o, "
+            "s:s, s:o}",
+            "version", &version, "vm", &vm, "place", &place, "role", &role, "pid", &pid, "started",
+            &started, "boot_id", &boot_id, "socket", &socket, "agreement", &agreement, "peer",
+            &peer, "peer_host", &host, "peer_port", &port, "guarded", &guarded, "guardian_address",
+            &address, "guardian_port", &guardian_port, "migration", &migration, "qemu", &qemu,
+            "arguments", &arguments))
         return false;
     size_t index = 0;
     while (index < sizeof(place_names) / sizeof(place_names[0]) &&
@@ -119,7 +121,7 @@ static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
     memcpy(record.agreement, agreement, DIGEST_HEX_SIZE);
     if (!(record.vm = strdup(vm)) || !(record.socket = strdup(socket)) ||
         !(record.peer = strdup(peer)) || !(record.peer_host = strdup(host)) ||
-        !(record.qemu = strdup(qemu)))
+        !(record.qemu = strdup(qemu)) || !(record.guardian_address = strdup(address)))
         return error_no_memory(err);
     if (!parse_migration(migration, &record.migration, err))
         return false;
@@ -158,12 +160,14 @@ bool vm_record_store(const struct paths *paths, const struct vm_record *record, 
 {
     autofree char *path = record_path(paths, record->vm, ".json");
     autojson json_t *json = json_pack(
-        "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:I, s:o, s:s, s:o}",
+        "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:I, s:o, s:s, "
+        "s:o}",
         "version", RECORD_VERSION, "vm", record->vm, "place", place_names[record->place], "role",
         vm_role_name(record->role), "pid", (json_int_t)record->pid, "started",
         (json_int_t)record->started, "boot_id", record->boot_id, "socket", record->socket,
         "agreement", record->agreement, "peer", record->peer, "peer_host", record->peer_host,
-        "peer_port", (json_int_t)record->peer_port, "guarded", record->guarded, "guardian_port",
+        "peer_port", (json_int_t)record->peer_port, "guarded", record->guarded, "guardian_address",
+        record->guardian_address ? record->guardian_address : "", "guardian_port",
         (json_int_t)record->guardian_port, "migration", migration_to_json(&record->migration),
         "qemu", record->qemu, "arguments",
         record->arguments.machine ? proof_arguments_to_json(&record->arguments) : json_null());

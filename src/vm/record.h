@@ -45,6 +45,7 @@ struct vm_record {
     char *peer_host;    /* the address under which it was reached, "" if not known */
     uint16_t peer_port; /* of its guardian, or QEMU's -incoming; 0 if it has none that we know */
     bool guarded;       /* the destination of the two has a guardian */
+    char *guardian_address; /* this host's own guardian listens there, "": on all */
     uint16_t guardian_port; /* of this host's own guardian; 0: it has none */
     struct vm_migration migration;
     char *qemu; /* the binary's path */

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "migration/guardian.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "migration/guardian_private.h"
+
+#define IDLE_MS 500          /* between two looks around while nobody is there */
+#define BUSY_MS 50           /* and while a migration is under way */
+#define URGENT_MS 5          /* and when a guest is to be run the moment it can */
+#define AFTERWARDS_MS 600000 /* how long it can still be asked what came of it */
+#define FIRST_OWN_FD 3
+
+static volatile sig_atomic_t terminated;
+
+static void on_signal(int number)
+{
+    terminated = 1;
+}
+
+char *guardian_log_path(const struct paths *paths, const char *vm)
+{
+    return string_format("%s/vms/%s.guardian.log", paths->state, vm);
+}
+
+/* Entries come and go while a destination waits for months. */
+static void reload_trust(struct guardian *guardian)
+{
+    struct error err = ERROR_INIT;
+    struct stat info;
+    autofree char *folder = path_join(guardian->setup->paths->config, "trust.d", "");
+    autotrust struct trust fresh = {0};
+    if (!folder || stat(folder, &info) < 0)
+        return;
+    int64_t changed = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    if (changed == guardian->trust_changed)
+        return;
+    guardian->trust_changed = changed;
+    if (!trust_load(guardian->setup->paths->config, &fresh, &err)) {
+        log_error("%s: nobody is trusted any more", err.message);
+        trust_free(&fresh);
+        fresh = (struct trust){0};
+    }
+    struct trust old = guardian->trust;
+    guardian->trust = fresh;
+    fresh = old;
+    if (guardian->server)
+        peer_server_set_trust(guardian->server, &guardian->trust);
+}
+
+/* The lease has run out, or the wait for anybody to come. */
+static void watch_lease(struct guardian *guardian)
+{
+    struct lease_guardian *lease = &guardian->lease;
+    lease_guardian_tick(lease, clock_now_ms());
+    if (lease->state == LEASE_NONE && guardian->setup->wait_ms > 0 &&
+        deadline_left_ms(guardian->leave_at) == 0) {
+        guardian_end_qemu(guardian, "nobody has come for it in the time of --wait");
+        guardian->leave = true;
+    } else if (lease->state == LEASE_ENDING && !guardian->qemu_ended) {
+        guardian_end_qemu(guardian, "nothing was heard of the source for too long");
+    }
+}
+
+/* In postcopy the guest runs here while most of its memory is still there. */
+static void watch_postcopy(struct guardian *guardian)
+{
+    struct error err = ERROR_INIT;
+    struct guardian_status status;
+    if (!guardian->when_active)
+        return;
+    guardian_status(guardian, &status);
+    if (strcmp(status.migration, "postcopy-active") != 0 &&
+        strcmp(status.migration, "completed") != 0)
+        return;
+    guardian->when_active = false;
+    if (!guardian_run_guest(guardian, &err))
+        log_error("%s: %s", guardian->record.vm, err.message);
+}
+
+/* The guest is ours: the record says so, but not before QEMU runs it, which is more urgent. */
+static void note_handover(struct guardian *guardian)
+{
+    bool here = guardian->lease.state == LEASE_RUN ||
+                (guardian->lease.state == LEASE_TOLD && guardian->stay_paused);
+    if (!here || guardian->handed_over)
+        return;
+    guardian->handed_over = true;
+    guardian_note_place(guardian, PLACE_HERE);
+}
+
+/* When it is over, somebody may still ask how it went, because an answer was lost. */
+static void watch_end(struct guardian *guardian)
+{
+    bool over = guardian->lease.state == LEASE_RUN || guardian->lease.state == LEASE_ENDED;
+    if (guardian->lease.state == LEASE_ENDED && !*guardian->migration && !guardian->setup->ended)
+        guardian->leave = true; /* nobody knows of it */
+    if (!over || guardian->leave)
+        return;
+    if (guardian->leave_at == DEADLINE_NEVER)
+        guardian->leave_at = deadline_in_ms(AFTERWARDS_MS);
+    guardian->leave = deadline_left_ms(guardian->leave_at) == 0;
+}
+
+static int next_look(const struct guardian *guardian)
+{
+    if (guardian->when_active)
+        return URGENT_MS;
+    return guardian->lease.state == LEASE_NONE || guardian->qemu_ended ? IDLE_MS : BUSY_MS;
+}
+
+static void guard(struct guardian *guardian)
+{
+    struct error err = ERROR_INIT;
+    while (!guardian->leave && !terminated) {
+        if (!peer_server_run(guardian->server, deadline_in_ms(next_look(guardian)), &terminated,
+                             &err) &&
+            err.status == STATUS_INTERNAL) {
+            log_error("%s", err.message);
+            break;
+        }
+        guardian_control_serve(guardian);
+        guardian_look_at_qemu(guardian);
+        watch_lease(guardian);
+        watch_postcopy(guardian);
+        note_handover(guardian);
+        watch_end(guardian);
+        reload_trust(guardian);
+    }
+    note_handover(guardian);
+    if (terminated && guardian->lease.state != LEASE_RUN && guardian->lease.state != LEASE_TOLD)
+        guardian_end_qemu(guardian, "its guardian was told to end");
+}
+
+static bool open_server(struct guardian *guardian, struct error *err)
+{
+    const struct guardian_setup *setup = guardian->setup;
+    struct peer_handler handler = {.handle = guardian_handle,
+                                   .admit = guardian_admit,
+                                   .stream = guardian_stream,
+                                   .withdrawn = guardian_withdrawn,
+                                   .context = guardian};
+    autofree char *path = vm_socket_path(setup->paths, guardian->record.vm, "control", err);
+    guardian->control = path ? guardian_control_listen(path, err) : -1;
+    if (guardian->control < 0)
+        return false;
+    guardian->server = peer_server_new_from_socket(setup->identity, &guardian->trust,
+                                                   setup->listener, &handler, err);
+    return guardian->server != NULL;
+}
+
+/* The life of a guardian. */
+static int live(const struct guardian_setup *setup)
+{
+    struct error err = ERROR_INIT;
+    struct guardian guardian = {.setup = setup,
+                                .record = *setup->record,
+                                .pidfd = -1,
+                                .qemu_ended = setup->ended,
+                                .lease = {.state = setup->ended ? LEASE_ENDED : LEASE_NONE},
+                                .leave_at = setup->wait_ms > 0 ? deadline_in_ms(setup->wait_ms)
+                                                               : DEADLINE_NEVER,
+                                .terminated = &terminated};
+    for (size_t i = 0; i < ORDER_CHANNELS_MAX; i++)
+        guardian.channels[i] = -1;
+    if (setup->ended)
+        memcpy(guardian.migration, setup->record->migration.id, MIGRATION_ID_SIZE);
+    reload_trust(&guardian);
+    if (!open_server(&guardian, &err)) {
+        log_error("%s", err.message);
+        return err.status;
+    }
+    guardian_look_at_qemu(&guardian);
+    log_info("%s: waiting on port %u", guardian.record.vm, peer_server_port(guardian.server));
+    guard(&guardian);
+    guardian_drop_streams(&guardian);
+    peer_server_free(guardian.server);
+    log_info("%s: the guardian goes", guardian.record.vm);
+    return STATUS_OK;
+}
+
+/* Everything but the listener goes, whoever opened it: QEMU's and the shell's are none of ours. */
+static void close_others(int listener)
+{
+    if (listener > FIRST_OWN_FD)
+        syscall(SYS_close_range, (unsigned)FIRST_OWN_FD, (unsigned)listener - 1, 0U);
+    syscall(SYS_close_range, (unsigned)listener + 1, ~0U, 0U);
+}
+
+static void become_guardian(const struct guardian_setup *setup, int log)
+{
+    struct sigaction action = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
+    sigset_t none;
+    sigemptyset(&action.sa_mask);
+    sigemptyset(&none);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &ignore, NULL);
+    sigaction(SIGHUP, &ignore, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 ||
+        dup2(log, STDERR_FILENO) < 0)
+        _exit(STATUS_INTERNAL);
+    close_others(setup->listener);
+    if (log_get_level() < LOG_LEVEL_INFO)
+        log_set_level(LOG_LEVEL_INFO);
+    log_set_time(true);
+    _exit(live(setup));
+}
+
+bool guardian_start(const struct guardian_setup *setup, struct error *err)
+{
+    autofree char *path = guardian_log_path(setup->paths, setup->record->vm);
+    if (!path)
+        return error_no_memory(err);
+    autoclose int log = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (log < 0)
+        return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
+    pid_t child = fork();
+    if (child == 0) {
+        pid_t guardian = setsid() < 0 ? -1 : fork();
+        if (guardian == 0)
+            become_guardian(setup, log);
+        _exit(guardian < 0);
+    }
+    int status = 1;
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return (child > 0 && status == 0) ||
+           error_set(err, STATUS_INTERNAL, "cannot start the guardian: no process to be had");
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The local socket: a connection sends one word and gets one line, the guardian's status as in an
+ * answer to the source, with "refused" (why, or "").
+ */
+#include "migration/guardian_control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "migration/guardian_private.h"
+
+#define LINE_MAX_SIZE 4096
+#define CONTROL_MS 1000 /* to say one word */
+#define ANSWER_MS 12000 /* to end or to start a QEMU */
+#define ORDER_RUN "run"
+#define ORDER_GIVE_UP "give-up"
+
+static bool make_address(const char *path, struct sockaddr_un *address)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(address->sun_path))
+        return false;
+    memcpy(address->sun_path, path, strlen(path) + 1);
+    return true;
+}
+
+int guardian_control_listen(const char *path, struct error *err)
+{
+    struct sockaddr_un address;
+    autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    unlink(path);
+    if (fd < 0 || !make_address(path, &address) ||
+        bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0) {
+        error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
+        return -1;
+    }
+    return steal_fd(&fd);
+}
+
+static void set_time_limit(int fd, int milliseconds)
+{
+    const struct timeval limit = {.tv_sec = milliseconds / 1000,
+                                  .tv_usec = milliseconds % 1000 * 1000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+/* One line without its end, in time; false otherwise. */
+static bool read_line(int fd, char *line, size_t size, int milliseconds)
+{
+    size_t length = 0;
+    deadline when = deadline_in_ms(milliseconds);
+    set_time_limit(fd, milliseconds);
+    while (length < size - 1 && deadline_left_ms(when) > 0) {
+        ssize_t got = recv(fd, line + length, 1, 0);
+        if (got <= 0)
+            return false;
+        if (line[length] == '\n') {
+            line[length] = '\0';
+            return true;
+        }
+        length++;
+    }
+    return false;
+}
+
+static bool run_here(struct guardian *guardian, struct error *err)
+{
+    const struct vm_record *record = &guardian->record;
+    switch (guardian->lease.state) {
+    case LEASE_TOLD:
+    case LEASE_RUN:
+        guardian->stay_paused = guardian->when_active = false;
+        return guardian_run_guest(guardian, err);
+    case LEASE_NONE:
+        return error_set(err, STATUS_DECISION,
+                         "%s has not come here: run 'migrate %s' on %s to move it", record->vm,
+                         record->vm, record->peer);
+    case LEASE_HELD:
+        return error_set(err, STATUS_DECISION,
+                         "%s is on its way here, and %s may still run it: if nothing is heard of "
+                         "%s for 10 s, the QEMU here ends, and it runs there",
+                         record->vm, record->peer, record->peer);
+    default:
+        return error_set(err, STATUS_DECISION,
+                         "the QEMU that waited here for %s has ended: run it on %s: 'migrate %s "
+                         "--resume-on source' there",
+                         record->vm, record->peer, record->vm);
+    }
+}
+
+static bool give_up(struct guardian *guardian, struct error *err)
+{
+    if (!lease_guardian_abort(&guardian->lease))
+        return error_set(err, STATUS_DECISION, "%s has run here: it cannot go back to %s",
+                         guardian->record.vm, guardian->record.peer);
+    guardian_end_qemu(guardian, "it was given up here");
+    return guardian->qemu_ended || error_set(err, STATUS_DECISION, "QEMU (pid %lld) does not end",
+                                             (long long)guardian->record.pid);
+}
+
+static void serve(struct guardian *guardian, int fd)
+{
+    char word[32];
+    struct error err = ERROR_INIT;
+    struct guardian_status status;
+    if (!read_line(fd, word, sizeof(word), CONTROL_MS))
+        return;
+    log_info("%s: asked here to '%.20s'", guardian->record.vm, word);
+    if (strcmp(word, ORDER_RUN) == 0)
+        run_here(guardian, &err);
+    else if (strcmp(word, ORDER_GIVE_UP) == 0)
+        give_up(guardian, &err);
+    guardian_status(guardian, &status);
+    autojson json_t *answer = order_answer(&status);
+    autofree char *refused =
+        string_plain(err.status == STATUS_OK ? "" : err.message, sizeof(status.reason));
+    if (!answer || !refused || json_object_set_new(answer, "refused", json_string(refused)) < 0)
+        return;
+    autofree char *text = json_to_text(answer);
+    autofree char *line = text ? string_format("%s\n", text) : NULL;
+    ssize_t ignored = line ? send(fd, line, strlen(line), MSG_NOSIGNAL) : 0;
+    (void)ignored;
+}
+
+void guardian_control_serve(struct guardian *guardian)
+{
+    autoclose int fd = accept4(guardian->control, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0)
+        serve(guardian, fd);
+}
+
+/* The other end. */
+
+/* Ask the guardian; *there: there is one. */
+static bool ask(const struct paths *paths, const struct vm_record *record, const char *word,
+                bool *there, struct guardian_status *status, struct error *err)
+{
+    struct sockaddr_un address;
+    char line[LINE_MAX_SIZE];
+    autofree char *path = vm_socket_path(paths, record->vm, "control", err);
+    autofree char *order = string_format("%s\n", word);
+    autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *there = false;
+    if (!path || !order || fd < 0 || !make_address(path, &address))
+        return path ? error_no_memory(err) : false;
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return error_set(err, STATUS_UNAVAILABLE, "the guardian of %s is gone", record->vm);
+    *there = true;
+    if (send(fd, order, strlen(order), MSG_NOSIGNAL) < 0 ||
+        !read_line(fd, line, sizeof(line), ANSWER_MS))
+        return error_set(err, STATUS_UNAVAILABLE, "the guardian of %s does not answer", record->vm);
+    autojson json_t *answer = json_parse_strict(line, strlen(line), sizeof(line), err);
+    const char *refused = json_string_value(json_object_get(answer, "refused"));
+    if (!answer || !refused)
+        return answer ? error_set(err, STATUS_DATA, "the guardian's answer is not valid") : false;
+    if (*refused)
+        return error_set(err, STATUS_DECISION, "%s", refused);
+    json_object_del(answer, "refused");
+    return order_take_status(answer, status, err);
+}
+
+/* With no guardian: this host was told, so that it may run the guest; or not. */
+static bool run_without_guardian(const struct paths *paths, struct vm_record *record,
+                                 struct error *err)
+{
+    if (record->place != PLACE_TOLD && record->place != PLACE_HERE)
+        return error_set(err, STATUS_DECISION,
+                         "%s was not told to run here, as far as is known: %s may be running it. "
+                         "There, 'migrate %s' says how it is; to give it up here: 'migrate %s "
+                         "--resume-on source'",
+                         record->vm, record->peer, record->vm, record->vm);
+    autoqmp struct qmp *qmp = qmp_connect(record->socket, 2000, err);
+    if (!qmp || !qmp_execute(qmp, "cont", NULL, deadline_in_ms(10000), STATUS_DECISION, NULL, err))
+        return error_wrap(err, "%s: its QEMU", record->vm);
+    record->place = PLACE_HERE;
+    return vm_record_store(paths, record, err);
+}
+
+/* Does the guest run in it? When in doubt, yes. */
+static bool runs(const struct vm_record *record)
+{
+    autojson json_t *state = NULL;
+    autoqmp struct qmp *qmp = qmp_connect(record->socket, 2000, NULL);
+    const char *word = NULL;
+    if (qmp && qmp_execute(qmp, "query-status", NULL, deadline_in_ms(3000), STATUS_UNAVAILABLE,
+                           &state, NULL))
+        word = json_string_value(json_object_get(state, "status"));
+    return !word || strcmp(word, "running") == 0;
+}
+
+/* End the record's QEMU, which runs. */
+static bool end_qemu(struct vm_record *record, struct error *err)
+{
+    autoclose int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)record->pid, 0U);
+    struct pollfd item = {.fd = pidfd, .events = POLLIN};
+    if (pidfd < 0 || !vm_record_is_running(record))
+        return true;
+    syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0U);
+    return poll(&item, 1, 5000) > 0 ||
+           error_set(err, STATUS_DECISION, "QEMU (pid %lld) does not end", (long long)record->pid);
+}
+
+/* A guardian in place of the lost one, that can say only one thing. */
+static bool start_successor(const struct paths *paths, const struct vm_record *record,
+                            struct error *err)
+{
+    autoconfig struct config config = {0};
+    autotrust struct trust trust = {0};
+    autoidentity struct identity *identity = NULL;
+    autostrlist struct strlist sources = {0};
+    if (!config_load(paths->config, NULL, &config, err) ||
+        !(identity = identity_load(paths->config, err)) || !trust_load(paths->config, &trust, err))
+        return false;
+    const struct trust_entry *entry = trust_find(&trust, record->peer);
+    for (size_t i = 0; entry && i < entry->pin_count; i++)
+        if (!strlist_push(&sources, entry->pins[i]))
+            return error_no_memory(err);
+    autoclose int listener = peer_listen(record->guardian_address, record->guardian_port, err);
+    const struct guardian_setup setup = {.paths = paths,
+                                         .config = &config,
+                                         .identity = identity,
+                                         .record = record,
+                                         .sources = &sources,
+                                         .listener = listener,
+                                         .ended = true};
+    return listener >= 0 && guardian_start(&setup, err);
+}
+
+static bool give_up_without_guardian(const struct paths *paths, struct vm_record *record,
+                                     struct error *err)
+{
+    bool running = vm_record_is_running(record);
+    if (record->place == PLACE_HERE || (running && runs(record)))
+        return error_set(err, STATUS_DECISION, "%s runs here: it cannot go back to %s", record->vm,
+                         record->peer);
+    if (running && !end_qemu(record, err))
+        return false;
+    return start_successor(paths, record, err);
+}
+
+static void say_decided(const struct vm_record *record, bool here)
+{
+    if (here)
+        log_info("%s runs here", record->vm);
+    else
+        log_info("%s will not run here; on %s: 'migrate %s --resume-on source'", record->vm,
+                 record->peer, record->vm);
+}
+
+bool guardian_decide(const struct paths *paths, struct vm_record *record, bool here,
+                     struct error *err)
+{
+    struct guardian_status status;
+    struct error why = ERROR_INIT;
+    bool there;
+    if (ask(paths, record, here ? ORDER_RUN : ORDER_GIVE_UP, &there, &status, &why)) {
+        say_decided(record, here);
+        return true;
+    }
+    if (there || why.status != STATUS_UNAVAILABLE)
+        return error_set(err, why.status, "%s", why.message);
+    if (here && !vm_record_is_running(record))
+        return error_set(err, STATUS_DECISION, "the QEMU that waited here for %s has ended",
+                         record->vm);
+    if (!(here ? run_without_guardian(paths, record, err)
+               : give_up_without_guardian(paths, record, err)))
+        return false;
+    say_decided(record, here);
+    return true;
+}
