@@ -30,7 +30,7 @@ bool agreement_check(const struct context *context, const char *vm, struct error
     if (!open_agreement(context, vm, STATUS_USAGE, &agreement, digest, err) ||
         !config_load(context->paths.config, context->config_file, &config, err) ||
         !vm_record_load(&context->paths, vm, &record, err) ||
-        !drift_check(&context->paths, &config, &agreement, digest, &record, &reasons, err) ||
+        !drift_check(&context->paths, &config, &agreement, digest, &record, &reasons, NULL, err) ||
         !put_reasons(context, vm, digest, &reasons, err))
         return false;
     return reasons.count == 0 ||

@@ -166,18 +166,18 @@ static bool negotiate(const struct launch *launch, struct negotiated *result, st
                   : connect_peer(launch, &self, result, err);
 }
 
-static bool replace(char **place, const char *text)
+bool launch_replace(char **place, const char *text)
 {
     free(*place);
     return (*place = strdup(text)) != NULL;
 }
 
 /* The same for a path that is to be good in any folder. */
-static bool replace_path(char **place, const char *path)
+bool launch_replace_path(char **place, const char *path)
 {
     autofree char *here = *path == '/' ? NULL : getcwd(NULL, 0);
     autofree char *whole = here ? path_join(here, path, "") : strdup(path);
-    return whole && replace(place, whole);
+    return whole && launch_replace(place, whole);
 }
 
 static bool store_record(struct launch *launch, struct negotiated *negotiated, struct error *err)
@@ -192,11 +192,13 @@ static bool store_record(struct launch *launch, struct negotiated *negotiated, s
     free(record->migration.host);
     record->migration = (struct vm_migration){0};
     memcpy(record->agreement, exchange->agreement_digest, DIGEST_HEX_SIZE);
-    if (!replace(&record->vm, launch->vm) || !replace(&record->socket, launch->sockets.command) ||
-        !replace(&record->peer, exchange->peer.name) ||
-        !replace(&record->peer_host, negotiated->peer_host) ||
-        !replace(&record->guardian_address, launch->listen_host ? launch->listen_host : "") ||
-        !replace_path(&record->qemu, launch->qemu.binary.path))
+    if (!launch_replace(&record->vm, launch->vm) ||
+        !launch_replace(&record->socket, launch->sockets.command) ||
+        !launch_replace(&record->peer, exchange->peer.name) ||
+        !launch_replace(&record->peer_host, negotiated->peer_host) ||
+        !launch_replace(&record->guardian_address,
+                        launch->listen_host ? launch->listen_host : "") ||
+        !launch_replace_path(&record->qemu, launch->qemu.binary.path))
         return error_no_memory(err);
     proof_arguments_free(&record->arguments);
     record->arguments = exchange->arguments;
@@ -217,19 +219,36 @@ static bool show(const struct launch *launch, const struct exchange *exchange, c
     return line ? put_line(line, err) : error_no_memory(err);
 }
 
+bool launch_begin(struct launch *launch, struct error *err)
+{
+    const struct paths *paths = &launch->context->paths;
+    if (!launch_choose_role(launch, err))
+        return false;
+    launch->lock = vm_record_lock(paths, launch->vm, err);
+    return launch->lock >= 0 && vm_record_load(paths, launch->vm, &launch->record, err) &&
+           vm_record_check_launch(&launch->record, launch->role == ROLE_DESTINATION,
+                                  launch->options.renegotiate && launch->options.here, err) &&
+           qemu_open(launch->arguments.program, &launch->qemu, err) &&
+           vm_sockets_prepare(paths, launch->vm, &launch->sockets, err);
+}
+
+/* The peer is the one who may move the guest to here. */
+static bool guard_for_peer(struct launch *launch, const struct negotiated *negotiated,
+                           struct error *err)
+{
+    autostrlist struct strlist sources = {0};
+    if (!launch->guarded)
+        return true;
+    if (!strlist_push(&sources, negotiated->exchange.peer.pin))
+        return error_no_memory(err);
+    return launch_guardian(launch, &sources,
+                           launch->listener >= 0 ? launch->listener : negotiated->listener, err);
+}
+
 static bool launch_agreed(struct launch *launch, struct error *err)
 {
     autonegotiated struct negotiated negotiated = NEGOTIATED_INIT;
-    if (!launch_choose_role(launch, err))
-        return false;
-    launch->lock = vm_record_lock(&launch->context->paths, launch->vm, err);
-    if (launch->lock < 0 ||
-        !vm_record_load(&launch->context->paths, launch->vm, &launch->record, err) ||
-        !vm_record_check_launch(&launch->record, launch->role == ROLE_DESTINATION,
-                                launch->options.renegotiate && launch->options.here, err) ||
-        !qemu_open(launch->arguments.program, &launch->qemu, err) ||
-        !vm_sockets_prepare(&launch->context->paths, launch->vm, &launch->sockets, err) ||
-        !negotiate(launch, &negotiated, err))
+    if (!launch_begin(launch, err) || !negotiate(launch, &negotiated, err))
         return false;
     const struct exchange *exchange = &negotiated.exchange;
     autofree char *cpu = render_cpu(&exchange->agreement.baseline, &exchange->profile.offer,
@@ -241,7 +260,7 @@ static bool launch_agreed(struct launch *launch, struct error *err)
     launch_report(exchange);
     if (launch->options.dry_run)
         return show(launch, exchange, cpu, &argv, err);
-    return store_record(launch, &negotiated, err) && launch_guardian(launch, &negotiated, err) &&
+    return store_record(launch, &negotiated, err) && guard_for_peer(launch, &negotiated, err) &&
            exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
 }
 
@@ -274,7 +293,9 @@ static bool run(struct launch *launch, int count, char **words, struct error *er
         return false;
     if (arglist_is_query(&launch->arguments))
         return exec_query(launch, err);
-    if (launch->options.listen == (launch->options.peer != NULL))
+    if (launch->options.agreement && launch->options.peer)
+        return error_set(err, STATUS_USAGE, "--agreement needs no --peer: it was agreed already");
+    if (!launch->options.agreement && launch->options.listen == (launch->options.peer != NULL))
         return error_set(err, STATUS_USAGE, "give --peer HOST or --listen, one of them");
     if (launch->options.no_proof && launch->options.accepted.count > 0)
         return error_set(err, STATUS_USAGE,
@@ -286,7 +307,8 @@ static bool run(struct launch *launch, int count, char **words, struct error *er
         !(launch->identity = identity_load(context->paths.config, err)) ||
         !read_arguments(launch, err))
         return false;
-    return launch_agreed(launch, err);
+    return launch->options.agreement ? launch_under_agreement(launch, err)
+                                     : launch_agreed(launch, err);
 }
 
 bool command_launch(struct context *context, int count, char **words, struct error *err)

@@ -21,6 +21,7 @@ struct launch_options {
     const char *listen_address; /* [ADDR]:PORT, or NULL */
     bool incoming;
     const char *plain_incoming;
+    const char *agreement; /* a file: no exchange */
     enum cpu_form form;
     struct featureset require, deny;
     struct strlist accepted; /* rows by --accept-row */
@@ -61,8 +62,21 @@ extern const struct option_spec launch_specs[];
  * incoming, listen_* and listener. */
 bool launch_choose_role(struct launch *launch, struct error *err);
 
-/* Fork the guardian of a destination that is to have one. */
-bool launch_guardian(struct launch *launch, const struct negotiated *negotiated, struct error *err);
+/* Fork the guardian of a destination that is to have one. sources: the pins of those who may move
+ * the guest to here; listener: what it listens on, the caller's. */
+bool launch_guardian(struct launch *launch, const struct strlist *sources, int listener,
+                     struct error *err);
+
+/* cmd_launch_agreement.c: launch under the agreement of --agreement, with no exchange: it is proven
+ * on this host now. Returns only if that failed, or with --dry-run. STATUS_DRIFT, STATUS_DATA,
+ * STATUS_NOT_TRUSTED, STATUS_INCOMPATIBLE and what a launch reports. */
+bool launch_under_agreement(struct launch *launch, struct error *err);
+
+/* cmd_launch.c: what both ways of launching do first: lock and record, QEMU, sockets. */
+bool launch_begin(struct launch *launch, struct error *err);
+/* A copy in place of what was there; the second makes a path good in any folder. */
+bool launch_replace(char **place, const char *text);
+bool launch_replace_path(char **place, const char *path);
 
 /* A few lines about what was agreed, with whom, what was lost: to standard error. */
 void launch_report(const struct exchange *exchange);

@@ -51,6 +51,12 @@ static bool set_plain_incoming(void *target, const char *value, struct error *er
     return *value || error_set(err, STATUS_USAGE, "--plain-incoming needs a URI");
 }
 
+static bool set_agreement(void *target, const char *value, struct error *err)
+{
+    ((struct launch_options *)target)->agreement = value;
+    return true;
+}
+
 static bool set_form(void *target, const char *value, struct error *err)
 {
     return cpu_form_parse(value, &((struct launch_options *)target)->form) ||
@@ -127,7 +133,7 @@ static bool set_accept_row(void *target, const char *value, struct error *err)
 static bool set_later(void *target, const char *value, struct error *err)
 {
     return error_set(err, STATUS_USAGE,
-                     "--peer-profile, --agreement and --offline-ok are not in this version yet");
+                     "--peer-profile and --offline-ok are not in this version yet");
 }
 
 const struct option_spec launch_specs[] = {
@@ -146,7 +152,7 @@ const struct option_spec launch_specs[] = {
     {"timeout", 0, ARGUMENT_REQUIRED, set_timeout},
     {"dry-run", 0, ARGUMENT_NONE, set_dry_run},
     {"peer-profile", 0, ARGUMENT_REQUIRED, set_later},
-    {"agreement", 0, ARGUMENT_REQUIRED, set_later},
+    {"agreement", 0, ARGUMENT_REQUIRED, set_agreement},
     {"offline-ok", 0, ARGUMENT_NONE, set_later},
     {"wait", 0, ARGUMENT_REQUIRED, set_wait},
     {NULL, 0, ARGUMENT_NONE, NULL},

@@ -57,7 +57,11 @@ bool launch_choose_role(struct launch *launch, struct error *err)
     }
     launch->guarded = true;
     launch->incoming_port = launch->listen_port;
-    if (!options->listen) {
+    if (options->agreement) {
+        launch->listener = peer_listen(launch->listen_host, launch->listen_port, err);
+        if (launch->listener < 0)
+            return false;
+    } else if (!options->listen) {
         launch->listener =
             peer_listen_range(launch->listen_host, launch->config.migration_port_first,
                               launch->config.migration_port_last, &launch->incoming_port, err);
@@ -68,21 +72,17 @@ bool launch_choose_role(struct launch *launch, struct error *err)
     return launch->incoming || error_no_memory(err);
 }
 
-bool launch_guardian(struct launch *launch, const struct negotiated *negotiated, struct error *err)
+bool launch_guardian(struct launch *launch, const struct strlist *sources, int listener,
+                     struct error *err)
 {
-    autostrlist struct strlist sources = {0};
-    if (!launch->guarded)
-        return true;
-    if (!strlist_push(&sources, negotiated->exchange.peer.pin))
-        return error_no_memory(err);
     const struct guardian_setup setup = {
         .paths = &launch->context->paths,
         .config = &launch->config,
         .identity = launch->identity,
         .record = &launch->record,
         .sockets = &launch->sockets,
-        .sources = &sources,
-        .listener = launch->listener >= 0 ? launch->listener : negotiated->listener,
+        .sources = sources,
+        .listener = listener,
         .wait_ms = launch->options.wait_ms,
     };
     autofree char *log = guardian_log_path(setup.paths, launch->vm);

@@ -66,7 +66,8 @@ static bool compare(const struct agreement *agreement, const char *host,
 
 bool drift_check(const struct paths *paths, const struct config *config,
                  const struct agreement *agreement, const char *digest,
-                 const struct vm_record *record, struct strlist *reasons, struct error *err)
+                 const struct vm_record *record, struct strlist *reasons, char **rendered,
+                 struct error *err)
 {
     autoqemu struct qemu qemu = {0};
     autoprofile struct profile profile = {0};
@@ -101,5 +102,9 @@ bool drift_check(const struct paths *paths, const struct config *config,
             return error_set(err, refused.status, "%s", refused.message);
         return strlist_push(reasons, refused.message) || error_no_memory(err);
     }
-    return compare(agreement, config->host_name, &table, reasons, err);
+    if (!compare(agreement, config->host_name, &table, reasons, err))
+        return false;
+    if (rendered)
+        *rendered = reasons->count == 0 ? STEAL(cpu) : NULL;
+    return true;
 }

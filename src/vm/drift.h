@@ -13,9 +13,11 @@
  * record: with which QEMU and arguments it was proven when the VM was launched. Fills *reasons, one
  * line each, empty when the agreement holds; false when that could not be found out: STATUS_CONFIG,
  * STATUS_DATA (the agreement has no proof to compare with, or the record is of another one).
- * digest: of the agreement. */
+ * digest: of the agreement. *cpu (may be NULL) gets its -cpu for this host, for the caller to free;
+ * NULL if there are reasons. */
 bool drift_check(const struct paths *paths, const struct config *config,
                  const struct agreement *agreement, const char *digest,
-                 const struct vm_record *record, struct strlist *reasons, struct error *err);
+                 const struct vm_record *record, struct strlist *reasons, char **cpu,
+                 struct error *err);
 
 #endif

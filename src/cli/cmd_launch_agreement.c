@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * --agreement: a launch under what was agreed before, with nobody to ask.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/cmd_launch.h"
+#include "vm/drift.h"
+#include "vm/exec.h"
+
+struct known {
+    struct agreement agreement;
+    char digest[DIGEST_HEX_SIZE];
+    json_t *document;
+};
+
+static void known_free(struct known *known)
+{
+    agreement_free(&known->agreement);
+    json_decref(known->document);
+}
+
+static bool read_file(const struct launch *launch, struct known *known, struct error *err)
+{
+    const char *path = launch->options.agreement;
+    autofree char *text = NULL;
+    size_t length;
+    if (!file_read(path, AGREEMENT_SIZE_MAX, false, &text, &length, err))
+        return false;
+    known->document = json_parse_strict(text, length, AGREEMENT_SIZE_MAX, err);
+    if (!known->document ||
+        !agreement_document_open(known->document, &known->agreement, known->digest, err))
+        return error_wrap(err, "%s", path);
+    if (strcmp(known->agreement.vm, launch->vm) != 0)
+        return error_set(err, STATUS_INCOMPATIBLE, "%s is about VM %s, not %s", path,
+                         known->agreement.vm, launch->vm);
+    /* It has this host's own signature, so that nobody else can have made it up. */
+    if (!agreement_find_party(&known->agreement, launch->identity->pin))
+        return error_set(err, STATUS_NOT_TRUSTED,
+                         "%s was not agreed with this host: launch with --peer or --listen", path);
+    return true;
+}
+
+/* What a guest sees besides -cpu must be as it was agreed. */
+static bool check_arguments(const struct launch *launch, const struct agreement *agreement,
+                            struct error *err)
+{
+    const struct invocation *invocation = &launch->invocation;
+    const char *irqchip = invocation->kernel_irqchip ? invocation->kernel_irqchip : "";
+    if (strcmp(launch->accel, agreement->baseline.accel) != 0)
+        return error_set(err, STATUS_INCOMPATIBLE, "%s was agreed for accelerator %s, not %s",
+                         launch->vm, agreement->baseline.accel, launch->accel);
+    if (strcmp(irqchip, agreement->kernel_irqchip) != 0)
+        return error_set(err, STATUS_INCOMPATIBLE,
+                         "%s was agreed with kernel-irqchip '%s', not '%s'", launch->vm,
+                         agreement->kernel_irqchip, irqchip);
+    if (invocation->cpu_pm != agreement->cpu_pm)
+        return error_set(err, STATUS_INCOMPATIBLE, "%s was agreed with cpu-pm %s", launch->vm,
+                         agreement->cpu_pm ? "on" : "off");
+    automachinelist struct machine_list agreed = {0};
+    if (!machine_list_add(&agreed, agreement->machine, NULL, false, false))
+        return error_no_memory(err);
+    const struct machine_wish wishes[] = {
+        {launch->config.host_name, invocation->machine_type, &launch->qemu.machines,
+         launch->qemu.version},
+        {"the agreement", agreement->machine, &agreed, launch->qemu.version},
+    };
+    autofree char *chosen = machine_choose(wishes, 2, err);
+    return chosen != NULL;
+}
+
+/* The other parties: who may move the guest to here, and who to say that it comes from. */
+static bool find_others(struct launch *launch, const struct agreement *agreement,
+                        struct strlist *pins, struct error *err)
+{
+    const char *first = NULL;
+    for (size_t i = 0; i < agreement->party_count; i++) {
+        const struct trust_entry *entry = trust_find_pin(&launch->trust, agreement->parties[i].pin);
+        if (!entry || strcmp(agreement->parties[i].pin, launch->identity->pin) == 0)
+            continue;
+        first = first ? first : entry->name;
+        if (!strlist_push(pins, agreement->parties[i].pin))
+            return error_no_memory(err);
+    }
+    if (!first && launch->guarded)
+        return error_set(err, STATUS_NOT_TRUSTED,
+                         "none of those who agreed about %s is trusted here any more", launch->vm);
+    return launch_replace(&launch->record.peer, first ? first : "") || error_no_memory(err);
+}
+
+/* The record as the launch makes it; with what was proven. */
+static bool fill_record(struct launch *launch, const struct known *known, struct error *err)
+{
+    struct vm_record *record = &launch->record;
+    record->place = launch->role == ROLE_DESTINATION ? PLACE_INCOMING : PLACE_HERE;
+    record->role = launch->role;
+    record->peer_port = 0;
+    record->guarded = launch->guarded;
+    record->guardian_port = launch->guarded ? launch->incoming_port : 0;
+    free(record->migration.host);
+    record->migration = (struct vm_migration){0};
+    memcpy(record->agreement, known->digest, DIGEST_HEX_SIZE);
+    if (!launch_replace(&record->vm, launch->vm) ||
+        !launch_replace(&record->socket, launch->sockets.command) ||
+        !launch_replace(&record->peer_host, "") ||
+        !launch_replace(&record->guardian_address,
+                        launch->listen_host ? launch->listen_host : "") ||
+        !launch_replace_path(&record->qemu, launch->qemu.binary.path))
+        return error_no_memory(err);
+    proof_arguments_free(&record->arguments);
+    return proof_arguments_make(&launch->invocation, known->agreement.machine, launch->accel,
+                                &record->arguments, err) &&
+           vm_record_set_self(record, err);
+}
+
+/* Prove it on this host, as it is now; the -cpu for it. */
+static char *prove(const struct launch *launch, const struct known *known, struct error *err)
+{
+    autostrlist struct strlist reasons = {0};
+    char *cpu = NULL;
+    if (!drift_check(&launch->context->paths, &launch->config, &known->agreement, known->digest,
+                     &launch->record, &reasons, &cpu, err))
+        return NULL;
+    for (size_t i = 0; i < reasons.count; i++)
+        log_error("%s", reasons.items[i]);
+    if (!cpu)
+        error_set(err, STATUS_DRIFT,
+                  "%s cannot give %s the CPU that was agreed on: agree anew, with --renegotiate",
+                  launch->config.host_name, launch->vm);
+    return cpu;
+}
+
+/* Another agreement that is kept here is not replaced by a file. */
+static bool keep(const struct launch *launch, const struct known *known, struct error *err)
+{
+    const char *state = launch->context->paths.state;
+    autojson json_t *kept = NULL;
+    autoagreement struct agreement agreement = {0};
+    char digest[DIGEST_HEX_SIZE];
+    if (!agreement_load(state, launch->vm, &kept, err))
+        return false;
+    if (!kept)
+        return agreement_store(state, launch->vm, known->document, err);
+    if (!agreement_document_open(kept, &agreement, digest, err))
+        return error_wrap(err, "the agreement about %s that is kept here", launch->vm);
+    return strcmp(digest, known->digest) == 0 ||
+           (launch->options.renegotiate &&
+            agreement_store(state, launch->vm, known->document, err)) ||
+           error_set(err, STATUS_INCOMPATIBLE,
+                     "another agreement about %s is kept here (%.12s, not %.12s): --renegotiate "
+                     "replaces it",
+                     launch->vm, digest, known->digest);
+}
+
+static bool show(const struct launch *launch, const struct strlist *argv, struct error *err)
+{
+    if (launch->context->json)
+        return put_json(json_pack("{s:o}", "argv", json_from_names(argv)), err);
+    autofree char *line = command_line_quote(argv);
+    return line ? put_line(line, err) : error_no_memory(err);
+}
+
+bool launch_under_agreement(struct launch *launch, struct error *err)
+{
+    struct known known __attribute__((cleanup(known_free))) = {0};
+    autostrlist struct strlist sources = {0};
+    autostrlist struct strlist argv = {0};
+    if (launch->options.listen && !launch->options.incoming)
+        return error_set(err, STATUS_USAGE,
+                         "--agreement with --listen is for a destination: give "
+                         "--incoming, too");
+    if (!read_file(launch, &known, err) || !launch_begin(launch, err) ||
+        !check_arguments(launch, &known.agreement, err) || !fill_record(launch, &known, err) ||
+        !find_others(launch, &known.agreement, &sources, err))
+        return false;
+    autofree char *cpu = prove(launch, &known, err);
+    if (!cpu || !command_line_make(&launch->arguments, cpu, &known.agreement, &launch->sockets,
+                                   launch->guarded, launch->incoming, &argv, err))
+        return false;
+    log_info("%s: as agreed, %.12s, proven here", launch->vm, known.digest);
+    if (launch->options.dry_run)
+        return show(launch, &argv, err);
+    return keep(launch, &known, err) &&
+           vm_record_store(&launch->context->paths, &launch->record, err) &&
+           (!launch->guarded || launch_guardian(launch, &sources, launch->listener, err)) &&
+           exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
+}
