@@ -15,7 +15,6 @@
 
 #define TICK_MS 100       /* how soon an interruption is seen */
 #define SLOW_TICK_MS 1000 /* how often the deadline is looked at before it is near */
-#define ACCEPT_PAUSE_MS 200
 #define EVHTTP_TIMEOUT_S                                                                           \
     86400 /* for each read; the total in server_connection.c is what counts                        \
            */
@@ -31,27 +30,17 @@ static void log_libevent(int severity, const char *message)
     log_debug("libevent: %s", message);
 }
 
-static void accept_again(evutil_socket_t fd, short what, void *listener)
-{
-    evconnlistener_enable(listener);
-}
-
 /* accept() failed, for want of descriptors most likely: it would fail again at once, and again.
- * The context is evhttp's, so there is nothing of ours at hand. */
+ * It listens again from the next tick on. The context is evhttp's. */
 static void on_accept_error(struct evconnlistener *listener, void *context)
 {
-    struct timeval pause = to_timeval(ACCEPT_PAUSE_MS);
-    if (event_base_once(evconnlistener_get_base(listener), -1, EV_TIMEOUT, accept_again, listener,
-                        &pause) == 0)
-        evconnlistener_disable(listener);
+    evconnlistener_disable(listener);
 }
 
 static void arm_tick(struct peer_server *server)
 {
     int left = deadline_left_ms(server->when);
     int wait = server->interrupted ? TICK_MS : SLOW_TICK_MS;
-    if (left < 0 && !server->interrupted)
-        return;
     struct timeval time = to_timeval(left >= 0 && left < wait ? left : wait);
     if (event_add(server->tick, &time) != 0) {
         error_no_memory(&server->outcome);
@@ -75,6 +64,8 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
         event_base_loopbreak(server->base);
     else
         arm_tick(server);
+    if (server->bound)
+        evconnlistener_enable(evhttp_bound_socket_get_listener(server->bound));
 }
 
 static bool fill_port(struct peer_server *server, int fd, struct error *err)
@@ -227,6 +218,10 @@ void peer_server_free(struct peer_server *server)
         bufferevent_free(server->mute);
     if (server->tick)
         event_free(server->tick);
+    /* libevent 2.1: callbacks of connections that it has deferred hold on to them, and are dropped,
+     * not run, with the base. They call nothing of ours any more. */
+    if (server->base)
+        event_base_loop(server->base, EVLOOP_NONBLOCK);
     if (server->base)
         event_base_free(server->base); /* lets go of the connections for good */
     streams_drop(server);
