@@ -25,6 +25,7 @@ static bool admit(void *context, const struct trust_entry *peer, const char *rem
     snprintf(host->peer, sizeof(host->peer), "%s", peer->name);
     host->admits++;
     if (host->hold) {
+        host->hold = false;
         sem_post(&host->asked);
         sem_wait(&host->go_on);
     }
@@ -42,7 +43,8 @@ static void take(void *context, json_t *body, SSL *ssl)
     ck_assert(json_is_true(json_object_get(body, "admitted")));
     ck_assert(SSL_is_init_finished(ssl));
     ck_assert_ptr_nonnull(tls_session_of(ssl));
-    host->streams++;
+    if (++host->streams == host->last_stream)
+        peer_server_stop(host->server);
     if (host->drop)
         tls_close(ssl);
     else

@@ -27,9 +27,10 @@ struct host {
     struct error err;
     char remote[64], peer[65];
 
-    volatile bool hold; /* admit posts `asked` and waits for `go_on` */
+    volatile bool hold; /* the next admit posts `asked` and waits for `go_on` */
     volatile bool stop; /* admit calls peer_server_stop */
     volatile bool drop; /* streams are closed at once */
+    int last_stream;    /* after so many, peer_server_stop; 0: never */
     sem_t asked, go_on;
     sem_t over; /* posted for each stream and withdrawal */
     SSL *ssl;   /* the last stream, for host_takes */
@@ -60,7 +61,8 @@ int count_fds(void);
 /* There are so many again within seconds: the server's thread lets go of its own. */
 void fds_become(int count);
 
-/* test_stream_answer.c */
+/* Each file adds its tests. */
+void add_end_tests(TCase *tcase);
 void add_answer_tests(TCase *tcase);
 
 #endif

@@ -242,7 +242,6 @@ START_TEST(gone_before_the_answer)
     struct linger reset = {.l_onoff = 1};
     setsockopt(SSL_get_fd(ssl), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     tls_close(ssl);
-    host.hold = false;
     sem_post(&host.go_on);
     host_waits(&host, 1);
     fds_become(before);
@@ -294,106 +293,6 @@ START_TEST(many)
 }
 END_TEST
 
-/* peer_server_stop in admit: the stream is still handed over. */
-START_TEST(stops_after_the_stream)
-{
-    for (int i = 0; i < 20; i++) {
-        struct host host;
-        host_start(&host, true);
-        host.stop = true;
-        struct peer_client client = client_of(&host);
-        autopeerstream struct peer_stream *stream = must_open(&client);
-        pthread_join(host.thread, NULL);
-        ck_assert(host.result);
-        ck_assert_int_eq(host.streams, 1);
-        tls_close(host_takes(&host));
-        host_free(&host);
-    }
-}
-END_TEST
-
-static void *interrupt_soon(void *context)
-{
-    struct host *host = context;
-    sem_wait(&host->asked);
-    host->interrupted = 1;
-    poll(NULL, 0, 120); /* so that the server looks right after the handler */
-    sem_post(&host->go_on);
-    return NULL;
-}
-
-/* The server ends somewhere between admit and stream: whoever admitted hears of it, once. */
-START_TEST(ends_in_between)
-{
-    int before = count_fds();
-    for (int i = 0; i < 20; i++) {
-        struct host host;
-        pthread_t thread;
-        host_start(&host, true);
-        host.drop = host.hold = true;
-        struct peer_client client = client_of(&host);
-        autojson json_t *body = json_object();
-        ck_assert_int_eq(pthread_create(&thread, NULL, interrupt_soon, &host), 0);
-        autopeerstream struct peer_stream *stream =
-            peer_stream_open(&client, body, deadline_in_ms(i % 2 ? 5000 : 60), NULL);
-        pthread_join(thread, NULL);
-        pthread_join(host.thread, NULL);
-        host_free(&host);
-        ck_assert_int_eq(host.admits, 1);
-        ck_assert_int_eq(host.streams + host.withdrawals, 1);
-    }
-    fds_become(before);
-}
-END_TEST
-
-static void *ask_later_on(void *context)
-{
-    struct host *host = context;
-    host->result = alice_asks(host->port, "echo", NULL, &host->err);
-    return NULL;
-}
-
-START_TEST(handed_over_socket)
-{
-    struct host first, second, asker = {0};
-    pthread_t thread;
-    host_start(&first, true);
-    struct peer_client client = client_of(&first);
-    int fd = peer_server_dup_socket(first.server, NULL);
-    ck_assert_int_ge(fd, 3);
-    ck_assert_int_ne(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
-    ck_assert(alice_asks(client.port, "echo", NULL, NULL));
-    host_stop(&first);
-    asker.port = client.port;
-    ck_assert_int_eq(pthread_create(&thread, NULL, ask_later_on, &asker), 0);
-    poll(NULL, 0, 200); /* it waits in the kernel */
-    host_start_on(&second, true, fd);
-    pthread_join(thread, NULL);
-    ck_assert_msg(asker.result, "%s", asker.err.message);
-    ck_assert_uint_eq(peer_server_port(second.server), client.port);
-    autopeerstream struct peer_stream *stream = must_open(&client);
-    tls_close(host_takes(&second));
-    host_stop(&second);
-}
-END_TEST
-
-START_TEST(first_free_port)
-{
-    uint16_t taken, port = 0;
-    autoclose int other = tcp_listen(&taken);
-    autofree char *range = string_format("from %u to %u", taken, taken);
-    MUST_FAIL(STATUS_CONFIG, range, peer_listen_range("127.0.0.1", taken, taken, &port, &err) >= 0);
-    MUST_FAIL(STATUS_CONFIG, "from 3 to 2", peer_listen_range("127.0.0.1", 3, 2, &port, &err) >= 0);
-    MUST_FAIL(STATUS_CONFIG, "192.0.2.1",
-              peer_listen_range("192.0.2.1", taken, 65535, &port, &err) >= 0);
-    ck_assert_uint_eq(port, 0);
-    autoclose int fd = -1;
-    MUST((fd = peer_listen_range("127.0.0.1", taken, 65535, &port, &err)) >= 0);
-    ck_assert_uint_gt(port, taken);
-    close(tcp_connect(port));
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("stream");
@@ -409,10 +308,7 @@ int main(void)
     tcase_add_test(tcase, bytes_before_the_answer);
     tcase_add_test(tcase, gone_before_the_answer);
     tcase_add_test(tcase, many);
-    tcase_add_test(tcase, stops_after_the_stream);
-    tcase_add_test(tcase, ends_in_between);
-    tcase_add_test(tcase, handed_over_socket);
-    tcase_add_test(tcase, first_free_port);
+    add_end_tests(tcase);
     add_answer_tests(tcase);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
