@@ -16,10 +16,15 @@
 #include "base/log.h"
 #include "migration/guardian_private.h"
 
-#define IDLE_MS 500          /* between two looks around while nobody is there */
-#define BUSY_MS 50           /* and while a migration is under way */
-#define URGENT_MS 5          /* and when a guest is to be run the moment it can */
-#define AFTERWARDS_MS 600000 /* how long it can still be asked what came of it */
+#define IDLE_MS 500 /* between two looks around while nobody is there */
+#define BUSY_MS 50  /* and while a migration is under way */
+#define URGENT_MS 5 /* and when a guest is to be run the moment it can */
+/* How long it can still be asked what came of it: when the guest runs here; when the QEMU has
+ * ended, and the source has not heard of it, or has and might ask again. The port is needed for the
+ * next try. */
+#define RUNS_MS 600000
+#define ENDED_MS 60000
+#define ENDED_HEARD_MS 2000
 #define FIRST_OWN_FD 3
 
 static volatile sig_atomic_t terminated;
@@ -108,8 +113,14 @@ static void watch_end(struct guardian *guardian)
         guardian->leave = true; /* nobody knows of it */
     if (!over || guardian->leave)
         return;
-    if (guardian->leave_at == DEADLINE_NEVER)
-        guardian->leave_at = deadline_in_ms(AFTERWARDS_MS);
+    bool ended = guardian->lease.state == LEASE_ENDED;
+    deadline most = deadline_in_ms(!ended                   ? RUNS_MS
+                                   : guardian->end_heard    ? ENDED_HEARD_MS
+                                   : guardian->setup->ended ? RUNS_MS
+                                                            : ENDED_MS);
+    if (!guardian->is_over || guardian->leave_at > most)
+        guardian->leave_at = most;
+    guardian->is_over = true;
     guardian->leave = deadline_left_ms(guardian->leave_at) == 0;
 }
 

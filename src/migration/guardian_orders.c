@@ -46,14 +46,22 @@ bool guardian_check_source(const struct guardian *guardian, const struct trust_e
     return true;
 }
 
+static json_t *answer_with(struct guardian *guardian, const struct guardian_status *status,
+                           struct error *err)
+{
+    json_t *answer = order_answer(status);
+    if (!answer)
+        error_no_memory(err);
+    else if (status->lease == LEASE_ENDED)
+        guardian->end_heard = true;
+    return answer;
+}
+
 static json_t *answer_status(struct guardian *guardian, struct error *err)
 {
     struct guardian_status status;
     guardian_status(guardian, &status);
-    json_t *answer = order_answer(&status);
-    if (!answer)
-        error_no_memory(err);
-    return answer;
+    return answer_with(guardian, &status, err);
 }
 
 static json_t *look(struct guardian *guardian, struct error *err)
@@ -158,10 +166,7 @@ static json_t *renew(struct guardian *guardian, const struct order_renew *renew,
     for (guardian_status(guardian, &status); !is_over(&status) && deadline_left_ms(when) > 0;
          guardian_status(guardian, &status))
         poll(NULL, 0, WATCH_MS);
-    json_t *answer = order_answer(&status);
-    if (!answer)
-        error_no_memory(err);
-    return answer;
+    return answer_with(guardian, &status, err);
 }
 
 /* All of the guest is here, so that it can run. */

@@ -36,10 +36,12 @@ struct guardian {
     struct relay_group *relays;
     int channels[ORDER_CHANNELS_MAX]; /* connected to QEMU, not yet relayed; -1 */
     bool main_connected;
-    bool when_active; /* run it when postcopy is active */
-    bool stay_paused; /* told, but it was paused at the source */
-    bool handed_over; /* the guest is here, and the record says so */
-    deadline leave_at;
+    bool when_active;  /* run it when postcopy is active */
+    bool stay_paused;  /* told, but it was paused at the source */
+    bool end_heard;    /* the source was told that QEMU has ended without running the guest */
+    bool handed_over;  /* the guest is here, and the record says so */
+    bool is_over;      /* one way or the other */
+    deadline leave_at; /* before it is over: the end of --wait */
     bool leave;
 };
 

@@ -17,7 +17,7 @@
 #define RETRY_MS 20
 #define QUIT_MS 500 /* quit, then kill: both within the lease's margin */
 #define KILL_MS 1500
-#define LOCK_MS 3000
+#define LOCK_MS 200 /* who holds it waits for us, or will be refused: QEMU runs */
 
 struct qmp *guardian_qmp(struct guardian *guardian, deadline when, struct error *err)
 {
@@ -167,11 +167,12 @@ void guardian_note_place(struct guardian *guardian, enum vm_place place)
     const struct paths *paths = guardian->setup->paths;
     deadline when = deadline_in_ms(LOCK_MS);
     autoclose int lock = -1;
-    while ((lock = vm_record_lock(paths, guardian->record.vm, &err)) < 0 &&
-           err.status == STATUS_DECISION && deadline_left_ms(when) > 0)
+    struct error busy = ERROR_INIT;
+    while ((lock = vm_record_lock(paths, guardian->record.vm, &busy)) < 0 &&
+           busy.status == STATUS_DECISION && deadline_left_ms(when) > 0)
         poll(NULL, 0, RETRY_MS);
     guardian->record.place = place;
-    if (lock < 0 || !vm_record_store(paths, &guardian->record, &err))
+    if (!vm_record_store(paths, &guardian->record, &err))
         log_error("%s: %s", guardian->record.vm, err.message);
 }
 
