@@ -252,6 +252,25 @@ START_TEST(gone_before_the_answer)
 }
 END_TEST
 
+/* What comes on a stream that nobody reads does not wake the server. */
+START_TEST(leaves_the_server_idle)
+{
+    struct host host;
+    host_start(&host, true);
+    struct peer_client client = client_of(&host);
+    autopeerstream struct peer_stream *stream = must_open(&client);
+    SSL *far = host_takes(&host);
+    SSL *near = peer_stream_take_ssl(stream);
+    ck_assert_int_eq(SSL_write(near, "hello", 5), 5);
+    int64_t before = cpu_ms();
+    poll(NULL, 0, 500);
+    ck_assert_int_le(cpu_ms() - before, 100);
+    tls_close(near);
+    tls_close(far);
+    host_stop(&host);
+}
+END_TEST
+
 /* Streams do not count among the connections of the server, neither one after another nor at once,
  * and leave nothing behind. */
 START_TEST(many)
@@ -261,8 +280,9 @@ START_TEST(many)
     SSL *taken[COUNT(streams)];
     host_start(&host, true);
     struct peer_client client = client_of(&host);
-    ck_assert(alice_asks(client.port, "echo", NULL, NULL));
     int before = count_fds();
+    ck_assert(alice_asks(client.port, "echo", NULL, NULL));
+    fds_become(before);
     for (int i = 0; i < 100; i++) {
         struct peer_stream *stream = must_open(&client);
         SSL *far = host_takes(&host);
@@ -307,6 +327,7 @@ int main(void)
     tcase_add_test(tcase, strangers);
     tcase_add_test(tcase, bytes_before_the_answer);
     tcase_add_test(tcase, gone_before_the_answer);
+    tcase_add_test(tcase, leaves_the_server_idle);
     tcase_add_test(tcase, many);
     add_end_tests(tcase);
     add_answer_tests(tcase);
