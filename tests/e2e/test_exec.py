@@ -36,7 +36,7 @@ def equivalent(t, launched, folder):
     words = []
     for word in launched.argv:
         word = word.replace(str(launched.host.home / "run" / VM), str(folder))
-        words.append(word.replace(f"{launched.host.name}.serial", "bare.serial"))
+        words.append(re.sub(rf"/{launched.host.name}\.(serial|qmp)", r"/bare.\1", word))
     folder.mkdir()
     check(str(launched.host.home) not in " ".join(words), f"the arguments still name the host's folder: {words}")
     return words

@@ -17,6 +17,7 @@ def guest_args(t, name, machine="q35", cpu=None, memory=16):
     return [
         *("-machine", f"{machine},accel=tcg", "-m", str(memory), "-nodefaults", "-display", "none"),
         *("-bios", str(t.counter), "-serial", f"file:{t.dir / name}.serial"),
+        *("-qmp", f"unix:{t.dir / name}.qmp,server=on,wait=off"),
         *(["-cpu", cpu] if cpu else []),
     ]
 
@@ -38,7 +39,7 @@ def said(process):
     """The lines of a Process, or a CompletedProcess, on standard error that say what is wrong: its own, without those
     that only tell how it goes, and all that are not its own."""
     text = process.stderr if isinstance(process.stderr, str) else process.stderr()
-    news = ("waiting for ", "web1: agreed with ", "lost (", "warning: SECURITY feature")
+    news = ("waiting for ", "web1: agreed with ", "web1 waits here for ", "lost (", "warning: SECURITY feature")
     result = []
     for line in text.splitlines():
         body = line.removeprefix("qemu-migrate-launch: ")
@@ -50,8 +51,8 @@ def said(process):
 class Launched:
     """The QEMU that a launch became.
 
-    .process (the Process that was the program), .argv (QEMU's), .serial; .qmp is connected to the guardian's socket,
-    which nobody else uses in this version.
+    .process (the Process that was the program), .argv (QEMU's), .serial; .qmp is connected to the guest's own monitor,
+    or, if it has none, to the guardian's socket, which nobody else uses on the source.
     """
 
     def __init__(self, host, process, qemu, timeout=20):
@@ -78,8 +79,9 @@ class Launched:
             "QEMU behind its script",
         )
         self.argv = cmdline(process.pid)
+        own = end_of_word("-qmp", self.argv, "unix:")
         chardev = end_of_word("-chardev", self.argv, "socket,id=qml-guardian,")
-        path = chardev.split("path=")[1].split(",server=")[0]
+        path = (own.removeprefix("unix:") if own else chardev.split("path=")[1]).split(",server=")[0]
         try:
             self.qmp = QMP(path, alive=process.alive)
         except (QMPClosed, QMPTimeout) as reason:
