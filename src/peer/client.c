@@ -247,7 +247,7 @@ bool peer_call(const struct peer_client *client, const char *name, json_t *body,
     struct error ignored = ERROR_INIT;
     if (!err)
         err = &ignored;
-    struct call call __attribute__((cleanup(call_free))) = {.client = client};
+    struct call call __attribute__((cleanup(call_free))) = {0};
     if (!call_begin(&call, client, name, body, err))
         return false;
     autofree char *url = string_format("https://%s/v1/%s", call.where, name);
