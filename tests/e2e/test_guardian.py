@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guardian of a destination: how it comes, what it keeps, whom it hears, when it goes."""
+import os
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from lib.harness import check, check_equal, check_in, test, wait_until
+from lib.pair import VM, Launched, Pair
+from lib.process import free_port
+
+
+def log(host):
+    """What the guardian there wrote."""
+    return (host.home / "state" / "vms" / f"{VM}.guardian.log").read_text()
+
+
+def guardians(t):
+    """The pids of the program's processes that are left when both launches have become QEMU."""
+    program = os.path.realpath(t.program)
+    result = []
+    for pid, _ in t.alive():
+        try:
+            if os.readlink(f"/proc/{pid}/exe") == program:
+                result.append(pid)
+        except OSError:
+            pass
+    return result
+
+
+def guardian(t):
+    """The pid of the one guardian."""
+    wait_until(lambda: len(guardians(t)) == 1, 5, "one guardian")
+    return guardians(t)[0]
+
+
+def stat_field(pid, number):
+    """A field of /proc/PID/stat, counted from 1 as in proc(5)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[number - 3])
+
+
+@test()
+def it_is_nobodys_child(t):
+    """a session of its own, no parent of ours, no descriptor but its own; what reads the launch's output sees its end"""
+    pair = Pair(t)
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    with open(t.dir / "kept", "w") as kept:
+        listener = pair.listen(pass_fds=(writer, kept.fileno()))
+        os.close(writer)
+        source = Launched(pair.a, pair.connect(), "a")
+        destination = Launched(pair.b, listener, "b")
+        pid = guardian(t)
+        check_equal(stat_field(pid, 6), stat_field(pid, 5), "its session and process group")
+        check(stat_field(pid, 6) not in (pid, os.getsid(0)), "it leads its session, or is in ours")
+        check(stat_field(pid, 4) not in (destination.process.pid, os.getpid()), "it is still somebody's child")
+        targets = {int(entry.name): os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+        check_equal(targets[0], "/dev/null", "its standard input")
+        check_equal({targets[1], targets[2]}, {str(pair.b.home / "state" / "vms" / f"{VM}.guardian.log")}, "its output")
+        pipe = f"pipe:[{os.fstat(reader).st_ino}]"
+        kept_by = [number for number, target in targets.items() if "kept" in target or target == pipe]
+        check_equal(kept_by, [], f"descriptors of the shell's that it kept: {targets}")
+    destination.qmp.command("quit")
+    listener.wait(10)
+    wait_until(lambda: os.read(reader, 1) == b"", 5, "end of the pipe that the launch was given")
+    os.close(reader)
+    wait_until(lambda: not guardians(t), 5, "end of the guardian")
+    check_in("has ended; nobody had come", log(pair.b), "its log")
+    check_equal(source.status(), "running", "the source")
+
+
+@test()
+def output_of_a_launch_by_command_substitution(t):
+    """x=$(launch -daemonize) returns: nothing holds the shell's pipe"""
+    pair = Pair(t)
+    connector = pair.connect()
+    words = pair.b.argv("--vm", VM, "--listen", f"127.0.0.1:{pair.port}", "--incoming", "--", *pair.guest("b"))
+    words += ["-daemonize"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, env=t.environment(), check=False)
+    check_equal(done.returncode, 0, f"status of the launch: {done.stderr}")
+    check_in("waits here for", done.stderr, "what it says")
+    source = Launched(pair.a, connector, "a")
+    pid = guardian(t)
+    result = pair.a.run("migrate", VM, check=0, timeout=60)
+    check_in("has moved to b", result.stderr, "what migrate says")
+    wait_until(lambda: not source.process.alive(), 10, "end of the source's QEMU")
+    wait_until(lambda: pid not in guardians(t), 10, "end of the guardian")
+    check_equal(pair.record(pair.b)["place"], "here", "the destination's record")
+
+
+@test()
+def it_goes_with_its_qemu(t):
+    """QEMU killed: the guardian says so and frees the port, though nobody had come"""
+    pair = Pair(t)
+    _, destination = pair.launch()
+    destination.process.kill()
+    wait_until(lambda: not guardians(t), 5, "end of the guardian")
+    check_in("has ended; nobody had come", log(pair.b), "its log")
+    socket.create_server(("127.0.0.1", pair.port)).close()
+
+
+@test()
+def nobody_comes(t):
+    """--wait 2: QEMU and its guardian end, and say why; without --incoming it is refused"""
+    pair = Pair(t)
+    began = time.monotonic()
+    listener = pair.listen("--wait", "2")
+    connector = pair.connect()
+    listener.expect_status(0, 20)
+    check(time.monotonic() - began > 2, "it did not wait")
+    wait_until(lambda: not guardians(t), 5, "end of the guardian")
+    check_in("nobody has come for it in the time of --wait", log(pair.b), "its log")
+    check_equal(Launched(pair.a, connector, "a").status(), "running", "the source")
+    for words in (("--wait", "2"), ("--wait", "0", "--incoming"), ("--wait", "1h", "--incoming")):
+        wrong = pair.a.run("--vm", "web2", "--peer", "b", *words, "--", *pair.guest("a"))
+        check_equal(wrong.returncode, 64, f"status of {words}: {wrong.stderr}")
+
+
+@test()
+def told_to_end(t):
+    """SIGTERM: it ends the QEMU that waits, which nobody could finish any more"""
+    pair = Pair(t)
+    source, destination = pair.launch()
+    os.kill(guardian(t), 15)
+    wait_until(lambda: not destination.process.alive(), 5, "end of the QEMU that waited")
+    result = pair.a.run("migrate", VM, timeout=60)
+    check_equal(result.returncode, 13, f"status of migrate: {result.stderr}")
+    check_equal(source.status(), "running", "the source")
+
+
+@test(timeout=90)
+def destination_that_connects(t):
+    """the destination is the one that connects: its guardian has one of the migration ports, which the source learns"""
+    pair = Pair(t, reverse=True)
+    destination, source = pair.launch()
+    ports = re.search(r"migration-ports = (\d+)", (pair.a.home / "config" / "config.ini").read_text())
+    check_equal(pair.record(pair.b)["peer_port"], int(ports[1]), "the port that the source knows")
+    check_in(f"waiting on port {ports[1]}", log(pair.a), "the guardian's log")
+    pair.b.run("migrate", VM, check=0, timeout=60)
+    destination.serial.wait_lines(2)
+    check_equal(destination.status(), "running", "the destination")
+    wait_until(lambda: not source.process.alive(), 10, "end of the source")
+
+
+def raw(t, port, said=b""):
+    """A TCP connection to the guardian that says this; what came back, or None if nothing did in 1 s."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
+        stranger.sendall(said)
+        stranger.settimeout(1)
+        try:
+            return stranger.recv(1000)
+        except (TimeoutError, ConnectionError):
+            return None
+
+
+@test(timeout=90)
+def strangers(t):
+    """silent, plaintext, wrong key, trusted but not the source, the source about another VM: refused; then it moves"""
+    pair = Pair(t)
+    source, destination = pair.launch()
+    other = t.host("c")
+    other.write_config("[host]\nname = c\n")
+    pair.b.trust(other)
+    other.trust(pair.b, address=f"127.0.0.1:{pair.port}")
+    silent = [socket.create_connection(("127.0.0.1", pair.port)) for _ in range(8)]
+    for said in (b"GET / HTTP/1.0\r\n\r\n", b"QEVM" + bytes(100), b"\x16\x03\x01\x40\x00" + bytes(400)):
+        answer = raw(t, pair.port, said)
+        check(not answer or answer[0] == 0x15, f"an answer that is no TLS alert: {answer!r}")
+    wrong = t.host("d")
+    wrong.write_config("[host]\nname = d\n")
+    wrong.identity_pin()
+    wrong.trust(pair.b, name="b", address=f"127.0.0.1:{pair.port}")
+    for host, status in ((wrong, 77), (other, 69)):
+        refused = host.run("--vm", VM, "--peer", "b", "--timeout", "5", "--", *pair.guest("a"), timeout=40)
+        check_equal(refused.returncode, status, f"status at {host.name}: {refused.stderr}")
+        check_equal((source.status(), destination.status()), ("running", "inmigrate"), "states")
+    check_in("waits here for a, and for nobody else", refused.stderr, "what the trusted stranger is told")
+    pair.a.run("migrate", VM, check=0, timeout=60)
+    destination.serial.wait_lines(2)
+    for one in silent:
+        one.close()
+
+
+@test(timeout=120)
+def second_try(t):
+    """a destination that is gone is started again under the same agreement (--agreement), and the guest moves"""
+    pair = Pair(t)
+    source, destination = pair.launch()
+    agreement = pair.b.home / "state" / "agreements" / f"{VM}.json"
+    destination.process.kill()
+    wait_until(lambda: not guardians(t), 5, "end of the guardian")
+    refused = pair.a.run("migrate", VM, timeout=60)
+    check_equal(refused.returncode, 13, f"status of migrate: {refused.stderr}")
+    check_in("runs on here", refused.stderr, "what migrate says")
+    again = ("--vm", VM, "--agreement", agreement, "--incoming", "--listen", f"127.0.0.1:{pair.port}")
+    process = pair.b.start(*again, "--", *pair.guest("b"), name="b-again")
+    back = Launched(pair.b, process, "b")
+    pair.a.run("migrate", VM, check=0, timeout=60)
+    back.serial.wait_lines(2)
+    check_equal(back.status(), "running", "the destination")
+    wait_until(lambda: not source.process.alive(), 10, "end of the source")
+
+
+@test(timeout=120)
+def agreement_that_does_not_fit(t):
+    """--agreement: another VM's, one without this host, another machine or accelerator, another CPU topology"""
+    pair = Pair(t)
+    source, destination = pair.launch()
+    for one in (source, destination):
+        one.process.kill()
+    wait_until(lambda: not guardians(t), 5, "end of the guardian")
+    kept = pair.b.home / "state" / "agreements" / f"{VM}.json"
+    stranger = t.host("c")
+    stranger.write_config("[host]\nname = c\n")
+    stranger.identity_pin()
+    guest = pair.guest("b")
+    cases = (
+        (pair.b, ("--vm", "web2"), guest, 10, "is about VM web1, not web2"),
+        (stranger, ("--vm", VM), guest, 77, "was not agreed with this host"),
+        (pair.b, ("--vm", VM), [*guest, "-machine", "pc"], 10, "give the same -machine"),
+        (pair.b, ("--vm", VM), [*guest, "-smp", "2"], 12, "cannot give web1 the CPU that was agreed on"),
+        (pair.b, ("--vm", VM, "--peer", "a"), guest, 64, "--agreement needs no --peer"),
+    )
+    for host, words, behind, status, said in cases:
+        listen = ("--incoming", "--listen", f"127.0.0.1:{free_port()}")
+        listen = () if "--peer" in words else listen
+        result = host.run(*words, "--agreement", kept, *listen, "--", *behind, timeout=30)
+        check_equal(result.returncode, status, f"status: {result.stderr}")
+        check_in(said, result.stderr, "what it says")
+        check_equal(guardians(t), [], "guardians")
+
+
+@test(timeout=90)
+def restarted_under_its_agreement(t):
+    """the guest's QEMU ends on the source and is started again, with nobody to ask: the same CPU"""
+    pair = Pair(t)
+    source, destination = pair.launch()
+    before = source.features()
+    destination.process.kill()
+    source.process.kill()
+    kept = pair.a.home / "state" / "agreements" / f"{VM}.json"
+    process = pair.a.start("--vm", VM, "--agreement", kept, "--", *pair.guest("a"), name="a-again")
+    again = Launched(pair.a, process, "a")
+    again.serial.wait_lines(2)
+    check_equal(again.features(), before, "the CPU")
+    pair.a.run("verify", VM, check=0)
+    check_in("place", pair.record(pair.a), "record")
