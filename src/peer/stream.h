@@ -32,13 +32,13 @@ SSL *peer_stream_take_ssl(struct peer_stream *stream);
 /* Close what was not taken. NULL is fine. */
 void peer_stream_free(struct peer_stream *stream);
 
+/* What a socket that carries a migration needs, on either side. Best effort. */
+void peer_stream_tune(int fd);
+
 static inline void cleanup_peer_stream(struct peer_stream **stream)
 {
     peer_stream_free(*stream);
 }
-/* What a socket that carries a migration needs, on either side. Best effort. */
-void peer_stream_tune(int fd);
-
 #define autopeerstream __attribute__((cleanup(cleanup_peer_stream)))
 
 #endif
