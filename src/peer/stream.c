@@ -23,7 +23,8 @@
 #include "peer/stream_answer.h"
 
 #define POLL_MS 100 /* how soon an interruption is seen */
-#define DEAD_AFTER_MS 15000
+#define DEAD_AFTER_MS 120000
+#define KEEPALIVE_S 30
 
 struct peer_stream {
     struct call call; /* its peers and session are used by the SSL and its context */
@@ -37,11 +38,16 @@ void peer_stream_tune(int fd)
 {
     /* TCP_USER_TIMEOUT, tcp(7): "the maximum amount of time in milliseconds that transmitted data
      * may remain unacknowledged, or buffered data may remain untransmitted (due to zero window
-     * size) before TCP will forcibly close the corresponding connection and return ETIMEDOUT". A
-     * network that is silently dead would else keep a busy stream for a quarter of an hour. */
-    const int on = 1, dead_after = DEAD_AFTER_MS;
+     * size) before TCP will forcibly close the corresponding connection and return ETIMEDOUT". So
+     * it also ends a stream whose reader stands still, and must be patient with a QEMU that loads
+     * a large device. It is the last resort (postcopy has no lease), as is the keepalive when
+     * nothing flows: a network that is silently dead would else keep a stream for a quarter of an
+     * hour, or two hours. */
+    const int on = 1, dead_after = DEAD_AFTER_MS, idle = KEEPALIVE_S;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_after, sizeof(dead_after));
 }
 

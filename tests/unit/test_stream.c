@@ -23,7 +23,8 @@ static void is_tuned(const SSL *ssl)
     int fd = SSL_get_fd(ssl);
     ck_assert_int_ne(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 0);
     ck_assert_int_ne(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 0);
-    ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 15000);
+    ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 120000);
+    ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 30);
     const char *cipher = SSL_get_cipher_name(ssl);
     ck_assert_msg(strstr(cipher, "AES_128") || strstr(cipher, "CHACHA"), "%s", cipher);
 }
