@@ -26,7 +26,9 @@ const struct command commands[] = {
      "baseline [--qemu BIN] [--cpu REQUEST] [--machine TYPE] [--cpu-form named|base|host]\n"
      "        [--require F[,F...]] [--deny F[,F...]] PROFILE...",
      command_baseline},
-    {"migrate", "migrate VM [--to HOST[:PORT]] [--bandwidth B] [--downtime MS] [--keep-source]",
+    {"migrate",
+     "migrate VM [--to PEER] [--bandwidth B] [--downtime MS] [--multifd N] [--postcopy]\n"
+     "        [--auto-converge] [--direct] [--keep-source] [--resume-on source|destination]",
      command_migrate},
     {"verify", "verify VM", command_verify},
     {"agreement",

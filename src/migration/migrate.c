@@ -2,249 +2,252 @@
 #include "migration/migrate.h"
 
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/digest.h"
 #include "base/log.h"
+#include "migration/guardian_control.h"
+#include "migration/sequence.h"
+#include "migration/watcher.h"
 
-#define COMMAND_MS 10000
-#define GREETING_MS 2000
-#define POLL_MS 100
-#define CONNECT_RETRY_MS 8000 /* the destination's QEMU may still be starting */
-#define CANCEL_MS 10000
+#define WATCHER_MS 30000 /* how long a watcher at work is waited for */
+#define LOCK_STEP_MS 100
 
-static deadline soon(void)
+void migration_result_free(struct migration_result *result)
 {
-    return deadline_in_ms(COMMAND_MS);
+    free(result->peer);
+    *result = (struct migration_result){0};
 }
 
-/* The guest's run state: "running", "paused", "postmigrate" … */
-static bool read_run_state(struct qmp *qmp, char *state, size_t size, struct error *err)
+/* The VM's lock; a watcher that is seeing to it is waited for, and the guardian's short moments. */
+static int lock_vm(const struct paths *paths, const char *vm, struct error *err)
 {
-    autojson json_t *reply = NULL;
-    if (!qmp_execute(qmp, "query-status", NULL, soon(), STATUS_UNAVAILABLE, &reply, err))
-        return false;
-    const char *status = json_string_value(json_object_get(reply, "status"));
-    if (!status || strlen(status) >= size)
-        return error_set(err, STATUS_PROTOCOL, "QEMU tells no run state");
-    memcpy(state, status, strlen(status) + 1);
-    return true;
-}
-
-static bool set_up(struct qmp *qmp, const struct migration_options *options, struct error *err)
-{
-    /* Without return-path the source says "completed" to a destination that failed to load. */
-    json_t *capabilities =
-        json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "return-path", "state", 1);
-    autojson json_t *parameters = json_object();
-    if (options->bandwidth > 0)
-        json_object_set_new(parameters, "max-bandwidth", json_integer(options->bandwidth));
-    if (options->downtime_ms > 0)
-        json_object_set_new(parameters, "downtime-limit", json_integer(options->downtime_ms));
-    if (!capabilities || !parameters) {
-        json_decref(capabilities);
-        return error_no_memory(err);
-    }
-    if (!qmp_execute(qmp, "migrate-set-capabilities", capabilities, soon(), STATUS_MIGRATION, NULL,
-                     err))
-        return false;
-    return json_object_size(parameters) == 0 ||
-           qmp_execute(qmp, "migrate-set-parameters", json_incref(parameters), soon(),
-                       STATUS_MIGRATION, NULL, err);
-}
-
-static int64_t number_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? (int64_t)json_number_value(value) : -1;
-}
-
-/* One look at the migration: its status into text, its numbers into progress. */
-static bool look(struct qmp *qmp, char *status, size_t size, char *reason, size_t reason_size,
-                 struct migration_progress *progress, struct error *err)
-{
-    autojson json_t *reply = NULL;
-    if (!qmp_execute(qmp, "query-migrate", NULL, soon(), STATUS_UNAVAILABLE, &reply, err))
-        return false;
-    const char *word = json_string_value(json_object_get(reply, "status"));
-    const char *why = json_string_value(json_object_get(reply, "error-desc"));
-    const json_t *ram = json_object_get(reply, "ram");
-    size_t length = word ? strlen(word) : 0;
-    if (length >= size)
-        return error_set(err, STATUS_PROTOCOL, "QEMU tells no status of the migration");
-    memcpy(status, word ? word : "", length + 1);
-    length = why ? strlen(why) : 0;
-    if (length >= reason_size)
-        length = reason_size - 1;
-    memcpy(reason, why ? why : "", length);
-    reason[length] = '\0';
-    *progress = (struct migration_progress){
-        .total = number_of(ram, "total"),
-        .remaining = number_of(ram, "remaining"),
-        .transferred = number_of(ram, "transferred"),
-        .elapsed_ms = number_of(reply, "total-time"),
-        .expected_downtime_ms = number_of(reply, "expected-downtime"),
-        .downtime_ms = number_of(reply, "downtime"),
-        .megabits_per_second = json_number_value(json_object_get(ram, "mbps")),
-    };
-    return true;
-}
-
-struct outcome {
-    char status[32]; /* QEMU's: completed, failed, cancelled */
-    char reason[512];
-    struct migration_progress progress;
-};
-
-/* Until it is over one way or the other. */
-static bool follow(struct qmp *qmp, const struct migration_options *options,
-                   struct outcome *outcome, struct error *err)
-{
-    bool cancelled = false;
-    for (;;) {
-        if (!look(qmp, outcome->status, sizeof(outcome->status), outcome->reason,
-                  sizeof(outcome->reason), &outcome->progress, err))
-            return false;
-        if (strcmp(outcome->status, "completed") == 0 || strcmp(outcome->status, "failed") == 0 ||
-            strcmp(outcome->status, "cancelled") == 0)
-            return true;
-        if (options->report)
-            options->report(options->context, &outcome->progress);
-        if (options->interrupted && *options->interrupted && !cancelled) {
-            log_info("cancelling the migration");
-            if (!qmp_execute(qmp, "migrate_cancel", NULL, soon(), STATUS_UNAVAILABLE, NULL, err))
-                return false;
-            cancelled = true;
-        }
-        poll(NULL, 0, POLL_MS);
-    }
-}
-
-/* The destination's QEMU may be a moment behind: a connection refused is tried again. */
-static bool run_migration(struct qmp *qmp, const char *uri, const struct migration_options *options,
-                          struct outcome *outcome, struct error *err)
-{
-    deadline retry_until = deadline_in_ms(CONNECT_RETRY_MS);
+    deadline until = deadline_in_ms(WATCHER_MS);
     for (bool told = false;; told = true) {
-        json_t *arguments = json_pack("{s:s}", "uri", uri);
-        if (!arguments)
-            return error_no_memory(err);
-        if (!qmp_execute(qmp, "migrate", arguments, soon(), STATUS_MIGRATION, NULL, err) ||
-            !follow(qmp, options, outcome, err))
-            return false;
-        bool refused = strcmp(outcome->status, "failed") == 0 &&
-                       strstr(outcome->reason, "Connection refused") &&
-                       deadline_left_ms(retry_until) > 0;
-        if (!refused || (options->interrupted && *options->interrupted))
-            return true;
+        int lock = vm_record_lock(paths, vm, err);
+        if (lock >= 0 || err->status != STATUS_DECISION || !watcher_works(paths, vm) ||
+            deadline_left_ms(until) == 0)
+            return lock;
         if (!told)
-            log_info("waiting for the destination's QEMU at %s", uri);
-        poll(NULL, 0, 200);
+            log_info("%s: waiting for the watcher, who takes up what another migrate has left", vm);
+        poll(NULL, 0, LOCK_STEP_MS);
     }
 }
 
-static bool store_place(const struct paths *paths, struct vm_record *record, enum vm_place place,
+static bool fill_result(const struct migration *m, struct migration_result *result,
                         struct error *err)
 {
-    record->place = place;
-    return vm_record_store(paths, record, err);
+    int64_t downtime = m->downtime_ms >= 0 ? m->downtime_ms : m->look.downtime_ms;
+    char *peer = strdup(m->peer->name);
+    if (!peer)
+        return error_no_memory(err);
+    migration_result_free(result);
+    *result = (struct migration_result){.peer = peer,
+                                        .transferred = m->look.sample.transferred,
+                                        .elapsed_ms = m->look.sample.elapsed_ms,
+                                        .downtime_ms = downtime};
+    return true;
 }
 
-/* It did not move. Does the guest run on here? */
-static bool report_failure(struct qmp *qmp, const char *before, const struct outcome *outcome,
-                           const struct vm_record *record, struct error *err)
+/* Into m->record->migration, with where it goes. */
+static bool plan(struct migration *m, struct error *err)
 {
-    char state[32];
-    const char *reason = *outcome->reason ? outcome->reason : outcome->status;
-    deadline until = deadline_in_ms(CANCEL_MS);
-    do {
-        if (!read_run_state(qmp, state, sizeof(state), err))
-            return error_set(err, STATUS_DECISION,
-                             "%s: migration failed (%s), and the QEMU here does not answer",
-                             record->vm, reason);
-        if (strcmp(state, before) == 0)
-            return error_set(err, STATUS_MIGRATION, "%s was not moved to %s and %s here: %s",
-                             record->vm, record->peer,
-                             strcmp(before, "running") == 0 ? "runs on" : "stays paused", reason);
-        poll(NULL, 0, POLL_MS);
-    } while (deadline_left_ms(until) > 0);
-    return error_set(
-        err, STATUS_DECISION,
-        "%s was not moved to %s (%s), and is '%s' here: if it does not run there, continue "
-        "it here with 'cont' on %s",
-        record->vm, record->peer, reason, state, record->socket);
-}
-
-/* A migration that an earlier `migrate` began and did not see the end of: still under way, or done.
- * true: it is taken up, *outcome is of its end then. */
-static bool take_up(struct qmp *qmp, const struct vm_record *record,
-                    const struct migration_options *options, struct outcome *outcome,
-                    struct error *failure, bool *ran)
-{
-    static const char *const going[] = {"setup", "active", "device", "pre-switchover", "completed"};
-    if (record->place != PLACE_MOVING ||
-        !look(qmp, outcome->status, sizeof(outcome->status), outcome->reason,
-              sizeof(outcome->reason), &outcome->progress, NULL))
+    const struct migration_options *options = m->options;
+    struct vm_migration *migration = &m->record->migration;
+    char state[RUN_STATE_SIZE];
+    if (!migration_open_qmp(m, err) || !run_state_read(m->qmp, state, err))
         return false;
-    for (size_t i = 0; i < sizeof(going) / sizeof(going[0]); i++) {
-        if (strcmp(outcome->status, going[i]) != 0)
-            continue;
-        log_info("taking up the migration of %s to %s", record->vm, record->peer);
-        *ran = follow(qmp, options, outcome, failure);
-        return true;
-    }
-    return false;
-}
-
-/* Set up and begin a migration, and see it end. */
-static bool begin(const struct paths *paths, struct qmp *qmp, struct vm_record *record,
-                  const char *before, const char *uri, const struct migration_options *options,
-                  struct outcome *outcome, struct error *failure, bool *ran, struct error *err)
-{
-    if (strcmp(before, "running") != 0 && strcmp(before, "paused") != 0)
+    if (strcmp(state, "inmigrate") == 0)
+        return error_set(err, STATUS_USAGE,
+                         "%s waits here to be moved here: run 'migrate %s' on %s", m->record->vm,
+                         m->record->vm, m->record->peer);
+    if (strcmp(state, "postmigrate") == 0)
+        return error_set(err, STATUS_DECISION,
+                         "%s is paused since a migration failed: QEMU moves it only after a 'cont' "
+                         "on %s",
+                         m->record->vm, m->record->socket);
+    if (strcmp(state, "running") != 0 && !run_state_is_paused(state))
         return error_set(err, STATUS_DECISION, "%s is '%s' here: there is nothing to move",
-                         record->vm, before);
-    if (!set_up(qmp, options, err) || !store_place(paths, record, PLACE_MOVING, err))
+                         m->record->vm, state);
+    migration->run = strcmp(state, "running") == 0;
+    migration->keep_source = options->keep_source;
+    migration->direct = options->wishes.direct;
+    migration->postcopy = options->wishes.postcopy;
+    return migration_find_destination(m, err) &&
+           random_hex((MIGRATION_ID_SIZE - 1) / 2, migration->id, err);
+}
+
+static bool not_begun(const struct migration *m, struct error *err)
+{
+    static const enum status as_they_are[] = {
+        STATUS_USAGE,    STATUS_DATA,         STATUS_PROTOCOL,  STATUS_NOT_TRUSTED,
+        STATUS_INTERNAL, STATUS_CANNOT_WRITE, STATUS_MIGRATION, STATUS_CONFIG};
+    struct error why = *err;
+    enum status status = STATUS_MIGRATION;
+    for (size_t i = 0; i < sizeof(as_they_are) / sizeof(as_they_are[0]); i++)
+        if (why.status == as_they_are[i])
+            status = why.status;
+    return error_set(err, status, "%s was not moved to %s and %s here: %s", m->record->vm,
+                     m->peer->name, m->record->migration.run ? "runs on" : "stays paused",
+                     why.message);
+}
+
+bool migration_conclude(struct migration *m, struct error *err)
+{
+    switch (migration_follow(m)) {
+    case END_COMPLETED:
+        return migration_hand_over(m, err);
+    case END_POSTCOPY:
+        return migration_postcopy(m, err);
+    case END_QEMU_LOST:
+        return migration_qemu_lost(m, err);
+    default:
+        return migration_stay(m, err);
+    }
+}
+
+/* Where it is stays as it is until the pre-flight is through; then nothing is done that is not in
+ * the record. */
+static bool move(struct migration *m, struct error *err)
+{
+    automigrationoffer struct migration_offer offer = {0};
+    const struct lease_source lease = LEASE_SOURCE_INIT;
+    if (!plan(m, err) || !migration_open_link(m, &lease, err))
         return false;
-    *ran = run_migration(qmp, uri, options, outcome, failure);
+    if (!migration_check(m, &offer, err))
+        return not_begun(m, err);
+    m->record->role = ROLE_SOURCE;
+    if (!migration_store(m, PLACE_MOVING, err))
+        return not_begun(m, err);
+    return migration_begin(m, &offer) ? migration_conclude(m, err) : migration_stay(m, err);
+}
+
+static bool load(const struct paths *paths, const char *vm, struct vm_record *record,
+                 struct error *err)
+{
+    vm_record_free(record);
+    if (!vm_record_load(paths, vm, record, err))
+        return false;
+    return record->vm || error_set(err, STATUS_USAGE, "no VM %s was launched here", vm);
+}
+
+static bool is_under_way(const struct vm_record *record)
+{
+    return record->place == PLACE_MOVING ||
+           (record->place == PLACE_TOLD && record->role == ROLE_SOURCE);
+}
+
+/* What an earlier one has left comes first. */
+static bool run(const struct paths *paths, const char *vm, const struct migration_options *options,
+                struct migration_result *result, struct error *err)
+{
+    autovmrecord struct vm_record record = {0};
+    if (!load(paths, vm, &record, err))
+        return false;
+    if (is_under_way(&record)) {
+        automigration struct migration m = {.paths = paths, .options = options, .record = &record};
+        bool here = false;
+        if (!migration_recover(&m, err) || !migration_take_up(&m, &here, err))
+            return false;
+        if (!here)
+            return fill_result(&m, result, err);
+        log_info("%s", err->message);
+        if (!load(paths, vm, &record, err))
+            return false;
+    }
+    automigration struct migration m = {
+        .paths = paths, .options = options, .record = &record, .downtime_ms = -1};
+    return move(&m, err) && fill_result(&m, result, err);
+}
+
+/* The cases that need no migration, or can have none. */
+static bool check_place(struct vm_record *record, struct error *err)
+{
+    bool running = vm_record_is_running(record);
+    if (record->place == PLACE_MOVED)
+        return error_set(err, STATUS_DECISION, "%s has moved to %s already", record->vm,
+                         record->peer);
+    if (is_under_way(record))
+        return true;
+    if (!running)
+        return error_set(err, STATUS_DECISION, "%s does not run here any more", record->vm);
+    bool waits = record->place == PLACE_INCOMING || record->place == PLACE_TOLD;
+    if (waits && record->guardian_port > 0)
+        return error_set(err, STATUS_USAGE,
+                         "%s was started here to be moved here: run 'migrate %s' on %s", record->vm,
+                         record->vm, record->peer);
     return true;
 }
 
-bool migrate_vm(const struct paths *paths, struct vm_record *record, const char *host,
-                uint16_t port, const struct migration_options *options,
-                struct migration_progress *final, struct error *err)
+/* --resume-on, on either host. */
+static bool decide(const struct paths *paths, struct vm_record *record,
+                   const struct migration_options *options, struct migration_result *result,
+                   struct error *err)
 {
-    char before[32];
-    struct outcome outcome = {.status = ""};
-    struct error failure = ERROR_INIT;
-    bool ran = false;
-    autofree char *uri = strchr(host, ':') ? string_format("tcp:[%s]:%u", host, port)
-                                           : string_format("tcp:%s:%u", host, port);
-    autoqmp struct qmp *qmp = qmp_connect(record->socket, GREETING_MS, err);
-    if (!qmp || !uri)
-        return qmp ? error_no_memory(err) : error_wrap(err, "%s: its QEMU", record->vm);
-    if (!read_run_state(qmp, before, sizeof(before), err))
+    bool here = options->resume_on == RESUME_ON_DESTINATION;
+    automigration struct migration m = {.paths = paths, .options = options, .record = record};
+    if (record->place == PLACE_MOVED)
+        return error_set(err, STATUS_DECISION,
+                         "%s has moved to %s: there is nothing to decide here", record->vm,
+                         record->peer);
+    if (!is_under_way(record) && record->guardian_port > 0)
+        return guardian_decide(paths, record, here, err);
+    if (!is_under_way(record))
+        return error_set(err, STATUS_USAGE, "%s is not being moved: there is nothing to decide",
+                         record->vm);
+    if (!migration_recover(&m, err) || !migration_resume_on(&m, err))
         return false;
-    if (!take_up(qmp, record, options, &outcome, &failure, &ran) &&
-        !begin(paths, qmp, record, before, uri, options, &outcome, &failure, &ran, err))
-        return false;
-    if (!ran && failure.status != STATUS_MIGRATION)
-        return error_set(
-            err, STATUS_DECISION,
-            "%s: lost its QEMU here during the migration (%s): look whether it runs on %s",
-            record->vm, failure.message, record->peer);
-    if (!ran || strcmp(outcome.status, "completed") != 0) {
-        if (!ran)
-            memcpy(outcome.reason, failure.message, sizeof(outcome.reason) - 1);
-        if (report_failure(qmp, before, &outcome, record, err) || err->status == STATUS_MIGRATION)
-            store_place(paths, record, PLACE_HERE, NULL);
-        return false;
-    }
-    if (final)
-        *final = outcome.progress;
-    if (!store_place(paths, record, PLACE_MOVED, err))
-        return false;
-    if (!options->keep_source)
-        qmp_execute(qmp, "quit", NULL, soon(), STATUS_UNAVAILABLE, NULL, NULL);
+    if (record->place == PLACE_MOVED)
+        return fill_result(&m, result, err);
+    log_info("%s %s here", record->vm, record->migration.run ? "runs on" : "stays paused");
     return true;
+}
+
+/* The watcher's work: what `migrate VM` would do about it, and no more. */
+static void watch(const struct paths *paths, const char *vm)
+{
+    const struct migration_options options = {0};
+    automigrationresult struct migration_result result = {0};
+    autovmrecord struct vm_record record = {0};
+    struct error err = ERROR_INIT;
+    bool here = false;
+    log_set_level(LOG_LEVEL_INFO);
+    log_set_time(true);
+    autoclose int announced = watcher_announce(paths, vm);
+    autoclose int lock = -1;
+    while ((lock = vm_record_lock(paths, vm, &err)) < 0 && err.status == STATUS_DECISION)
+        poll(NULL, 0, LOCK_STEP_MS);
+    if (lock < 0 || !load(paths, vm, &record, &err)) {
+        log_error("%s", err.message);
+        return;
+    }
+    if (!is_under_way(&record))
+        return;
+    log_info("%s: 'migrate' was killed", vm);
+    automigration struct migration m = {.paths = paths, .options = &options, .record = &record};
+    if (!migration_recover(&m, &err) || !migration_take_up(&m, &here, &err) || here)
+        log_error("%s", err.message);
+    else
+        log_info("%s has moved to %s", vm, m.peer->name);
+}
+
+bool migrate_vm(const struct paths *paths, const char *vm, const struct migration_options *options,
+                struct migration_result *result, struct error *err)
+{
+    struct watcher watcher = {.fd = -1};
+    autovmrecord struct vm_record record = {0};
+    autoclose int lock = lock_vm(paths, vm, err);
+    if (lock < 0 || !load(paths, vm, &record, err))
+        return false;
+    if (options->resume_on == RESUME_BY_ITSELF && !check_place(&record, err))
+        return false;
+    if (!watcher_start(paths, vm, watch, &watcher, err))
+        return false;
+    bool good = options->resume_on == RESUME_BY_ITSELF
+                    ? run(paths, vm, options, result, err)
+                    : decide(paths, &record, options, result, err);
+    watcher_dismiss(&watcher);
+    return good;
 }

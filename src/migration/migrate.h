@@ -1,39 +1,45 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Moving a running guest: driving QEMU's migration from the source (DESIGN 10). In this version the
- * two QEMUs speak to each other directly.
+ * Moving a running guest, from the source (DESIGN 10): what comes in which order, what is undone
+ * when it fails, and taking up what an earlier `migrate` has left.
  */
 #ifndef QML_MIGRATION_MIGRATE_H
 #define QML_MIGRATION_MIGRATE_H
 
 #include <signal.h>
 
-#include "qmp/qmp.h"
-#include "vm/record.h"
+#include "base/paths.h"
+#include "base/progress.h"
+#include "migration/settings.h"
 
-/* How it goes. Sizes in bytes, times in milliseconds; -1: not known. */
-struct migration_progress {
-    int64_t total, remaining, transferred;
-    int64_t elapsed_ms, expected_downtime_ms, downtime_ms;
-    double megabits_per_second;
-};
+enum migration_resume { RESUME_BY_ITSELF, RESUME_ON_SOURCE, RESUME_ON_DESTINATION };
 
 struct migration_options {
-    int64_t bandwidth;   /* bytes a second; 0: QEMU's default */
-    int64_t downtime_ms; /* 0: QEMU's default */
-    bool keep_source;    /* leave the source's QEMU there, paused */
+    const char *to; /* NULL: as agreed at launch */
+    struct migration_wishes wishes;
+    bool keep_source;                /* leave the source's QEMU there, paused */
+    enum migration_resume resume_on; /* not to migrate: to decide where the guest goes on */
     const volatile sig_atomic_t *interrupted;
-    void (*report)(void *context, const struct migration_progress *progress); /* may be NULL */
+    void (*report)(void *context, const struct progress_sample *sample); /* may be NULL */
     void *context;
 };
 
-/* Move the VM of the record to host:port, where its destination waits. On success the record says
- * "moved" and the source's QEMU has quit (or stays paused). STATUS_MIGRATION with QEMU's reason:
- * the guest runs on here; STATUS_DECISION: it does not run here and may not run there;
- * STATUS_UNAVAILABLE: this host's QEMU does not answer. *final (may be NULL) gets the last
- * progress. */
-bool migrate_vm(const struct paths *paths, struct vm_record *record, const char *host,
-                uint16_t port, const struct migration_options *options,
-                struct migration_progress *final, struct error *err);
+/* How it went. Milliseconds and bytes, -1: not known. */
+struct migration_result {
+    char *peer; /* where the guest is now; NULL: here, by --resume-on or with all said in a log */
+    int64_t transferred, elapsed_ms;
+    int64_t downtime_ms; /* how long the guest stood still */
+};
+
+void migration_result_free(struct migration_result *result);
+#define automigrationresult __attribute__((cleanup(migration_result_free)))
+
+/* Move the VM, or do what --resume-on says. To be called before there are threads: a watcher is
+ * forked. True: it runs where it was to. Else: STATUS_MIGRATION: the guest runs on here, or stays
+ * paused as it was; STATUS_DECISION: it needs a person, with what to do; before anything was begun,
+ * STATUS_USAGE, STATUS_NOT_TRUSTED, STATUS_DATA, STATUS_PROTOCOL, STATUS_CONFIG,
+ * STATUS_CANNOT_WRITE and STATUS_UNAVAILABLE (this host's QEMU does not answer). */
+bool migrate_vm(const struct paths *paths, const char *vm, const struct migration_options *options,
+                struct migration_result *result, struct error *err);
 
 #endif

@@ -356,19 +356,47 @@ def interrupted_migration(t):
 
 @test(timeout=90)
 def killed_migrate_is_taken_up(t):
-    """migrate killed with -9 on the way: QEMU goes on, and a second migrate sees it to its end, once"""
+    """migrate killed with -9 on the way: its watcher gives it up, and the guest is at the source again"""
     pair = Pair(t)
-    # KVM would be quick as well; TCG's counter guest needs no more than its first dirty pages sent slowly.
     a, b = pair.launch(guest_a=pair.guest("a", memory=64), guest_b=pair.guest("b", memory=64))
     a.serial.wait_lines(3)
-    moving = pair.a.start("migrate", VM, "--bandwidth", "64K")
+    moving = pair.a.start("migrate", VM, "--bandwidth", "16K")
+    wait_until(lambda: a.qmp.command("query-migrate").get("status") == "active", 15, "migration under way")
+    check_equal(pair.record(pair.a)["place"], "moving", "record on the way")
+    moving.signal(signal.SIGKILL)
+    moving.wait(5)
+    wait_until(lambda: pair.record(pair.a)["place"] == "here", 20, "record after the watcher's work")
+    check_equal(a.status(), "running", "the guest at the source")
+    a.serial.wait_more(4)
+    a.serial.check_monotonic()
+    b.process.wait(10)
+    check_equal(b.serial.lines(), [], "what ran at the destination")
+    log = (pair.a.home / "state" / "vms" / f"{VM}.migrate.log").read_text()
+    check_in("runs on here", log, "what the watcher says")
+
+
+@test(timeout=90)
+def waits_for_the_watcher(t):
+    """migrate while a watcher is at work: it waits for its end, and then tells how things are"""
+    pair = Pair(t)
+    a, _ = pair.launch(guest_a=pair.guest("a", memory=64), guest_b=pair.guest("b", memory=64))
+    a.serial.wait_lines(3)
+    moving = pair.a.start("migrate", VM, "--bandwidth", "16K")
     wait_until(lambda: a.qmp.command("query-migrate").get("status") == "active", 15, "migration under way")
     moving.signal(signal.SIGKILL)
     moving.wait(5)
-    check_equal(pair.record(pair.a)["place"], "moving", "record after the kill")
-    again = pair.a.run("migrate", VM, timeout=60, check=0)
-    check_in("taking up the migration", again.stderr, "what the second migrate says")
+    again = pair.a.run("migrate", VM, timeout=60, check=13)
+    check_in("runs on here", again.stderr, "what the second migrate says")
+    check_equal((a.status(), pair.record(pair.a)["place"]), ("running", "here"), "state afterwards")
+
+
+@test(timeout=90)
+def migrate_lets_go_of_the_pipe(t):
+    """x=$(migrate VM) returns: neither watcher nor guardian holds the caller's pipe"""
+    pair = Pair(t)
+    a, b = pair.launch()
+    a.serial.wait_lines(3)
+    result = t.run("sh", "-c", f'x=$("{t.program}" migrate {VM} --home "{pair.a.home}" 2>&1); echo "$x"', check=0)
+    check_in("has moved to b", result.stdout, "what migrate said")
     a.process.expect_status(0, 10)
-    check_equal(pair.record(pair.a)["place"], "moved", "record afterwards")
-    b.serial.wait_lines(2)
     check_equal(b.status(), "running", "the guest at the destination")

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Who takes part in a migration, and where they are.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "host/config.h"
+#include "migration/sequence.h"
+#include "vm/agreement.h"
+
+#define GREETING_MS 2000
+
+void migration_free(struct migration *m)
+{
+    migration_streams_free(m->streams);
+    guardian_link_free(m->link);
+    qmp_close(m->qmp);
+    migration_settings_free(&m->settings);
+    identity_free(m->identity);
+    trust_free(&m->trust);
+    free(m->self);
+}
+
+static bool replace(char **to, const char *text, struct error *err)
+{
+    char *copy = strdup(text);
+    if (!copy)
+        return error_no_memory(err);
+    free(*to);
+    *to = copy;
+    return true;
+}
+
+/* The entry that --to means, and what it says itself of the address. */
+static const struct trust_entry *find_entry(const struct trust *trust, const char *to, char **host,
+                                            uint16_t *port)
+{
+    const struct trust_entry *entry = trust_find(trust, to);
+    if (!parse_address(to, host, port) || !**host)
+        return entry;
+    return entry ? entry : trust_find(trust, *host);
+}
+
+static bool find_elsewhere(struct migration *m, struct error *err)
+{
+    struct vm_record *record = m->record;
+    const char *to = m->options->to;
+    autofree char *host = NULL;
+    uint16_t port = 0;
+    const struct trust_entry *entry = find_entry(&m->trust, to, &host, &port);
+    if (!entry && !host)
+        return error_set(err, STATUS_USAGE, "--to: '%.80s' is not HOST[:PORT]", to);
+    if (!entry)
+        return error_set(err, STATUS_NOT_TRUSTED,
+                         "--to: no trust entry is named %.80s or has that address: "
+                         "qemu-migrate-launch trust add NAME PIN --address %.80s",
+                         to, to);
+    if (port == 0)
+        port = entry->port ? entry->port : DEFAULT_PORT;
+    record->migration.port = port;
+    return replace(&record->migration.host,
+                   entry->host ? entry->host
+                   : host      ? host
+                               : entry->name,
+                   err) &&
+           replace(&record->peer, entry->name, err);
+}
+
+bool migration_find_destination(struct migration *m, struct error *err)
+{
+    struct vm_record *record = m->record;
+    const char *to = m->options->to;
+    if (!trust_load(m->paths->config, &m->trust, err))
+        return false;
+    const struct trust_entry *meant = to ? trust_find(&m->trust, to) : NULL;
+    bool agreed = !to || strcmp(to, record->peer) == 0 ||
+                  (meant && strcmp(meant->name, to) == 0 && strcmp(to, record->peer) == 0);
+    bool known = record->role == ROLE_SOURCE && record->guarded && *record->peer_host &&
+                 record->peer_port > 0;
+    if (!agreed || (to && !known))
+        return find_elsewhere(m, err);
+    if (record->role == ROLE_DESTINATION)
+        return error_set(err, STATUS_USAGE,
+                         "%s was started here to be moved here from %s; to move it on from here: "
+                         "give --to PEER, where a QEMU waits for it",
+                         record->vm, record->peer);
+    if (!record->guarded)
+        return error_set(err, STATUS_MIGRATION,
+                         "%s runs on here: its destination on %s was started with "
+                         "--plain-incoming (or -incoming) and has no guardian: say 'migrate' to "
+                         "its QEMU yourself, over %s",
+                         record->vm, record->peer, record->socket);
+    if (!known)
+        return error_set(err, STATUS_USAGE,
+                         "where the destination waits for %s is not known here: give --to PEER",
+                         record->vm);
+    record->migration.port = record->peer_port;
+    return replace(&record->migration.host, record->peer_host, err);
+}
+
+/* This host's name and the peer's as the agreement has them; NULL: there is no such party. */
+static bool read_agreement(struct migration *m, struct error *err)
+{
+    autojson json_t *document = NULL;
+    autoagreement struct agreement agreement = {0};
+    if (!agreement_load(m->paths->state, m->record->vm, &document, err))
+        return false;
+    if (!document)
+        return error_set(err, STATUS_CONFIG, "there is no agreement for %s here", m->record->vm);
+    if (!agreement_document_open(document, &agreement, NULL, err))
+        return error_wrap(err, "the agreement for %s", m->record->vm);
+    const struct agreement_party *self = agreement_find_party(&agreement, m->identity->pin);
+    return replace(&m->self, self ? self->host : "this host", err);
+}
+
+bool migration_open_link(struct migration *m, const struct lease_source *lease, struct error *err)
+{
+    struct vm_record *record = m->record;
+    if (!(m->identity = identity_load(m->paths->config, err)) || !read_agreement(m, err))
+        return false;
+    if (m->trust.count == 0 && !trust_load(m->paths->config, &m->trust, err))
+        return false;
+    m->peer = trust_find(&m->trust, record->peer);
+    if (!m->peer)
+        return error_set(err, STATUS_NOT_TRUSTED,
+                         "there is no trust entry %s any more: qemu-migrate-launch trust add %s "
+                         "PIN",
+                         record->peer, record->peer);
+    m->client = (struct peer_client){.identity = m->identity,
+                                     .peer = m->peer,
+                                     .host = record->migration.host,
+                                     .port = record->migration.port,
+                                     .interrupted = m->options->interrupted};
+    m->key = (struct order_key){
+        .vm = record->vm, .agreement = record->agreement, .migration = record->migration.id};
+    m->link = guardian_link_new(&m->client, &m->key, lease, err);
+    return m->link != NULL;
+}
+
+bool migration_open_qmp(struct migration *m, struct error *err)
+{
+    struct error inner = ERROR_INIT;
+    qmp_close(m->qmp);
+    m->qmp = qmp_connect(m->record->socket, GREETING_MS, &inner);
+    return m->qmp || error_set(err, inner.status,
+                               "%s: its QEMU (pid %lld) cannot be asked (%s): see that no other "
+                               "client is at that socket, and try again",
+                               m->record->vm, (long long)m->record->pid, inner.message);
+}
+
+void migration_restore_peer(struct migration *m)
+{
+    autojson json_t *document = NULL;
+    autoagreement struct agreement agreement = {0};
+    const struct trust_entry *entry = NULL;
+    if (!agreement_load(m->paths->state, m->record->vm, &document, NULL) || !document ||
+        !agreement_document_open(document, &agreement, NULL, NULL))
+        return;
+    for (size_t i = 0; i < agreement.party_count && !entry; i++)
+        if (strcmp(agreement.parties[i].pin, m->identity->pin) != 0)
+            entry = trust_find_pin(&m->trust, agreement.parties[i].pin);
+    if (entry)
+        replace(&m->record->peer, entry->name, NULL);
+}
