@@ -12,6 +12,8 @@
 #define KEY_INTO(key)                                                                              \
     "vm", &(key)->vm, "agreement", &(key)->agreement, "migration", &(key)->migration
 #define DIFFERENCES_MAX 256
+#define LINE_MAX_LENGTH 511          /* of a difference */
+#define STAMP_MAX (INT64_C(1) << 53) /* milliseconds: room to add to it */
 
 static const char *const state_names[] = {
     [LEASE_NONE] = "none", [LEASE_HELD] = "held",     [LEASE_TOLD] = "told",
@@ -77,66 +79,95 @@ static bool check_key(const struct order_key *key, struct error *err)
                      "not valid");
 }
 
-bool order_take(json_t *body, struct order_key *key, struct error *err)
+/* A moment of the guardian's clock. */
+static bool is_stamp(int64_t stamp)
 {
-    return json_take(body, err, "a request about a migration", "{" KEY "}", KEY_INTO(key)) &&
-           check_key(key, err);
+    return stamp >= 0 && stamp <= STAMP_MAX;
 }
 
-bool order_take_prepare(json_t *body, struct order_key *key, struct order_prepare *out,
+static bool refuse_stamp(const char *request, struct error *err)
+{
+    return error_set(err, STATUS_DATA, "%s: that is no time", request);
+}
+
+bool order_take(json_t *body, struct order_key *out, struct error *err)
+{
+    struct order_key key;
+    if (!json_take(body, err, "a request about a migration", "{" KEY "}", KEY_INTO(&key)) ||
+        !check_key(&key, err))
+        return false;
+    *out = key;
+    return true;
+}
+
+bool order_take_prepare(json_t *body, struct order_key *out_key, struct order_prepare *out,
                         struct error *err)
 {
+    struct order_key key;
     autoprepare struct order_prepare prepare = {0};
     json_int_t grant;
     json_t *offer, *wishes;
-    if (!json_take(body, err, "prepare", "{" KEY ", s:I, s:o, s:o}", KEY_INTO(key), "grant", &grant,
-                   "offer", &offer, "wishes", &wishes) ||
-        !check_key(key, err) ||
+    if (!json_take(body, err, "prepare", "{" KEY ", s:I, s:o, s:o}", KEY_INTO(&key), "grant",
+                   &grant, "offer", &offer, "wishes", &wishes) ||
+        !check_key(&key, err) ||
         !migration_offer_from_json(offer, "prepare: offer", &prepare.offer, err) ||
         !migration_wishes_from_json(wishes, "prepare: wishes", &prepare.wishes, err))
         return false;
+    if (!is_stamp(grant))
+        return refuse_stamp("prepare", err);
     prepare.grant = grant;
+    *out_key = key;
     *out = prepare;
     prepare = (struct order_prepare){0};
     return true;
 }
 
-bool order_take_stream(json_t *body, struct order_key *key, int *channel, struct error *err)
+bool order_take_stream(json_t *body, struct order_key *out_key, int *channel, struct error *err)
 {
+    struct order_key key;
     json_int_t number;
-    if (!json_take(body, err, "stream", "{" KEY ", s:I}", KEY_INTO(key), "channel", &number) ||
-        !check_key(key, err))
+    if (!json_take(body, err, "stream", "{" KEY ", s:I}", KEY_INTO(&key), "channel", &number) ||
+        !check_key(&key, err))
         return false;
     if (number < 0 || number >= ORDER_CHANNELS_MAX)
         return error_set(err, STATUS_DATA, "stream: there is no such channel");
+    *out_key = key;
     *channel = (int)number;
     return true;
 }
 
-bool order_take_renew(json_t *body, struct order_key *key, struct order_renew *renew,
+bool order_take_renew(json_t *body, struct order_key *out_key, struct order_renew *renew,
                       struct error *err)
 {
+    struct order_key key;
     json_int_t grant, wait_ms;
     int disarm;
-    if (!json_take(body, err, "renew", "{" KEY ", s:I, s:I, s:b}", KEY_INTO(key), "grant", &grant,
+    if (!json_take(body, err, "renew", "{" KEY ", s:I, s:I, s:b}", KEY_INTO(&key), "grant", &grant,
                    "wait_ms", &wait_ms, "disarm", &disarm) ||
-        !check_key(key, err))
+        !check_key(&key, err))
         return false;
+    if (grant != ORDER_NO_GRANT && !is_stamp(grant))
+        return refuse_stamp("renew", err);
     if (wait_ms < 0 || wait_ms > ORDER_WAIT_MAX_MS)
         return error_set(err, STATUS_DATA, "renew: it cannot wait that long");
+    *out_key = key;
     *renew = (struct order_renew){.grant = grant, .wait_ms = (int)wait_ms, .disarm = disarm};
     return true;
 }
 
-bool order_take_resume(json_t *body, struct order_key *key, struct order_resume *resume,
+bool order_take_resume(json_t *body, struct order_key *out_key, struct order_resume *resume,
                        struct error *err)
 {
+    struct order_key key;
     json_int_t good_until;
     int run, postcopy;
-    if (!json_take(body, err, "resume", "{" KEY ", s:I, s:b, s:b}", KEY_INTO(key), "good_until",
+    if (!json_take(body, err, "resume", "{" KEY ", s:I, s:b, s:b}", KEY_INTO(&key), "good_until",
                    &good_until, "run", &run, "postcopy", &postcopy) ||
-        !check_key(key, err))
+        !check_key(&key, err))
         return false;
+    if (!is_stamp(good_until))
+        return refuse_stamp("resume", err);
+    *out_key = key;
     *resume = (struct order_resume){.good_until = good_until, .run = run, .postcopy = postcopy};
     return true;
 }
@@ -150,10 +181,14 @@ static json_t *status_to_json(const struct guardian_status *status)
 
 json_t *order_answer_look(const struct order_sight *sight)
 {
-    json_t *differences = json_array();
-    for (size_t i = 0; i < sight->differences.count && i < DIFFERENCES_MAX; i++)
-        json_array_append_new(differences, json_string(sight->differences.items[i]));
-    return json_pack("{s:o, s:o, s:O, s:o}", "status", status_to_json(&sight->status), "offer",
+    autojson json_t *differences = json_array();
+    for (size_t i = 0; i < sight->differences.count && i < DIFFERENCES_MAX; i++) {
+        /* QEMU's words may be in it; and none may be lost. */
+        autofree char *line = string_plain(sight->differences.items[i], LINE_MAX_LENGTH);
+        if (!line || json_array_append_new(differences, json_string(line)) != 0)
+            return NULL;
+    }
+    return json_pack("{s:o, s:o, s:O, s:O}", "status", status_to_json(&sight->status), "offer",
                      migration_offer_to_json(&sight->offer), "inventory", sight->inventory,
                      "differences", differences);
 }
@@ -178,6 +213,12 @@ static bool copy_plain(char *to, size_t size, const char *text)
     return true;
 }
 
+/* A line for people. */
+static bool is_line(const char *text)
+{
+    return strlen(text) <= LINE_MAX_LENGTH && text_is_plain(text);
+}
+
 static bool take_status(json_t *json, struct guardian_status *out, struct error *err)
 {
     struct guardian_status status = {0};
@@ -190,7 +231,7 @@ static bool take_status(json_t *json, struct guardian_status *out, struct error 
         return false;
     while (index < STATES && strcmp(state_names[index], lease) != 0)
         index++;
-    if (index == STATES || stamp < 0 || pid < 0 ||
+    if (index == STATES || !is_stamp(stamp) || pid < 0 ||
         !copy_plain(status.run_state, sizeof(status.run_state), run_state) ||
         !copy_plain(status.migration, sizeof(status.migration), migration) ||
         !copy_plain(status.reason, sizeof(status.reason), reason))
@@ -214,7 +255,7 @@ bool order_take_sight(json_t *answer, struct order_sight *out, struct error *err
         return false;
     if (!json_is_array(differences) || json_array_size(differences) > DIFFERENCES_MAX)
         return error_set(err, STATUS_DATA, "the answer to look: differences is no list of lines");
-    if (!json_take_names(differences, "the answer to look: differences", text_is_plain,
+    if (!json_take_names(differences, "the answer to look: differences", is_line,
                          &sight.differences, err))
         return false;
     sight.inventory = json_incref(inventory);
@@ -223,17 +264,19 @@ bool order_take_sight(json_t *answer, struct order_sight *out, struct error *err
     return true;
 }
 
-bool order_take_prepared(json_t *answer, struct guardian_status *status, uint16_t *port,
+bool order_take_prepared(json_t *answer, struct guardian_status *out, uint16_t *port,
                          struct error *err)
 {
+    struct guardian_status status;
     json_t *json;
     json_int_t number;
     if (!json_take(answer, err, "the answer to prepare", "{s:o, s:I}", "status", &json, "port",
                    &number) ||
-        !take_status(json, status, err))
+        !take_status(json, &status, err))
         return false;
     if (number < 0 || number > 65535)
         return error_set(err, STATUS_DATA, "the answer to prepare: there is no such port");
+    *out = status;
     *port = (uint16_t)number;
     return true;
 }
