@@ -12,6 +12,7 @@
 #include "vm/record.h"
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define HEX32 "0123456789abcdef0123456789abcdef"
 #define OTHER_BOOT "00000000-0000-0000-0000-000000000000"
 
 static struct paths paths;
@@ -58,6 +59,11 @@ START_TEST(round_trip)
     ck_assert_str_eq(back.peer, "b");
     ck_assert_str_eq(back.peer_host, "::1");
     ck_assert_uint_eq(back.peer_port, 65535);
+    /* What belongs to a guardian is not there. */
+    ck_assert(!back.guarded && back.guardian_port == 0);
+    ck_assert_str_eq(back.guardian_address, "");
+    ck_assert_str_eq(back.migration.id, "");
+    ck_assert_ptr_null(back.migration.host);
     autofree char *path = in_folder("vms/web1.json");
     struct stat st;
     ck_assert_int_eq(stat(path, &st), 0);
@@ -66,6 +72,56 @@ START_TEST(round_trip)
     ck_assert_ptr_null(none.vm);
     ck_assert(!vm_record_is_running(&none));
     MUST(vm_record_check_launch(&none, false, false, &err));
+}
+END_TEST
+
+/* With a guardian, and a migration. */
+static void make_moving(struct vm_record *record)
+{
+    make(record);
+    record->guarded = true;
+    record->guardian_address = strdup("192.0.2.7");
+    record->guardian_port = 49152;
+    record->migration = (struct vm_migration){
+        .id = HEX32, .host = strdup("2001:db8::1"), .port = 16515, .run = true};
+}
+
+START_TEST(round_trip_of_a_migration)
+{
+    autovmrecord struct vm_record record;
+    make_moving(&record);
+    for (int i = 0; i < 32; i++) {
+        autovmrecord struct vm_record back = {0};
+        struct vm_migration *migration = &record.migration;
+        record.place = (enum vm_place)(i % (PLACE_MOVED + 1));
+        record.role = i % 2 ? ROLE_DESTINATION : ROLE_SOURCE;
+        record.guarded = i & 1;
+        record.guardian_port = i & 2 ? 65535 : 0;
+        migration->port = i & 4 ? 65535 : 1;
+        migration->run = i & 1;
+        migration->keep_source = i & 2;
+        migration->direct = i & 8;
+        migration->postcopy = i & 16;
+        MUST(vm_record_store(&paths, &record, &err));
+        MUST(vm_record_load(&paths, "web1", &back, &err));
+        ck_assert(back.place == record.place && back.role == record.role);
+        ck_assert(back.guarded == record.guarded && back.guardian_port == record.guardian_port);
+        ck_assert_str_eq(back.guardian_address, "192.0.2.7");
+        ck_assert_str_eq(back.migration.id, HEX32);
+        ck_assert_str_eq(back.migration.host, "2001:db8::1");
+        ck_assert_uint_eq(back.migration.port, migration->port);
+        ck_assert(back.migration.run == migration->run &&
+                  back.migration.keep_source == migration->keep_source &&
+                  back.migration.direct == migration->direct &&
+                  back.migration.postcopy == migration->postcopy);
+    }
+    autofree char *path = in_folder("vms/web1.json"), *text = NULL;
+    size_t length;
+    record.place = PLACE_TOLD;
+    MUST(vm_record_store(&paths, &record, &err));
+    MUST(file_read(path, 1 << 16, false, &text, &length, &err));
+    ck_assert_ptr_nonnull(strstr(text, "\"place\":\"told\""));
+    ck_assert_ptr_nonnull(strstr(text, "\"version\":2"));
 }
 END_TEST
 
@@ -136,7 +192,7 @@ START_TEST(launching)
         {true, PLACE_HERE, false, false, "runs here already"},
         {true, PLACE_HERE, true, false, "runs here already"},
         {true, PLACE_HERE, false, true, "runs here already"},
-        {true, PLACE_MOVING, false, false, "is moving from here already"},
+        {true, PLACE_MOVING, false, false, "is moving from or to here already"},
         {true, PLACE_MOVING, true, false, "is moving"},
         {true, PLACE_MOVING, false, true, "is moving"},
         {true, PLACE_MOVED, false, false, "has moved to b"},
@@ -155,6 +211,25 @@ START_TEST(launching)
         {false, PLACE_MOVED, true, false, NULL},
         {false, PLACE_MOVED, false, true, NULL},
     };
+    /* Told: it may run there, whatever became of the QEMU here. */
+    static const struct {
+        enum vm_role role;
+        bool running, incoming, take_back;
+        const char *words;
+    } told[] = {
+        {ROLE_SOURCE, true, false, false, "is moving from or to here already: QEMU has pid"},
+        {ROLE_SOURCE, true, true, false, "is moving"},
+        {ROLE_SOURCE, true, false, true, "is moving"},
+        {ROLE_SOURCE, false, false, false, "b was told to run web1"},
+        {ROLE_SOURCE, false, true, false, NULL},
+        {ROLE_SOURCE, false, false, true, NULL},
+        {ROLE_DESTINATION, true, false, false, "is moving from or to here already: QEMU has pid"},
+        {ROLE_DESTINATION, true, true, false, "is moving"},
+        {ROLE_DESTINATION, true, false, true, "is moving"},
+        {ROLE_DESTINATION, false, false, false, "web1 came here from b, and its QEMU has ended"},
+        {ROLE_DESTINATION, false, true, false, NULL},
+        {ROLE_DESTINATION, false, false, true, NULL},
+    };
     autovmrecord struct vm_record record;
     make(&record);
     uint64_t started = record.started;
@@ -167,41 +242,92 @@ START_TEST(launching)
         if (!good)
             check_error(&err, STATUS_DECISION, rows[i].words, "vm_record_check_launch");
     }
+    record.place = PLACE_TOLD;
+    for (size_t i = 0; i < COUNT(told); i++) {
+        struct error err = ERROR_INIT;
+        record.role = told[i].role;
+        record.started = started + !told[i].running;
+        bool good = vm_record_check_launch(&record, told[i].incoming, told[i].take_back, &err);
+        ck_assert_msg(good == !told[i].words, "told, row %zu: %s", i, err.message);
+        if (!good)
+            check_error(&err, STATUS_DECISION, told[i].words, "vm_record_check_launch");
+        if (!good && !told[i].running)
+            check_error(&err, STATUS_DECISION, "--renegotiate --here", "vm_record_check_launch");
+    }
 }
 END_TEST
 
+/* With that in its file it is refused, and nothing of it is read. */
+static void check_refused(const char *path, const char *text)
+{
+    autovmrecord struct vm_record back = {0};
+    MUST(file_write_atomic(path, text, strlen(text), 0600, &err));
+    struct error err = ERROR_INIT;
+    ck_assert_msg(!vm_record_load(&paths, "web1", &back, &err), "taken: %s", text);
+    check_error(&err, STATUS_DATA, "web1.json", text);
+    ck_assert_ptr_null(back.vm);
+}
+
+/* text, in which the object at ("": itself) has the member as value; NULL: has it not. */
+static char *with_member(const char *text, const char *at, const char *member, const char *value)
+{
+    autojson json_t *json = json_loads(text, 0, NULL);
+    json_t *object = *at ? json_object_get(json, at) : json;
+    ck_assert(json_is_object(object));
+    if (value)
+        json_object_set_new(object, member, json_string("HERE"));
+    else
+        json_object_del(object, member);
+    autofree char *made = json_to_text(json);
+    char *here = value ? strstr(made, "\"HERE\"") : NULL;
+    return here ? string_format("%.*s%s%s", (int)(here - made), made, value, here + 6)
+                : STEAL(made);
+}
+
 START_TEST(damaged)
 {
+    static const struct {
+        const char *at, *member, *value;
+    } rows[] = {
+        {"", "version", "1"},
+        {"", "version", "3"},
+        {"", "version", "4294967298"},
+        {"", "place", "\"there\""},
+        {"", "place", "\"Told\""},
+        {"", "role", "\"both\""},
+        {"", "pid", "-1"},
+        {"", "pid", "9223372036854775808"},
+        {"", "started", "-1"},
+        {"", "boot_id", "\"x\""},
+        {"", "agreement", "\"\""},
+        {"", "agreement", "\"" HEX64 "0\""},
+        {"", "peer", "\"\\u0007\""},
+        {"", "peer_port", "65536"},
+        {"", "peer_port", "-1"},
+        {"", "guardian_port", "65536"},
+        {"", "guardian_port", "-1"},
+        {"", "guardian_port", "4294967297"},
+        {"", "guardian_address", "\"\\u00e9\""},
+        {"", "more", "1"},
+        {"migration", "id", "\"\""},
+        {"migration", "id", "\"" HEX32 "0\""},
+        {"migration", "id", "\"0123456789abcdef0123456789abcdeF\""},
+        {"migration", "port", "0"},
+        {"migration", "port", "-1"},
+        {"migration", "port", "65536"},
+        {"migration", "port", "4294967297"},
+        {"migration", "host", "\"\\u00e9\""},
+        {"migration", "more", "true"},
+    };
     autovmrecord struct vm_record record, back = {0};
-    make(&record);
+    make_moving(&record);
     MUST(vm_record_store(&paths, &record, &err));
     autofree char *path = in_folder("vms/web1.json"), *text = NULL;
     size_t length;
     MUST(file_read(path, 1 << 16, false, &text, &length, &err));
-    static const struct {
-        const char *member, *value; /* value NULL: without the member */
-    } rows[] = {
-        {"version", "2"},        {"version", "4294967297"},
-        {"version", "\"1\""},    {"place", "\"there\""},
-        {"place", NULL},         {"role", "\"both\""},
-        {"pid", "-1"},           {"pid", "\"1\""},
-        {"started", "-1"},       {"boot_id", "\"x\""},
-        {"agreement", "\"\""},   {"peer_port", "65536"},
-        {"peer_port", "-1"},     {"more", "1"},
-        {"socket", "null"},      {"pid", "9223372036854775808"},
-        {"peer", "\"\\u0007\""}, {"agreement", "\"" HEX64 "0\""},
-    };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        autojson json_t *json = json_loads(text, 0, NULL);
-        json_object_del(json, rows[i].member);
-        autofree char *rest = json_to_text(json), *bad = NULL;
-        if (rows[i].value)
-            bad = string_format("{\"%s\":%s,%s", rows[i].member, rows[i].value, rest + 1);
-        else
-            bad = strdup(rest);
-        MUST(file_write_atomic(path, bad, strlen(bad), 0600, &err));
-        MUST_FAIL(STATUS_DATA, "web1.json", vm_record_load(&paths, "web1", &back, &err));
-        ck_assert_ptr_null(back.vm);
+        autofree char *bad = with_member(text, rows[i].at, rows[i].member, rows[i].value);
+        check_refused(path, bad);
     }
     MUST(file_write_atomic(path, text, length - 1, 0600, &err));
     MUST_FAIL(STATUS_DATA, "web1.json", vm_record_load(&paths, "web1", &back, &err));
@@ -209,6 +335,38 @@ START_TEST(damaged)
     MUST_FAIL(STATUS_NOT_TRUSTED, "web1.json", vm_record_load(&paths, "web1", &back, &err));
     MUST(file_write_atomic(path, text, length, 0600, &err));
     MUST(vm_record_load(&paths, "web1", &back, &err));
+}
+END_TEST
+
+/* Every member of another type, or not there. There need not be a migration, nor a proof. */
+START_TEST(other_types)
+{
+    static const char *const values[] = {"null", "true", "1", "1.5", "\"x\"", "[]", "{}", NULL};
+    static const char *const parts[] = {"", "migration"};
+    autovmrecord struct vm_record record;
+    make_moving(&record);
+    MUST(vm_record_store(&paths, &record, &err));
+    autofree char *path = in_folder("vms/web1.json"), *text = NULL;
+    size_t length;
+    MUST(file_read(path, 1 << 16, false, &text, &length, &err));
+    autojson json_t *whole = json_loads(text, 0, NULL);
+    for (size_t part = 0; part < COUNT(parts); part++) {
+        const char *name;
+        json_t *now;
+        json_object_foreach(*parts[part] ? json_object_get(whole, parts[part]) : whole, name, now)
+        {
+            for (size_t i = 0; i < COUNT(values); i++) {
+                autojson json_t *value =
+                    values[i] ? json_loads(values[i], JSON_DECODE_ANY, NULL) : NULL;
+                bool good = value && (json_typeof(value) == json_typeof(now) ||
+                                      (json_is_boolean(value) && json_is_boolean(now)));
+                good = good || (i == 0 && json_is_object(now));
+                autofree char *bad = with_member(text, parts[part], name, values[i]);
+                if (!good)
+                    check_refused(path, bad);
+            }
+        }
+    }
 }
 END_TEST
 
@@ -231,6 +389,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {round_trip, who_runs, children, launching, damaged, lock};
+    const TTest *const tests[] = {
+        round_trip, round_trip_of_a_migration, who_runs, children, launching, damaged, other_types,
+        lock};
     return unit_run("record", tests, COUNT(tests));
 }
