@@ -151,7 +151,7 @@ static bool is_gone(struct migration *m, struct error *err)
     migration_store(m, PLACE_HERE, NULL);
     return error_set(err, STATUS_DECISION,
                      "%s was not moved to %s: its QEMU here has ended (pid %lld), so that it runs "
-                     "nowhere: start it anew with launch",
+                     "nowhere: start it anew with launch --renegotiate --here",
                      record->vm, peer, (long long)record->pid);
 }
 
