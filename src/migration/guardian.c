@@ -183,8 +183,6 @@ static int live(const struct guardian_setup *setup)
                                 .leave_at = setup->wait_ms > 0 ? deadline_in_ms(setup->wait_ms)
                                                                : DEADLINE_NEVER,
                                 .terminated = &terminated};
-    for (size_t i = 0; i < ORDER_CHANNELS_MAX; i++)
-        guardian.channels[i] = -1;
     if (setup->ended)
         memcpy(guardian.migration, setup->record->migration.id, MIGRATION_ID_SIZE);
     reload_trust(&guardian);

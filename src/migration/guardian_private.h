@@ -34,10 +34,11 @@ struct guardian {
     struct migration_side side;
     char *stream_path; /* QEMU's socket for it */
     struct relay_group *relays;
-    int channels[ORDER_CHANNELS_MAX]; /* connected to QEMU, not yet relayed; -1 */
-    bool main_connected;
-    bool when_active;  /* run it when postcopy is active */
-    bool stay_paused;  /* told, but it was paused at the source */
+    uint64_t admitted;                /* channels, a bit each */
+    SSL *waiting[ORDER_CHANNELS_MAX]; /* their streams that QEMU has not got yet */
+    bool main_connected;              /* it must be QEMU's first */
+    bool when_active;                 /* run it when postcopy is active */
+    bool stay_paused;                 /* told, but it was paused at the source */
     bool end_heard;    /* the source was told that QEMU has ended without running the guest */
     bool handed_over;  /* the guest is here, and the record says so */
     bool is_over;      /* one way or the other */

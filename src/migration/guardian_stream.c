@@ -32,6 +32,11 @@ static int connect_to_qemu(const char *path, struct error *err)
     return steal_fd(&fd);
 }
 
+static uint64_t channel_bit(int channel)
+{
+    return UINT64_C(1) << channel;
+}
+
 bool guardian_admit(void *context, const struct trust_entry *peer, const char *remote, json_t *body,
                     struct error *err)
 {
@@ -45,56 +50,67 @@ bool guardian_admit(void *context, const struct trust_entry *peer, const char *r
     if (!guardian->prepared || !guardian->relays ||
         (state != LEASE_HELD && state != LEASE_TOLD && state != LEASE_RUN))
         return error_set(err, STATUS_PROTOCOL, "no stream is expected here");
-    if ((channel == MAIN_CHANNEL) == guardian->main_connected || guardian->channels[channel] >= 0)
-        return error_set(err, STATUS_PROTOCOL, "channel %d comes out of order", channel);
-    guardian->channels[channel] = connect_to_qemu(guardian->stream_path, err);
-    if (guardian->channels[channel] < 0)
-        return false;
-    guardian->main_connected = true;
+    if (guardian->admitted & channel_bit(channel))
+        return error_set(err, STATUS_PROTOCOL, "channel %d is there already", channel);
+    guardian->admitted |= channel_bit(channel);
     log_debug("%s: channel %d from %s (%s)", guardian->record.vm, channel, peer->name, remote);
     return true;
 }
 
-/* What admit has left for it. */
-static int take_channel(struct guardian *guardian, json_t *body)
+static void discard(SSL *ssl)
 {
-    struct order_key key;
-    int channel;
-    if (!order_take_stream(body, &key, &channel, NULL))
-        return -1;
-    return steal_fd(&guardian->channels[channel]);
+    int fd = SSL_get_fd(ssl);
+    SSL_free(ssl);
+    close(fd);
+}
+
+/* Not before the stream is ours: QEMU's main loop stands still from the connection until its first
+ * bytes (measured with multifd on 10.0), and would keep a question of ours from being answered. */
+static void relay_channel(struct guardian *guardian, int channel)
+{
+    struct error err = ERROR_INIT;
+    struct relay_ends ends = {.qemu = connect_to_qemu(guardian->stream_path, &err),
+                              .ssl = STEAL(guardian->waiting[channel])};
+    if (ends.qemu < 0)
+        discard(ends.ssl);
+    if (ends.qemu < 0 || !relay_group_add(guardian->relays, &ends, &err)) {
+        log_error("%s: %s", guardian->record.vm, err.message);
+        relay_group_stop(guardian->relays);
+    }
 }
 
 void guardian_stream(void *context, json_t *body, SSL *ssl)
 {
     struct guardian *guardian = context;
-    struct error err = ERROR_INIT;
-    struct relay_ends ends = {.qemu = take_channel(guardian, body), .ssl = ssl};
-    if (ends.qemu < 0 || !guardian->relays) {
-        int fd = SSL_get_fd(ssl);
-        SSL_free(ssl);
-        close(fd);
-        if (ends.qemu >= 0)
-            close(ends.qemu);
+    struct order_key key;
+    int channel;
+    if (!guardian->relays || !order_take_stream(body, &key, &channel, NULL) ||
+        guardian->waiting[channel]) {
+        discard(ssl);
         return;
     }
-    if (!relay_group_add(guardian->relays, &ends, &err))
-        log_error("%s: %s", guardian->record.vm, err.message);
+    guardian->waiting[channel] = ssl;
+    guardian->main_connected = guardian->main_connected || channel == MAIN_CHANNEL;
+    for (channel = 0; guardian->main_connected && channel < ORDER_CHANNELS_MAX; channel++)
+        if (guardian->waiting[channel])
+            relay_channel(guardian, channel);
 }
 
 void guardian_withdrawn(void *context, json_t *body)
 {
-    int fd = take_channel(context, body);
-    if (fd >= 0)
-        close(fd); /* QEMU sees the end of its stream, and fails */
+    struct guardian *guardian = context;
+    struct order_key key;
+    int channel;
+    if (order_take_stream(body, &key, &channel, NULL))
+        guardian->admitted &= ~channel_bit(channel);
 }
 
 void guardian_drop_streams(struct guardian *guardian)
 {
     struct error err = ERROR_INIT;
     for (size_t i = 0; i < ORDER_CHANNELS_MAX; i++)
-        if (guardian->channels[i] >= 0)
-            close(steal_fd(&guardian->channels[i]));
+        if (guardian->waiting[i])
+            discard(STEAL(guardian->waiting[i]));
     if (guardian->relays) {
         relay_group_stop(guardian->relays);
         if (relay_group_join(guardian->relays, &err) != RELAY_ENDED)
@@ -102,6 +118,7 @@ void guardian_drop_streams(struct guardian *guardian)
         relay_group_free(STEAL(guardian->relays));
     }
     guardian->main_connected = false;
+    guardian->admitted = 0;
     if (guardian->stream_path)
         unlink(guardian->stream_path);
 }
