@@ -86,6 +86,12 @@ static void watch_postcopy(struct guardian *guardian)
     if (!guardian->when_active)
         return;
     guardian_status(guardian, &status);
+    /* It failed before the device state came: there is no guest here. */
+    if (strcmp(status.migration, "failed") == 0 && lease_guardian_abort(&guardian->lease)) {
+        guardian->when_active = false;
+        guardian_end_qemu(guardian, "the migration failed before postcopy");
+        return;
+    }
     if (strcmp(status.migration, "postcopy-active") != 0 &&
         strcmp(status.migration, "completed") != 0)
         return;

@@ -76,8 +76,15 @@ static bool read_line(int fd, char *line, size_t size, int milliseconds)
 static bool run_here(struct guardian *guardian, struct error *err)
 {
     const struct vm_record *record = &guardian->record;
+    struct guardian_status status;
+    guardian_status(guardian, &status);
     switch (guardian->lease.state) {
     case LEASE_TOLD:
+        if (guardian->when_active && !string_starts_with(status.migration, "postcopy-"))
+            return error_set(err, STATUS_DECISION,
+                             "%s is not here yet: its migration from %s is '%s'", record->vm,
+                             record->peer, status.migration);
+        /* fall through */
     case LEASE_RUN:
         guardian->stay_paused = guardian->when_active = false;
         return guardian_run_guest(guardian, err);

@@ -209,6 +209,17 @@ static json_t *abort_migration(struct guardian *guardian, struct error *err)
     return answer_status(guardian, err);
 }
 
+/* Only in place of a stream that is lost: asked late or twice, it must not cut a good one. */
+static json_t *recover(struct guardian *guardian, struct error *err)
+{
+    struct guardian_status status;
+    guardian_status(guardian, &status);
+    if (strcmp(status.migration, "postcopy-paused") == 0 &&
+        !guardian_await_stream(guardian, false, true, err))
+        return NULL;
+    return answer_status(guardian, err);
+}
+
 static json_t *done(struct guardian *guardian, struct error *err)
 {
     json_t *answer = answer_status(guardian, err);
@@ -246,17 +257,15 @@ static json_t *answer_order(struct guardian *guardian, const struct trust_entry 
     static const struct {
         const char *name;
         json_t *(*answer)(struct guardian *guardian, struct error *err);
-    } plain[] = {{ORDER_LOOK, look}, {ORDER_ABORT, abort_migration}, {ORDER_DONE, done}};
+    } plain[] = {{ORDER_LOOK, look},
+                 {ORDER_ABORT, abort_migration},
+                 {ORDER_RECOVER, recover},
+                 {ORDER_DONE, done}};
     for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
         if (strcmp(name, plain[i].name) == 0)
             return order_take(body, &key, err) && guardian_check_source(guardian, peer, &key, err)
                        ? plain[i].answer(guardian, err)
                        : NULL;
-    if (strcmp(name, ORDER_RECOVER) == 0)
-        return order_take(body, &key, err) && guardian_check_source(guardian, peer, &key, err) &&
-                       guardian_await_stream(guardian, false, true, err)
-                   ? answer_status(guardian, err)
-                   : NULL;
     error_set(err, STATUS_UNAVAILABLE,
               "%s waits here for %s, and for nobody else: '%s' is not answered",
               guardian->record.vm, guardian->record.peer, name);

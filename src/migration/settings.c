@@ -5,7 +5,7 @@
 
 #include "base/cleanup.h"
 
-#define CHANNELS_MAX 255        /* QEMU's multifd-channels is a uint8 */
+#define CHANNELS_MAX 63 /* multifd-channels; with the main one as many as a relay group carries */
 #define DOWNTIME_MAX_MS 2000000 /* QEMU's MAX_MIGRATE_DOWNTIME */
 
 /* How a capability is decided. All that stand here are off unless the rule says otherwise. */

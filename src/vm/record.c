@@ -246,11 +246,13 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
             "%s has moved to %s, and its old QEMU (pid %lld) is still here, paused: end "
             "that one first",
             record->vm, record->peer, (long long)record->pid);
+    bool told = record->place == PLACE_TOLD, coming = told && record->role == ROLE_DESTINATION;
+    bool away = record->place == PLACE_MOVING || (told && !coming);
     if (running)
         return error_set(err, STATUS_DECISION, "%s %s here already: QEMU has pid %lld", record->vm,
-                         record->place == PLACE_MOVING || record->place == PLACE_TOLD
-                             ? "is moving from or to"
-                             : "runs",
+                         away     ? "is moving from"
+                         : coming ? "is coming"
+                                  : "runs",
                          (long long)record->pid);
     if (incoming || take_back)
         return true;

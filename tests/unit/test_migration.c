@@ -241,7 +241,7 @@ START_TEST(refused_by_name)
         {1, "x-ignore-shared", {0}, STATUS_INCOMPATIBLE, "is on at dst and off at src"},
         {0, "tls-creds=t", {.direct = true}, STATUS_INCOMPATIBLE, "is set on src and not on dst"},
         {1, "tls-creds=t", {.direct = true}, STATUS_INCOMPATIBLE, "is set on dst and not on src"},
-        {0, "events", {.multifd = 256}, STATUS_USAGE, "--multifd: 1 to 255"},
+        {0, "events", {.multifd = 64}, STATUS_USAGE, "--multifd: 1 to 63"},
         {0, "events", {.multifd = -1}, STATUS_USAGE, "--multifd"},
         {0, "events", {.downtime_ms = 2000001}, STATUS_USAGE, "--downtime: 1 to 2000000"},
         {0, "events", {.multifd = 1, .postcopy = true}, STATUS_USAGE, "do not go together"},

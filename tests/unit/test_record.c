@@ -192,7 +192,7 @@ START_TEST(launching)
         {true, PLACE_HERE, false, false, "runs here already"},
         {true, PLACE_HERE, true, false, "runs here already"},
         {true, PLACE_HERE, false, true, "runs here already"},
-        {true, PLACE_MOVING, false, false, "is moving from or to here already"},
+        {true, PLACE_MOVING, false, false, "is moving from here already"},
         {true, PLACE_MOVING, true, false, "is moving"},
         {true, PLACE_MOVING, false, true, "is moving"},
         {true, PLACE_MOVED, false, false, "has moved to b"},
@@ -217,15 +217,15 @@ START_TEST(launching)
         bool running, incoming, take_back;
         const char *words;
     } told[] = {
-        {ROLE_SOURCE, true, false, false, "is moving from or to here already: QEMU has pid"},
+        {ROLE_SOURCE, true, false, false, "is moving from here already: QEMU has pid"},
         {ROLE_SOURCE, true, true, false, "is moving"},
         {ROLE_SOURCE, true, false, true, "is moving"},
         {ROLE_SOURCE, false, false, false, "b was told to run web1"},
         {ROLE_SOURCE, false, true, false, NULL},
         {ROLE_SOURCE, false, false, true, NULL},
-        {ROLE_DESTINATION, true, false, false, "is moving from or to here already: QEMU has pid"},
-        {ROLE_DESTINATION, true, true, false, "is moving"},
-        {ROLE_DESTINATION, true, false, true, "is moving"},
+        {ROLE_DESTINATION, true, false, false, "is coming here already: QEMU has pid"},
+        {ROLE_DESTINATION, true, true, false, "is coming"},
+        {ROLE_DESTINATION, true, false, true, "is coming"},
         {ROLE_DESTINATION, false, false, false, "web1 came here from b, and its QEMU has ended"},
         {ROLE_DESTINATION, false, true, false, NULL},
         {ROLE_DESTINATION, false, false, true, NULL},
