@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cli/cmd_launch.h"
 #include "migration/guardian.h"
+#include "migration/guardian_control.h"
 #include "peer/server.h"
 
 /* --listen's address, or the configuration's; the host stays NULL for all addresses. */
@@ -56,6 +57,7 @@ bool launch_choose_role(struct launch *launch, struct error *err)
         return true;
     }
     launch->guarded = true;
+    guardian_dismiss(&launch->context->paths, launch->vm);
     launch->incoming_port = launch->listen_port;
     if (options->agreement) {
         launch->listener = peer_listen(launch->listen_host, launch->listen_port, err);

@@ -23,6 +23,8 @@
 #define ANSWER_MS 12000 /* to end or to start a QEMU */
 #define ORDER_RUN "run"
 #define ORDER_GIVE_UP "give-up"
+#define ORDER_LEAVE "leave"
+#define LEAVE_MS 2000
 
 static bool make_address(const char *path, struct sockaddr_un *address)
 {
@@ -127,6 +129,8 @@ static void serve(struct guardian *guardian, int fd)
         run_here(guardian, &err);
     else if (strcmp(word, ORDER_GIVE_UP) == 0)
         give_up(guardian, &err);
+    else if (strcmp(word, ORDER_LEAVE) == 0)
+        guardian->leave = guardian->is_over && guardian->lease.state == LEASE_ENDED;
     guardian_status(guardian, &status);
     autojson json_t *answer = order_answer(&status);
     autofree char *refused =
@@ -149,23 +153,23 @@ void guardian_control_serve(struct guardian *guardian)
 /* The other end. */
 
 /* Ask the guardian; *there: there is one. */
-static bool ask(const struct paths *paths, const struct vm_record *record, const char *word,
-                bool *there, struct guardian_status *status, struct error *err)
+static bool ask(const struct paths *paths, const char *vm, const char *word, bool *there,
+                struct guardian_status *status, struct error *err)
 {
     struct sockaddr_un address;
     char line[LINE_MAX_SIZE];
-    autofree char *path = vm_socket_path(paths, record->vm, "control", err);
+    autofree char *path = vm_socket_path(paths, vm, "control", err);
     autofree char *order = string_format("%s\n", word);
     autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     *there = false;
     if (!path || !order || fd < 0 || !make_address(path, &address))
         return path ? error_no_memory(err) : false;
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        return error_set(err, STATUS_UNAVAILABLE, "the guardian of %s is gone", record->vm);
+        return error_set(err, STATUS_UNAVAILABLE, "the guardian of %s is gone", vm);
     *there = true;
     if (send(fd, order, strlen(order), MSG_NOSIGNAL) < 0 ||
         !read_line(fd, line, sizeof(line), ANSWER_MS))
-        return error_set(err, STATUS_UNAVAILABLE, "the guardian of %s does not answer", record->vm);
+        return error_set(err, STATUS_UNAVAILABLE, "the guardian of %s does not answer", vm);
     autojson json_t *answer = json_parse_strict(line, strlen(line), sizeof(line), err);
     const char *refused = json_string_value(json_object_get(answer, "refused"));
     if (!answer || !refused)
@@ -270,7 +274,7 @@ bool guardian_decide(const struct paths *paths, struct vm_record *record, bool h
     struct guardian_status status;
     struct error why = ERROR_INIT;
     bool there;
-    if (ask(paths, record, here ? ORDER_RUN : ORDER_GIVE_UP, &there, &status, &why)) {
+    if (ask(paths, record->vm, here ? ORDER_RUN : ORDER_GIVE_UP, &there, &status, &why)) {
         say_decided(record, here);
         return true;
     }
@@ -284,4 +288,15 @@ bool guardian_decide(const struct paths *paths, struct vm_record *record, bool h
         return false;
     say_decided(record, here);
     return true;
+}
+
+void guardian_dismiss(const struct paths *paths, const char *vm)
+{
+    struct guardian_status status;
+    struct error ignored = ERROR_INIT;
+    deadline when = deadline_in_ms(LEAVE_MS);
+    bool there;
+    while (ask(paths, vm, ORDER_LEAVE, &there, &status, &ignored) && status.lease == LEASE_ENDED &&
+           deadline_left_ms(when) > 0)
+        poll(NULL, 0, 20);
 }

@@ -16,4 +16,8 @@
 bool guardian_decide(const struct paths *paths, struct vm_record *record, bool here,
                      struct error *err);
 
+/* A guardian of this VM that only stays to say that its QEMU has ended is to go, since its port is
+ * wanted for the next try; waits a moment until it has. Any other stays. */
+void guardian_dismiss(const struct paths *paths, const char *vm);
+
 #endif

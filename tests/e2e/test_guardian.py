@@ -247,3 +247,28 @@ def restarted_under_its_agreement(t):
     check_equal(again.features(), before, "the CPU")
     pair.a.run("verify", VM, check=0)
     check_in("place", pair.record(pair.a), "record")
+
+
+@test(timeout=120)
+def port_for_the_next_try(t):
+    """`migrate` and its watcher are gone in mid-copy: the lease ends the QEMU; the guardian stays to say so, but makes
+    room for the next try at once, and the guest moves then"""
+    pair = Pair(t)
+    source, destination = pair.launch()
+    source.qmp.command("migrate-set-parameters", **{"max-bandwidth": 400000})
+    process = pair.a.start("migrate", VM, "--bandwidth", "400K", name="a-migrate")
+    wait_until(lambda: source.qmp.command("query-migrate").get("status") == "active", 15, "migration under way")
+    frozen = [pid for pid in guardians(t) if pid != process.pid]
+    watchers = [pid for pid in frozen if f"--home\0{pair.a.home}" in Path(f"/proc/{pid}/cmdline").read_text()]
+    check_equal(len(watchers), 1, "watchers")
+    os.kill(watchers[0], 9)
+    process.kill()
+    wait_until(lambda: not destination.process.alive(), 20, "end of the QEMU whose lease is over")
+    wait_until(lambda: source.status() == "running", 5, "the source")
+    check(guardians(t), "nobody is left to say that it has ended")
+    kept = pair.b.home / "state" / "agreements" / f"{VM}.json"
+    words = ("--vm", VM, "--agreement", kept, "--incoming", "--listen", f"127.0.0.1:{pair.port}")
+    back = Launched(pair.b, pair.b.start(*words, "--", *pair.guest("b"), name="b-again"), "b")
+    pair.a.run("migrate", VM, check=0, timeout=60)
+    back.serial.wait_lines(2)
+    wait_until(lambda: not source.process.alive(), 10, "end of the source")
