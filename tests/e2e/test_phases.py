@@ -102,7 +102,7 @@ def damage_shows(t):
 
 @test()
 def phases(t):
-    """each phase of a bare migration through a slow network is seen, in its order, and what is to happen then happens"""
+    """each phase of a bare migration through a slow network is seen, in its order, and what is to happen then does"""
     source, destination = writers(t, t.qemu_path, t.second_qemu_path, mebibytes=24)
     record = t.dir / "record.json"
     watch = Watch({"a": source.watched, "b": destination.watched}, "a", "b", record)

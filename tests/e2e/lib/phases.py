@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watching a migration from beside it: in which phase it is, what to do at which, and that two guests never run at once.
+"""Watching a migration from beside: in which phase it is, what to do at which, and that never two guests run at once.
 
 Each QEMU gets a monitor of the test's own (`monitor`), which the program knows nothing of. A thread for each side asks
 there, a hundred times a second, for the run state and for the migration; what it heard is kept with the moments of
@@ -9,8 +9,8 @@ Phases, in their order, and what keeps each long enough to do something in it:
 
 setup            QEMU was told of the migration, no memory has moved. It lasts for some messages between the hosts.
 mid-copy         a third of the memory has moved. The bandwidth and the guest's memory say how long it lasts.
-pre-switchover   the source's guest is stopped, its devices are not sent yet. It ends after a message to the guardian and
-                 its answer: with Proxy.delay(d) on the network it lasts 2 d at the least.
+pre-switchover   the source's guest is stopped, its devices are not sent yet. It ends after a message to the guardian
+                 and its answer: with Proxy.delay(d) on the network it lasts 2 d at the least.
 device           the devices are on their way: it ends when the destination's QEMU has loaded them, and told the
                  source's so on the migration's own return path: 2 d again.
 completed        the source's QEMU says that all has arrived. Until `told` is written the program asks the guardian
@@ -19,7 +19,7 @@ told             the source's record says that only the destination may run the 
                  message is on its way for d.
 resumed          the guest runs at the destination; the answer is on its way back for d.
 
-So the network is slow from mid-copy on (Migration in test_faults.py does so), and the thread, which looks every 10 ms,
+So the network is slow from mid-copy on (Scene.migrate in scene.py does so), and the thread, which looks every 10 ms,
 acts itself in the moment that it sees a phase. No process is stopped for that: it would be one fault more.
 """
 import json

@@ -11,7 +11,6 @@ from collections import deque
 from contextlib import contextmanager
 
 from .process import free_port
-from .wait import Failure, wait_until
 
 CHUNK = 1 << 18
 QUEUE = 8 << 20  # bytes that may be on their way in one direction of a connection
@@ -53,7 +52,7 @@ class Connection:
 
 
 class Proxy:
-    """Listens at 127.0.0.1:`port` and carries each connection to 127.0.0.1:`target`.
+    """Listens at 127.0.0.1:`port` and carries each connection to `host`:`target`.
 
         proxy = Proxy(target)
         a.trust(b, address=proxy.address)
@@ -73,8 +72,8 @@ class Proxy:
     Control it from any thread; each call has taken effect when it returns.
     """
 
-    def __init__(self, target, port=None):
-        self.target = target
+    def __init__(self, target, port=None, host="127.0.0.1"):
+        self.target = (host, target)
         self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.connections = []  # all there ever were, oldest first
@@ -254,7 +253,7 @@ class Proxy:
         server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.server = server
-        if server.connect_ex(("127.0.0.1", self.target)) not in (0, errno.EINPROGRESS):
+        if server.connect_ex(self.target) not in (0, errno.EINPROGRESS):
             self._lose(connection)
 
     def _hook(self, hooks, reached):
@@ -385,18 +384,3 @@ class Proxy:
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
-
-
-def wait_listening(port, process, timeout=20):
-    """Waits until somebody listens at 127.0.0.1:`port`; Failure when the Process that should has ended."""
-    wanted = f"0100007F:{port:04X}"
-
-    def listens():
-        with open("/proc/net/tcp", encoding="ascii") as table:
-            if any(line.split()[1] == wanted and line.split()[3] == "0A" for line in list(table)[1:]):
-                return True
-        if not process.alive():
-            raise Failure(f"{process.name} ended with {process.poll()}: {process.stderr()[-600:]}")
-        return False
-
-    wait_until(listens, timeout, f"listener at port {port}")

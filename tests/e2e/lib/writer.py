@@ -2,8 +2,8 @@
 """The writing guest (tests/guest/writer.S): building it, and reading what it prints.
 
 Moving it takes its time, since it has filled its memory and goes on writing there. Its count shows that it was neither
-lost nor doubled nor set back. That its memory is whole is a question of its own (`whole` below): TCG of QEMU 7.2 is known
-to lose writes during a slow migration, which is none of the program's business.
+lost nor doubled nor set back. That its memory is whole is a question of its own (`whole` below): TCG of QEMU 7.2 loses
+writes during a slow migration, which is none of the program's business, and which writer.S knows to prevent.
 """
 import os
 import re
