@@ -104,6 +104,13 @@ bool lease_source_grant(struct lease_source *lease, int64_t now, int64_t *stamp)
     return true;
 }
 
+void lease_source_unsent(struct lease_source *lease, int64_t granted, int64_t before)
+{
+    /* Another one may have been sent meanwhile: that counts. */
+    if (lease->state != LEASE_OVER && lease->until == granted)
+        lease->until = before;
+}
+
 bool lease_source_tell(struct lease_source *lease, int64_t now, int64_t *good_until)
 {
     /* The stamp is younger than the question, so that the guardian has no less of it left. */

@@ -92,6 +92,10 @@ void lease_source_heard(struct lease_source *lease, int64_t asked_at, int64_t st
  * migration is over. Else *stamp is what the grant echoes. */
 bool lease_source_grant(struct lease_source *lease, int64_t now, int64_t *stamp);
 
+/* A grant was not sent after all: no connection came about. `until` of the lease is as it was
+ * before it then, unless it is not that grant's any more. */
+void lease_source_unsent(struct lease_source *lease, int64_t granted, int64_t before);
+
 /* Call before `told` is written to the record, then send it. False: there is no lease, or too
  * little of it is left: renew it first. Else the message carries *good_until, of the guardian's
  * clock: the rest of the lease, less the margin. */

@@ -16,6 +16,7 @@
 #define LOOK_RETRY_MS 200
 #define LOOK_LIMIT_MS 20000 /* it asks its QEMU a few hundred questions */
 #define PREPARE_LIMIT_MS 20000
+#define RENEW_LIMIT_MS 5000
 
 struct guardian_link {
     struct peer_client client;
@@ -23,10 +24,11 @@ struct guardian_link {
     pthread_mutex_t lock; /* of what stands up to the thread */
     struct lease_source lease;
     struct guardian_status status;
-    int64_t held_until;   /* until then the guardian has confirmed to hold the lease; 0: not yet */
+    int64_t answered;     /* when the last question was asked that was answered; 0: none was */
     struct error trouble; /* of the last renewal, STATUS_OK if it was good */
     pthread_t thread;
     bool started;
+    bool ceased; /* the thread grants no more */
     int wake;
     volatile sig_atomic_t quit;
 };
@@ -89,6 +91,8 @@ static void heard(struct guardian_link *link, int64_t asked_at,
 {
     pthread_mutex_lock(&link->lock);
     lease_source_heard(&link->lease, asked_at, status->stamp);
+    if (link->answered < asked_at)
+        link->answered = asked_at;
     if (status->stamp >= link->status.stamp)
         link->status = *status;
     pthread_mutex_unlock(&link->lock);
@@ -134,24 +138,27 @@ bool guardian_link_look(struct guardian_link *link, int64_t patience, struct ord
     }
 }
 
-/* A stamp to echo, and until when the guardian will hold the lease if it hears of it. False: not
- * now. */
-static bool grant(struct guardian_link *link, int64_t *stamp, int64_t *held_until)
+/* One grant: the stamp that it echoes, and the lease's end here with it and without. */
+struct grant {
+    int64_t stamp, until, before;
+};
+
+/* False: not now. */
+static bool make_grant(struct guardian_link *link, struct grant *grant)
 {
     pthread_mutex_lock(&link->lock);
-    bool given =
-        link->lease.state != LEASE_GIVEN && lease_source_grant(&link->lease, clock_now_ms(), stamp);
-    /* The stamp is younger than the question that brought it. */
-    *held_until = link->lease.asked_at + LEASE_MS;
+    grant->before = link->lease.until;
+    bool given = link->lease.state != LEASE_GIVEN &&
+                 lease_source_grant(&link->lease, clock_now_ms(), &grant->stamp);
+    grant->until = link->lease.until;
     pthread_mutex_unlock(&link->lock);
     return given;
 }
 
-static void confirm(struct guardian_link *link, int64_t held_until)
+static void take_grant_back(struct guardian_link *link, const struct grant *grant)
 {
     pthread_mutex_lock(&link->lock);
-    if (link->held_until < held_until)
-        link->held_until = held_until;
+    lease_source_unsent(&link->lease, grant->until, grant->before);
     pthread_mutex_unlock(&link->lock);
 }
 
@@ -160,15 +167,16 @@ bool guardian_link_prepare(struct guardian_link *link, struct order_prepare *pre
 {
     autojson json_t *answer = NULL;
     struct guardian_status status;
-    int64_t held_until, asked_at = clock_now_ms();
-    if (!grant(link, &prepare->grant, &held_until))
+    struct grant grant;
+    int64_t asked_at = clock_now_ms();
+    if (!make_grant(link, &grant))
         return error_set(err, STATUS_INTERNAL, "prepare before look");
+    prepare->grant = grant.stamp;
     if (!ask(link, ORDER_PREPARE, order_new_prepare(&link->key, prepare),
              deadline_in_ms(PREPARE_LIMIT_MS), link->client.interrupted, NULL, &answer, err) ||
         !order_take_prepared(answer, &status, port, err))
         return false;
     heard(link, asked_at, &status);
-    confirm(link, held_until);
     if (out)
         *out = status;
     return true;
@@ -177,16 +185,16 @@ bool guardian_link_prepare(struct guardian_link *link, struct order_prepare *pre
 bool guardian_link_renew(struct guardian_link *link, const struct link_renewal *renewal,
                          struct guardian_status *status, struct error *err)
 {
-    int64_t held_until = 0;
-    struct order_renew renew = {
-        .grant = ORDER_NO_GRANT, .wait_ms = renewal->wait_ms, .disarm = renewal->disarm};
-    bool granted = renewal->grant && grant(link, &renew.grant, &held_until);
-    if (!ask_status(link, ORDER_RENEW, order_new_renew(&link->key, &renew),
-                    renewal->limit_ms + renewal->wait_ms, status, NULL, err))
-        return false;
-    if (granted)
-        confirm(link, held_until);
-    return true;
+    struct grant grant;
+    bool granted = renewal->grant && make_grant(link, &grant), unsent = false;
+    const struct order_renew renew = {.grant = granted ? grant.stamp : ORDER_NO_GRANT,
+                                      .wait_ms = renewal->wait_ms,
+                                      .disarm = renewal->disarm};
+    bool answered = ask_status(link, ORDER_RENEW, order_new_renew(&link->key, &renew),
+                               renewal->limit_ms + renewal->wait_ms, status, &unsent, err);
+    if (granted && !answered && unsent)
+        take_grant_back(link, &grant);
+    return answered;
 }
 
 bool guardian_link_order(struct guardian_link *link, const char *name, int64_t limit_ms,
@@ -243,17 +251,25 @@ bool guardian_link_may_run_here(struct guardian_link *link, int64_t *wait)
     return may;
 }
 
+/* Whether the thread is to renew now. */
+static bool renews(struct guardian_link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    bool ours = link->lease.state == LEASE_GRANTED && !link->ceased;
+    pthread_mutex_unlock(&link->lock);
+    return ours;
+}
+
+/* From start to start, so that a slow network does not make it rarer than need be. */
 static void *renew_until_quit(void *context)
 {
     struct guardian_link *link = context;
     struct pollfd wake = {.fd = link->wake, .events = POLLIN};
-    const struct link_renewal renewal = {.grant = true, .limit_ms = LINK_CALL_MS};
-    while (poll(&wake, 1, LEASE_RENEW_MS), !link->quit) {
+    const struct link_renewal renewal = {.grant = true, .limit_ms = RENEW_LIMIT_MS};
+    for (deadline next = 0; !link->quit; poll(&wake, 1, deadline_left_ms(next))) {
         struct error err = ERROR_INIT;
-        pthread_mutex_lock(&link->lock);
-        bool ours = link->lease.state == LEASE_GRANTED;
-        pthread_mutex_unlock(&link->lock);
-        if (!ours)
+        next = deadline_in_ms(LEASE_RENEW_MS);
+        if (!renews(link))
             continue;
         if (guardian_link_renew(link, &renewal, NULL, &err))
             err.status = STATUS_OK;
@@ -275,6 +291,13 @@ bool guardian_link_start(struct guardian_link *link, struct error *err)
         return error_set_errno(err, STATUS_INTERNAL, errnum, "cannot start a thread");
     link->started = true;
     return true;
+}
+
+void guardian_link_cease(struct guardian_link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    link->ceased = true;
+    pthread_mutex_unlock(&link->lock);
 }
 
 bool guardian_status_check(const struct guardian_status *status, const char *peer,
@@ -306,8 +329,8 @@ bool guardian_link_check(struct guardian_link *link, struct error *err)
     pthread_mutex_lock(&link->lock);
     struct guardian_status status = link->status;
     struct error trouble = link->trouble;
-    bool held = link->held_until == 0 || link->lease.state == LEASE_GIVEN ||
-                clock_now_ms() < link->held_until;
+    bool held = link->answered == 0 || link->lease.state == LEASE_GIVEN ||
+                clock_now_ms() - link->answered < LEASE_MS;
     pthread_mutex_unlock(&link->lock);
     if (!guardian_status_check(&status, peer, err))
         return false;

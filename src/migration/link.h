@@ -66,6 +66,8 @@ bool guardian_link_may_run_here(struct guardian_link *link, int64_t *wait);
 
 /* Start the thread that renews the lease, after prepare. STATUS_INTERNAL. */
 bool guardian_link_start(struct guardian_link *link, struct error *err);
+/* It grants no more: what is granted from now on is the caller's business. */
+void guardian_link_cease(struct guardian_link *link);
 
 /* Is all well over there, as far as the thread or anybody else has heard? False: the lease has run
  * out, the guardian does not want it any more, its QEMU has ended or its migration failed; err is

@@ -11,8 +11,7 @@
 #include "migration/preflight.h"
 #include "migration/sequence.h"
 
-#define PATIENCE_MS 8000  /* QEMU or its guardian over there may still be starting */
-#define LOOK_GOOD_MS 4000 /* so long a look's stamp is good for a grant, with time to spare */
+#define PATIENCE_MS 8000 /* QEMU or its guardian over there may still be starting */
 
 static bool add_all(struct strlist *findings, const char *host, const struct strlist *lines)
 {
@@ -88,18 +87,16 @@ bool migration_check(struct migration *m, struct migration_offer *out, struct er
     autostrlist struct strlist findings = {0};
     if (!guardian_link_look(m->link, PATIENCE_MS, &sight, err))
         return false;
-    int64_t looked_at = clock_now_ms();
     if (!migration_offer_read(m->qmp, MIGRATION_SOURCE, &offer, err) ||
         !find_differences(m, &sight, &findings, err) ||
         !decide_settings(m, &offer, &sight.offer, &findings, err))
         return false;
     if (findings.count > 0)
         return refuse(m, &findings, err);
-    if (clock_now_ms() - looked_at > LOOK_GOOD_MS) {
-        order_sight_free(&sight);
-        if (!guardian_link_look(m->link, 0, &sight, err))
-            return false;
-    }
+    /* All that may have taken seconds: the grant that comes next needs a fresh stamp. */
+    const struct link_renewal question = {.limit_ms = LINK_CALL_MS};
+    if (!guardian_link_renew(m->link, &question, NULL, err))
+        return false;
     *out = offer;
     offer = (struct migration_offer){0};
     return true;

@@ -46,13 +46,13 @@ static bool settle(struct migration *m, struct error *err)
 
 bool migration_take_back(struct migration *m)
 {
-    const char *order = ORDER_ABORT;
     bool told = false;
+    guardian_link_cease(m->link);
     for (;;) {
         struct error err = ERROR_INIT;
         struct guardian_status status;
         int64_t wait = -1;
-        if (guardian_link_order(m->link, order, ABORT_MS, &status, &err)) {
+        if (guardian_link_order(m->link, ORDER_ABORT, ABORT_MS, &status, &err)) {
             if (status.lease == LEASE_ENDED)
                 guardian_link_returned(m->link);
             if (status.lease == LEASE_RUN)
@@ -164,6 +164,7 @@ bool migration_stay(struct migration *m, struct error *err)
         return is_gone(m, err);
     if (why.status == STATUS_OK)
         error_set(&why, STATUS_MIGRATION, "QEMU does not say why");
+    guardian_link_cease(m->link);
     if (m->streams)
         migration_streams_stop(m->streams);
     /* Told for postcopy, but what it would run there never left: nobody can have run it. */

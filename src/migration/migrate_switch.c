@@ -40,8 +40,9 @@ static bool note(struct migration *m, const char *before, const char *after)
 static bool wait_there(struct migration *m)
 {
     deadline until = deadline_in_ms(LOAD_MS);
-    const struct link_renewal renewal = {
+    struct link_renewal renewal = {
         .grant = true, .wait_ms = ORDER_WAIT_MAX_MS, .limit_ms = LINK_URGENT_MS};
+    guardian_link_cease(m->link);
     while (deadline_left_ms(until) > 0) {
         struct error err = ERROR_INIT;
         struct guardian_status status;
@@ -50,7 +51,11 @@ static bool wait_there(struct migration *m)
                 return migration_note(m, &err);
             if (strcmp(status.migration, "completed") == 0)
                 return true;
+            renewal.grant = true;
         } else {
+            /* A grant that may have been heard is one more lease to wait for, with the guest
+             * standing still: none before there is an answer again. */
+            renewal.grant = false;
             poll(NULL, 0, RETRY_MS);
         }
         if (!guardian_link_check(m->link, &err))
@@ -137,8 +142,9 @@ bool migration_unknown(const struct migration *m, struct error *err)
     const char *vm = m->record->vm, *peer = m->peer->name;
     return error_set(err, STATUS_DECISION,
                      "%s was told to run %s, and does not answer: it may run there, and stays "
-                     "paused here; when %s answers: 'qemu-migrate-launch migrate %s' here, or at "
-                     "once on %s: 'qemu-migrate-launch migrate %s --resume-on destination'",
+                     "paused here; when %s answers: 'qemu-migrate-launch migrate %s' here; else on "
+                     "%s: 'qemu-migrate-launch migrate %s --resume-on destination', or, if that "
+                     "is refused there, '--resume-on source' there, then here",
                      peer, vm, peer, vm, peer, vm);
 }
 

@@ -136,6 +136,23 @@ START_TEST(back_to_the_source)
 }
 END_TEST
 
+START_TEST(a_grant_that_was_not_sent)
+{
+    struct lease_source source = LEASE_SOURCE_INIT;
+    int64_t stamp, first, second;
+    lease_source_heard(&source, 1000, 7);
+    ck_assert(lease_source_grant(&source, 1000, &stamp));
+    first = source.until;
+    ck_assert(lease_source_grant(&source, 3000, &stamp));
+    second = source.until;
+    lease_source_unsent(&source, second, first);
+    ck_assert_int_eq(source.until, first);
+    ck_assert(lease_source_grant(&source, 4000, &stamp));
+    lease_source_unsent(&source, second, first); /* not the newest any more */
+    ck_assert_int_eq(source.until, 4000 + LEASE_MS);
+}
+END_TEST
+
 START_TEST(told_nobody)
 {
     struct lease_source source = LEASE_SOURCE_INIT;
@@ -462,8 +479,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {as_it_should_go,  running_out,        late_and_made_up,
-                                  a_stamp_gets_old, back_to_the_source, told_nobody,
-                                  orders_at_random, every_order};
+    const TTest *const tests[] = {as_it_should_go,           running_out,        late_and_made_up,
+                                  a_stamp_gets_old,          back_to_the_source, told_nobody,
+                                  a_grant_that_was_not_sent, orders_at_random,   every_order};
     return unit_run("lease", tests, COUNT(tests));
 }
