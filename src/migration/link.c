@@ -243,6 +243,14 @@ void guardian_link_returned(struct guardian_link *link)
     pthread_mutex_unlock(&link->lock);
 }
 
+bool guardian_link_is_over(struct guardian_link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    bool over = link->lease.state == LEASE_OVER;
+    pthread_mutex_unlock(&link->lock);
+    return over;
+}
+
 bool guardian_link_may_run_here(struct guardian_link *link, int64_t *wait)
 {
     pthread_mutex_lock(&link->lock);

@@ -62,6 +62,8 @@ bool guardian_link_resume(struct guardian_link *link, struct order_resume *resum
 bool guardian_link_tell(struct guardian_link *link);
 void guardian_link_untold(struct guardian_link *link);
 void guardian_link_returned(struct guardian_link *link);
+/* The migration is over, and the guest is this host's for good. */
+bool guardian_link_is_over(struct guardian_link *link);
 bool guardian_link_may_run_here(struct guardian_link *link, int64_t *wait);
 
 /* Start the thread that renews the lease, after prepare. STATUS_INTERNAL. */

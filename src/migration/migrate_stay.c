@@ -48,6 +48,9 @@ bool migration_take_back(struct migration *m)
 {
     bool told = false;
     guardian_link_cease(m->link);
+    /* It was had back already: --resume-on source, after a QEMU there that ran it has ended. */
+    if (guardian_link_is_over(m->link))
+        return true;
     for (;;) {
         struct error err = ERROR_INIT;
         struct guardian_status status;
