@@ -13,6 +13,7 @@
 #define MEND_MS 60000 /* how long it is tried by itself */
 #define MEND_STEP_MS 1000
 #define RECOVER_LIMIT_MS 4000
+#define TAKE_UP_MS 10000
 #define ASK_MS 500
 #define ASK_LIMIT_MS 2000
 #define CUT_OFF_MS 3000 /* the destination has lost the stream, and QEMU here not noticed */
@@ -60,17 +61,26 @@ static void ask(struct migration *m, struct postcopy *state)
         state->cut_off_at = now;
 }
 
-/* A new stream in place of the lost one. */
+/* A new stream in place of the lost one. QEMU takes it up a moment after it was told to: until then
+ * it says of the old one that it is lost. */
 static bool mend(struct migration *m, struct postcopy *state)
 {
     struct guardian_status status;
+    deadline until = deadline_in_ms(TAKE_UP_MS);
     migration_streams_free(STEAL(m->streams));
-    if (!guardian_link_order(m->link, ORDER_RECOVER, RECOVER_LIMIT_MS, &status, &state->trouble))
+    if (!guardian_link_order(m->link, ORDER_RECOVER, RECOVER_LIMIT_MS, &status, &state->trouble) ||
+        !migration_send(m, true, 0, &state->trouble))
         return false;
-    if (!migration_send(m, true, 0, &state->trouble))
-        return false;
-    log_info("%s: a new stream to %s", m->record->vm, m->peer->name);
-    return true;
+    while (deadline_left_ms(until) > 0 && !migration_streams_failed(m->streams, &state->trouble)) {
+        if (!migration_look(m->qmp, &m->look, &state->trouble))
+            return false;
+        if (migration_stage(&m->look) != STAGE_BROKEN) {
+            log_info("%s: a new stream to %s", m->record->vm, m->peer->name);
+            return true;
+        }
+        migration_wait(m->qmp, POLL_QUICK_MS);
+    }
+    return false;
 }
 
 /* QEMU has settled on how to be told an address: the same words as at first, if this is another
