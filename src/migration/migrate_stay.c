@@ -46,29 +46,31 @@ static bool settle(struct migration *m, struct error *err)
 
 bool migration_take_back(struct migration *m)
 {
-    bool said = false;
-    int64_t wait = -1;
+    bool told = false;
     guardian_link_cease(m->link);
-    while (!guardian_link_may_run_here(m->link, &wait)) {
+    /* It was had back already: --resume-on source, after a QEMU there that ran it has ended. */
+    if (guardian_link_is_over(m->link))
+        return true;
+    for (;;) {
         struct error err = ERROR_INIT;
         struct guardian_status status;
+        int64_t wait = -1;
         if (guardian_link_order(m->link, ORDER_ABORT, ABORT_MS, &status, &err)) {
+            if (status.lease == LEASE_ENDED)
+                guardian_link_returned(m->link);
             if (status.lease == LEASE_RUN)
                 return false;
-            if (status.lease == LEASE_ENDED) {
-                guardian_link_returned(m->link);
-                continue;
-            }
         }
+        if (guardian_link_may_run_here(m->link, &wait))
+            return true;
         if (wait < 0)
             return false;
-        if (!said && wait > ASK_MS)
+        if (!told && wait > ASK_MS)
             log_info("waiting %lld s, until %s cannot run %s any more",
                      (long long)(wait / 1000 + 1), m->peer->name, m->record->vm);
-        said = true;
+        told = true;
         poll(NULL, 0, wait < ASK_MS ? (int)wait : ASK_MS);
     }
-    return true;
 }
 
 /* As it was before: true. */
