@@ -2,7 +2,7 @@
 """Watching a migration from beside: in which phase it is, what to do at which, and that never two guests run at once.
 
 Each QEMU gets a monitor of the test's own (`monitor`), which the program knows nothing of. A thread for each side asks
-there, a hundred times a second, for the run state and for the migration; what it heard is kept with the moments of
+there, fifty times a second, for the run state and for the migration; what it heard is kept with the moments of
 asking and of answering, so that afterwards can be said for certain whether two guests ran.
 
 Phases, in their order, and what keeps each long enough to do something in it:
@@ -19,7 +19,7 @@ told             the source's record says that only the destination may run the 
                  message is on its way for d.
 resumed          the guest runs at the destination; the answer is on its way back for d.
 
-So the network is slow from mid-copy on (Scene.migrate in scene.py does so), and the thread, which looks every 10 ms,
+So the network is slow from mid-copy on (Scene.migrate in scene.py does so), and the thread, which looks every 20 ms,
 acts itself in the moment that it sees a phase. No process is stopped for that: it would be one fault more.
 """
 import json
@@ -32,9 +32,13 @@ from .qmp import QMP, QMPClosed, QMPError, QMPTimeout
 from .wait import Failure, wait_until
 
 PHASES = ("setup", "mid-copy", "pre-switchover", "device", "completed", "told", "resumed")
-FAST, SLOW = 0.01, 0.02  # seconds between two looks: until the last call is made, and from then on
+PAUSE = 0.02  # seconds between two looks
 GONE = "gone"  # instead of a run state: there is no QEMU any more
 MUTE = "mute"  # it does not answer; what it does is not known
+
+
+class Missed(Failure):
+    """The phase did not come, or was not seen."""
 
 
 def monitor(path):
@@ -134,8 +138,10 @@ class Watch:
         """The newest Look at this side."""
         return wait_until(lambda: self._newest.get(side), 15, f"look at {side}")
 
-    def wait(self, phase, timeout=30, alive=None):
-        """Waits until the calls of this phase were made. alive: a Process without which it does not come any more."""
+    def wait(self, phase, timeout=60, alive=None):
+        """Waits until the calls of this phase were made; else Missed. alive: a Process without which it does not come
+        any more."""
+        until = time.monotonic() + timeout
 
         def seen():
             if self.failure:
@@ -145,10 +151,12 @@ class Watch:
             if alive is not None and not alive.alive():
                 time.sleep(0.2)
                 if phase not in self.fired:
-                    raise Failure(f"{alive.name} ended ({alive.poll()}) before {phase}: {alive.stderr()[-500:]}")
+                    raise Missed(f"{alive.name} ended ({alive.poll()}) before {phase}: {alive.stderr()[-300:]}")
+            if time.monotonic() > until:
+                raise Missed(f"no phase {phase} of the migration after {timeout} s: {self.story()}")
             return False
 
-        wait_until(seen, timeout, f"phase {phase} of the migration ({self.story()[-300:]})")
+        wait_until(seen, timeout + 10, "")
 
     def running(self):
         """The sides whose guest runs, by the newest look at each that began after this call."""
@@ -192,7 +200,7 @@ class Watch:
             except Exception as failure:
                 self.failure = failure
                 return
-            self._over.wait(FAST if self._calls else SLOW)
+            self._over.wait(PAUSE)
 
     def _look(self, side):
         began = time.monotonic()

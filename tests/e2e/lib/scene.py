@@ -18,7 +18,11 @@ BANDWIDTH = "32M"
 BEHIND = "127.0.0.2"  # an address of b's that only the proxy knows
 DELAY = 0.15  # seconds for each direction of the network, from mid-copy on: lib/phases.py says what for
 PAIRINGS = {"7.2 → 7.2": "oo", "7.2 → 10.0": "os", "10.0 → 7.2": "so", "10.0 → 10.0": "ss"}
-_COMMAND = re.compile(r"(\b(?:on [ab]|there)[:,] )?'(?:qemu-migrate-launch )?(migrate [^\s']+[^']*)'", re.I)
+_COMMAND = re.compile(
+    r"(?P<where>\b(?:on [ab]|there)[:,] )?'(?:qemu-migrate-launch )?(?P<words>migrate [^\s']+[^']*|--resume-on \w+)'"
+    r"(?P<there> there)?(?P<here>, then here)?",
+    re.I,
+)
 
 
 class Scene(Pair):
@@ -123,10 +127,13 @@ class Scene(Pair):
         return (host or self.a).start("migrate", VM, *options)
 
     def kill(self, what):
-        """Ends "a" or "b" (their QEMUs) or "guardian" with SIGKILL."""
+        """Ends "a" or "b" (their QEMUs), "guardian", or "all of a" with SIGKILL."""
         if what == "guardian":
-            check(self.guardian, "there is no guardian on b")
-        for pid in self.guardian if what == "guardian" else [self.pid[what]]:
+            pids = self.guardian
+        else:
+            pids = [*self.at_work("a"), self.pid["a"]] if what == "all of a" else [self.pid[what]]
+        check(pids, f"nothing to kill: {what}")
+        for pid in pids:
             os.kill(pid, signal.SIGKILL)
 
     def at_work(self, name):
@@ -168,18 +175,25 @@ class Scene(Pair):
             self.serial["a"].check_monotonic(whole=whole)
             check_equal(self.serial["b"].text(), "", "what the guest wrote at the destination")
 
+    @staticmethod
+    def _commands(text, here):
+        """[(host, words)] of the commands in a message of host `here`, in the order in which they are to be tried."""
+        found = []
+        other = "ab".replace(here, "")
+        for one in _COMMAND.finditer(text):
+            words = one["words"] if one["words"].startswith("migrate") else f"migrate {VM} {one['words']}"
+            where = (one["where"] or "").lower()
+            host = where[3] if where.startswith("on ") else other if where or one["there"] else here
+            found += [(host, words), *([(here, words)] if one["here"] else [])]
+        return found
+
     def follow(self, text):
         """Does what a message with status 14 says, one command after the other, and what the answers to that say, until
         a guest runs: each on the host that the message names (`on b: '…'`, `there, '…'`), or where it was said. Returns
         the steps, in words."""
         here, steps, tried, pending = "a", [], set(), []
         while not steps or not self.running():
-            fresh = []
-            for where, words in _COMMAND.findall(text):
-                where = where.lower()
-                host = where[3] if where.startswith("on ") else "ab".replace(here, "") if where else here
-                if (host, words) not in tried and (host, words) not in fresh:
-                    fresh.append((host, words))
+            fresh = [entry for entry in self._commands(text, here) if entry not in tried]
             pending = fresh + [entry for entry in pending if entry not in fresh]
             check(pending and len(steps) < 8, f"no command to go on with, after {steps}: {text}")
             here, words = pending.pop(0)
