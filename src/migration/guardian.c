@@ -68,6 +68,12 @@ static void reload_trust(struct guardian *guardian)
 static void watch_lease(struct guardian *guardian)
 {
     struct lease_guardian *lease = &guardian->lease;
+    struct relay_counts counts = {0};
+    if (guardian->relays)
+        counts = relay_group_counts(guardian->relays);
+    if (guardian->carried != counts.from_peer)
+        lease_guardian_alive(lease, clock_now_ms());
+    guardian->carried = counts.from_peer;
     lease_guardian_tick(lease, clock_now_ms());
     if (lease->state == LEASE_NONE && guardian->setup->wait_ms > 0 &&
         deadline_left_ms(guardian->leave_at) == 0) {

@@ -37,6 +37,7 @@ struct guardian {
     uint64_t admitted;                /* channels, a bit each */
     SSL *waiting[ORDER_CHANNELS_MAX]; /* their streams that QEMU has not got yet */
     bool main_connected;              /* it must be QEMU's first */
+    uint64_t carried;                 /* bytes of the stream, when last looked at */
     bool when_active;                 /* run it when postcopy is active */
     bool stay_paused;                 /* told, but it was paused at the source */
     bool end_heard;    /* the source was told that QEMU has ended without running the guest */

@@ -36,6 +36,13 @@ bool lease_guardian_grant(struct lease_guardian *lease, int64_t now, int64_t sta
     return true;
 }
 
+void lease_guardian_alive(struct lease_guardian *lease, int64_t now)
+{
+    lease_guardian_tick(lease, now);
+    if (lease->state == LEASE_HELD && lease->until < now + LEASE_MS)
+        lease->until = now + LEASE_MS;
+}
+
 bool lease_guardian_told(struct lease_guardian *lease, int64_t now, int64_t good_until)
 {
     lease_guardian_tick(lease, now);

@@ -41,6 +41,12 @@ struct lease_guardian {
  * least. False: it is refused, as too late (the state may be LEASE_ENDING then) or as made up. */
 bool lease_guardian_grant(struct lease_guardian *lease, int64_t now, int64_t stamp);
 
+/* The source is alive: bytes of its stream come, or it asks something. LEASE_HELD lasts LEASE_MS
+ * from now at the least, so that a copy that leaves no room on the network for anything else is not
+ * given up. This costs no safety: what lets the guest run is `told`, and that has an end of its
+ * own, which comes from a grant; the source counts from grants alone. */
+void lease_guardian_alive(struct lease_guardian *lease, int64_t now);
+
 /* `told` came, with the moment of this clock from which on it is void. True: the state is
  * LEASE_TOLD, or was already (it may come twice); else it is refused, as too late or as never
  * granted. */

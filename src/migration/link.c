@@ -16,7 +16,8 @@
 #define LOOK_RETRY_MS 200
 #define LOOK_LIMIT_MS 20000 /* it asks its QEMU a few hundred questions */
 #define PREPARE_LIMIT_MS 20000
-#define RENEW_LIMIT_MS 5000
+#define RENEW_LIMIT_MS 7000
+#define SILENCE_MS 15000 /* longer than a lease: the network may be full of the stream */
 
 struct guardian_link {
     struct peer_client client;
@@ -338,7 +339,7 @@ bool guardian_link_check(struct guardian_link *link, struct error *err)
     struct guardian_status status = link->status;
     struct error trouble = link->trouble;
     bool held = link->answered == 0 || link->lease.state == LEASE_GIVEN ||
-                clock_now_ms() - link->answered < LEASE_MS;
+                clock_now_ms() - link->answered < SILENCE_MS;
     pthread_mutex_unlock(&link->lock);
     if (!guardian_status_check(&status, peer, err))
         return false;
@@ -346,7 +347,7 @@ bool guardian_link_check(struct guardian_link *link, struct error *err)
         return error_set(err, STATUS_MIGRATION, "the guardian refuses: %s", trouble.message);
     if (!held)
         return error_set(err, STATUS_MIGRATION, "no answer from %s for %d s%s%s", peer,
-                         LEASE_MS / 1000, trouble.status != STATUS_OK ? ": " : "",
+                         SILENCE_MS / 1000, trouble.status != STATUS_OK ? ": " : "",
                          trouble.status != STATUS_OK ? trouble.message : "");
     return true;
 }

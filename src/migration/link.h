@@ -10,7 +10,7 @@
 #include "peer/client.h"
 
 #define LINK_CALL_MS 4000   /* for a question to the guardian */
-#define LINK_URGENT_MS 3000 /* while the guest stands still */
+#define LINK_URGENT_MS 5000 /* while the guest stands still */
 
 struct guardian_link;
 

@@ -68,6 +68,26 @@ START_TEST(running_out)
 }
 END_TEST
 
+START_TEST(signs_of_life)
+{
+    struct lease_guardian guardian = {0};
+    lease_guardian_alive(&guardian, 1000); /* nobody has come: nothing to go on with */
+    ck_assert_int_eq(guardian.state, LEASE_NONE);
+    ck_assert(lease_guardian_grant(&guardian, 100, 50));
+    lease_guardian_alive(&guardian, 5000);
+    ck_assert_int_eq(guardian.until, 5000 + LEASE_MS);
+    ck_assert(lease_guardian_grant(&guardian, 5100, 60)); /* does not shorten it */
+    ck_assert_int_eq(guardian.until, 5000 + LEASE_MS);
+    /* `told` keeps its own end, which comes from a grant. */
+    ck_assert(!lease_guardian_told(&guardian, 5200, 60 + LEASE_MS - LEASE_MS));
+    ck_assert(lease_guardian_told(&guardian, 5200, 5201));
+    /* What has run out stays so. */
+    guardian = (struct lease_guardian){.state = LEASE_HELD, .until = 1000};
+    lease_guardian_alive(&guardian, 1000);
+    ck_assert_int_eq(guardian.state, LEASE_ENDING);
+}
+END_TEST
+
 START_TEST(late_and_made_up)
 {
     struct lease_guardian guardian = {0};
@@ -479,8 +499,9 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {as_it_should_go,           running_out,        late_and_made_up,
-                                  a_stamp_gets_old,          back_to_the_source, told_nobody,
-                                  a_grant_that_was_not_sent, orders_at_random,   every_order};
+    const TTest *const tests[] = {
+        as_it_should_go,  running_out,        signs_of_life, late_and_made_up,
+        a_stamp_gets_old, back_to_the_source, told_nobody,   a_grant_that_was_not_sent,
+        orders_at_random, every_order};
     return unit_run("lease", tests, COUNT(tests));
 }
