@@ -115,7 +115,10 @@ static const struct option_spec specs[] = {
 static void report(void *context, const struct progress_sample *sample)
 {
     struct migrate_command *command = context;
-    progress_show(&command->progress, sample, clock_now_ms());
+    if (sample)
+        progress_show(&command->progress, sample, clock_now_ms());
+    else
+        progress_clear(&command->progress);
 }
 
 static struct progress begin_progress(const struct context *context, const char *vm)

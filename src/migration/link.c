@@ -80,7 +80,7 @@ static bool ask(struct guardian_link *link, const char *name, json_t *body, dead
 {
     autojson json_t *request = body;
     struct peer_client client = link->client;
-    bool ignored;
+    bool ignored = false;
     client.interrupted = interrupted;
     client.retryable = retryable ? retryable : &ignored;
     *client.retryable = false;

@@ -20,7 +20,8 @@ struct migration_options {
     bool keep_source;                /* leave the source's QEMU there, paused */
     enum migration_resume resume_on; /* not to migrate: to decide where the guest goes on */
     const volatile sig_atomic_t *interrupted;
-    void (*report)(void *context, const struct progress_sample *sample); /* may be NULL */
+    /* How it goes; with NULL for the sample: other words follow. May be NULL. */
+    void (*report)(void *context, const struct progress_sample *sample);
     void *context;
 };
 

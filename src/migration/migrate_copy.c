@@ -42,6 +42,12 @@ void migration_report(struct migration *m)
         m->options->report(m->options->context, sample);
 }
 
+void migration_make_room(const struct migration *m)
+{
+    if (m->options->report)
+        m->options->report(m->options->context, NULL);
+}
+
 static json_t *make_arguments(struct migration *m, bool resume, uint16_t direct_port,
                               struct error *err)
 {

@@ -75,6 +75,7 @@ static bool mend(struct migration *m, struct postcopy *state)
         if (!migration_look(m->qmp, &m->look, &state->trouble))
             return false;
         if (migration_stage(&m->look) != STAGE_BROKEN) {
+            migration_make_room(m);
             log_info("%s: a new stream to %s", m->record->vm, m->peer->name);
             return true;
         }
@@ -102,6 +103,7 @@ static bool read_offer(struct migration *m, struct error *err)
 static bool mend_for_a_while(struct migration *m, struct postcopy *state)
 {
     if (state->mend_until == 0) {
+        migration_make_room(m);
         log_warning("%s: the stream to %s is lost: trying to mend it", m->record->vm,
                     m->peer->name);
         state->mend_until = deadline_in_ms(MEND_MS);

@@ -65,9 +65,11 @@ bool migration_take_back(struct migration *m)
             return true;
         if (wait < 0)
             return false;
-        if (!told && wait > ASK_MS)
+        if (!told && wait > ASK_MS) {
+            migration_make_room(m);
             log_info("waiting %lld s, until %s cannot run %s any more",
                      (long long)(wait / 1000 + 1), m->peer->name, m->record->vm);
+        }
         told = true;
         poll(NULL, 0, wait < ASK_MS ? (int)wait : ASK_MS);
     }

@@ -77,6 +77,8 @@ enum copy_end migration_follow(struct migration *m);
 bool migration_conclude(struct migration *m, struct error *err);
 /* Tell m->options->report. */
 void migration_report(struct migration *m);
+/* Before something is logged in the middle of it. */
+void migration_make_room(const struct migration *m);
 /* A command to QEMU here. */
 bool migration_command(struct migration *m, const char *command, json_t *arguments,
                        struct error *err);
