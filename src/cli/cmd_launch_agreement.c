@@ -92,6 +92,21 @@ static bool find_others(struct launch *launch, const struct agreement *agreement
     return launch_replace(&launch->record.peer, first ? first : "") || error_no_memory(err);
 }
 
+/* Here it is started by the one that it was agreed to be started by, or where it has been since. */
+static bool check_start(const struct launch *launch, const struct agreement *agreement,
+                        struct error *err)
+{
+    const struct agreement_party *self = agreement_find_party(agreement, launch->identity->pin);
+    if (launch->role == ROLE_DESTINATION || launch->record.vm ||
+        (self && self->role == ROLE_SOURCE) ||
+        (launch->options.renegotiate && launch->options.here))
+        return true;
+    return error_set(err, STATUS_DECISION,
+                     "%s was agreed to be started elsewhere and to come here: look whether it runs "
+                     "there; if not: --renegotiate --here",
+                     launch->vm);
+}
+
 /* The record as the launch makes it; with what was proven. */
 static bool fill_record(struct launch *launch, const struct known *known, struct error *err)
 {
@@ -174,6 +189,7 @@ bool launch_under_agreement(struct launch *launch, struct error *err)
                          "--agreement with --listen is for a destination: give "
                          "--incoming, too");
     if (!read_file(launch, &known, err) || !launch_begin(launch, err) ||
+        !check_start(launch, &known.agreement, err) ||
         !check_arguments(launch, &known.agreement, err) || !fill_record(launch, &known, err) ||
         !find_others(launch, &known.agreement, &sources, err))
         return false;

@@ -22,6 +22,7 @@
 /* How long it can still be asked what came of it: when the guest runs here; when the QEMU has
  * ended, and the source has not heard of it, or has and might ask again. The port is needed for the
  * next try. */
+#define NOTE_AGAIN_MS 1000
 #define RUNS_MS 600000
 #define ENDED_MS 60000
 #define ENDED_HEARD_MS 2000
@@ -98,42 +99,71 @@ static void watch_postcopy(struct guardian *guardian)
         guardian_end_qemu(guardian, "the migration failed before postcopy");
         return;
     }
-    if (strcmp(status.migration, "postcopy-active") != 0 &&
-        strcmp(status.migration, "completed") != 0)
+    /* Not on "completed": if it was a precopy after all, the source may not know that it has
+     * succeeded, and has its guest back; it says so by another resume. */
+    if (strcmp(status.migration, "postcopy-active") != 0)
         return;
     guardian->when_active = false;
     if (!guardian_run_guest(guardian, &err))
         log_error("%s: %s", guardian->record.vm, err.message);
 }
 
-/* The guest is ours: the record says so, but not before QEMU runs it, which is more urgent. */
-static void note_handover(struct guardian *guardian)
+/* What the record is to say as things are; true if it does. The guest is ours when it may run here,
+ * but that is written after QEMU runs it, which is more urgent. A QEMU that has ended is not ours,
+ * whatever it was: the source may be running the guest. */
+static bool note_state(struct guardian *guardian)
 {
-    bool here = guardian->lease.state == LEASE_RUN ||
-                (guardian->lease.state == LEASE_TOLD && guardian->stay_paused);
-    if (!here || guardian->handed_over)
-        return;
-    guardian->handed_over = true;
-    guardian_note_place(guardian, PLACE_HERE);
+    struct error err = ERROR_INIT;
+    enum lease_guardian_state state = guardian->lease.state;
+    bool here = state == LEASE_RUN || (state == LEASE_TOLD && guardian->stay_paused);
+    enum vm_place place = guardian->record.place;
+    if (here)
+        place = guardian->qemu_ended ? PLACE_TOLD : PLACE_HERE;
+    else if (state == LEASE_ENDED && place == PLACE_TOLD)
+        place = PLACE_INCOMING;
+    if (place == guardian->record.place)
+        return true;
+    if (guardian->tried_to_note > 0 && clock_now_ms() - guardian->tried_to_note < NOTE_AGAIN_MS)
+        return false;
+    if (guardian_note_place(guardian, place, &err))
+        return true;
+    if (guardian->tried_to_note == 0)
+        log_error("%s: %s: it is tried again", guardian->record.vm, err.message);
+    guardian->tried_to_note = clock_now_ms();
+    return false;
+}
+
+/* In postcopy the guest runs here and still needs us. */
+static bool is_needed(struct guardian *guardian)
+{
+    struct guardian_status status;
+    if (guardian->lease.state != LEASE_RUN || guardian->qemu_ended)
+        return false;
+    guardian_status(guardian, &status);
+    return string_starts_with(status.migration, "postcopy-");
 }
 
 /* When it is over, somebody may still ask how it went, because an answer was lost. */
 static void watch_end(struct guardian *guardian)
 {
     bool over = guardian->lease.state == LEASE_RUN || guardian->lease.state == LEASE_ENDED;
-    if (guardian->lease.state == LEASE_ENDED && !*guardian->migration && !guardian->setup->ended)
+    if (guardian->lease.state == LEASE_ENDED && !*guardian->migration &&
+        guardian->setup->state == LEASE_NONE)
         guardian->leave = true; /* nobody knows of it */
     if (!over || guardian->leave)
         return;
     bool ended = guardian->lease.state == LEASE_ENDED;
-    deadline most = deadline_in_ms(!ended                   ? RUNS_MS
-                                   : guardian->end_heard    ? ENDED_HEARD_MS
-                                   : guardian->setup->ended ? RUNS_MS
-                                                            : ENDED_MS);
+    deadline most = deadline_in_ms(!ended                                 ? RUNS_MS
+                                   : guardian->end_heard                  ? ENDED_HEARD_MS
+                                   : guardian->setup->state != LEASE_NONE ? RUNS_MS
+                                                                          : ENDED_MS);
     if (!guardian->is_over || guardian->leave_at > most)
         guardian->leave_at = most;
     guardian->is_over = true;
-    guardian->leave = deadline_left_ms(guardian->leave_at) == 0;
+    if (deadline_left_ms(guardian->leave_at) > 0)
+        return;
+    guardian->leave = !is_needed(guardian);
+    guardian->leave_at = deadline_in_ms(RUNS_MS);
 }
 
 static int next_look(const struct guardian *guardian)
@@ -146,7 +176,7 @@ static int next_look(const struct guardian *guardian)
 static void guard(struct guardian *guardian)
 {
     struct error err = ERROR_INIT;
-    while (!guardian->leave && !terminated) {
+    while ((!guardian->leave || !note_state(guardian)) && !terminated) {
         if (!peer_server_run(guardian->server, deadline_in_ms(next_look(guardian)), &terminated,
                              &err) &&
             err.status == STATUS_INTERNAL) {
@@ -157,11 +187,10 @@ static void guard(struct guardian *guardian)
         guardian_look_at_qemu(guardian);
         watch_lease(guardian);
         watch_postcopy(guardian);
-        note_handover(guardian);
+        note_state(guardian);
         watch_end(guardian);
         reload_trust(guardian);
     }
-    note_handover(guardian);
     if (terminated && guardian->lease.state != LEASE_RUN && guardian->lease.state != LEASE_TOLD)
         guardian_end_qemu(guardian, "its guardian was told to end");
 }
@@ -190,13 +219,15 @@ static int live(const struct guardian_setup *setup)
     struct guardian guardian = {.setup = setup,
                                 .record = *setup->record,
                                 .pidfd = -1,
-                                .qemu_ended = setup->ended,
-                                .lease = {.state = setup->ended ? LEASE_ENDED : LEASE_NONE},
+                                .qemu_ended = setup->state == LEASE_ENDED,
+                                .lease = {.state = setup->state},
                                 .leave_at = setup->wait_ms > 0 ? deadline_in_ms(setup->wait_ms)
                                                                : DEADLINE_NEVER,
                                 .terminated = &terminated};
-    if (setup->ended)
+    if (setup->state != LEASE_NONE) {
         memcpy(guardian.migration, setup->record->migration.id, MIGRATION_ID_SIZE);
+        guardian.prepared = true;
+    }
     reload_trust(&guardian);
     if (!open_server(&guardian, &err)) {
         log_error("%s", err.message);

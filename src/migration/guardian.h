@@ -8,6 +8,7 @@
 #define QML_MIGRATION_GUARDIAN_H
 
 #include "host/config.h"
+#include "migration/lease.h"
 #include "peer/identity.h"
 #include "vm/command_line.h"
 #include "vm/record.h"
@@ -21,8 +22,10 @@ struct guardian_setup {
     const struct strlist *sources; /* pins of those who may move it to here */
     int listener;                  /* a listening TCP socket; stays the caller's */
     int64_t wait_ms;               /* how long it waits for a source; 0: for ever */
-    bool ended;                    /* there is no QEMU any more, and it never ran the guest: the
-                                    * guardian is only there to say so */
+    /* In place of a guardian that was lost: LEASE_ENDED, there is no QEMU any more, and it never
+     * ran the guest: it is only there to say so; LEASE_RUN, the guest runs here, and postcopy may
+     * need a new stream. LEASE_NONE else. */
+    enum lease_guardian_state state;
 };
 
 /* Start it: a process of its own session that is nobody's child, with no descriptor of ours but the

@@ -180,23 +180,6 @@ static bool ask(const struct paths *paths, const char *vm, const char *word, boo
     return order_take_status(answer, status, err);
 }
 
-/* With no guardian: this host was told, so that it may run the guest; or not. */
-static bool run_without_guardian(const struct paths *paths, struct vm_record *record,
-                                 struct error *err)
-{
-    if (record->place != PLACE_TOLD && record->place != PLACE_HERE)
-        return error_set(err, STATUS_DECISION,
-                         "%s was not told to run here, as far as is known: %s may be running it. "
-                         "There, 'migrate %s' says how it is; to give it up here: 'migrate %s "
-                         "--resume-on source'",
-                         record->vm, record->peer, record->vm, record->vm);
-    autoqmp struct qmp *qmp = qmp_connect(record->socket, 2000, err);
-    if (!qmp || !qmp_execute(qmp, "cont", NULL, deadline_in_ms(10000), STATUS_DECISION, NULL, err))
-        return error_wrap(err, "%s: its QEMU", record->vm);
-    record->place = PLACE_HERE;
-    return vm_record_store(paths, record, err);
-}
-
 /* Does the guest run in it? When in doubt, yes. */
 static bool runs(const struct vm_record *record)
 {
@@ -221,9 +204,9 @@ static bool end_qemu(struct vm_record *record, struct error *err)
            error_set(err, STATUS_DECISION, "QEMU (pid %lld) does not end", (long long)record->pid);
 }
 
-/* A guardian in place of the lost one, that can say only one thing. */
+/* A guardian in place of the lost one, for what is known of the guest. */
 static bool start_successor(const struct paths *paths, const struct vm_record *record,
-                            struct error *err)
+                            enum lease_guardian_state state, struct error *err)
 {
     autoconfig struct config config = {0};
     autotrust struct trust trust = {0};
@@ -237,14 +220,43 @@ static bool start_successor(const struct paths *paths, const struct vm_record *r
         if (!strlist_push(&sources, entry->pins[i]))
             return error_no_memory(err);
     autoclose int listener = peer_listen(record->guardian_address, record->guardian_port, err);
+    autovmsockets struct vm_sockets sockets = {
+        .command = strdup(record->socket),
+        .guardian = vm_socket_path(paths, record->vm, "guardian", err)};
+    if (!sockets.command || !sockets.guardian)
+        return error_no_memory(err);
     const struct guardian_setup setup = {.paths = paths,
+                                         .sockets = &sockets,
                                          .config = &config,
                                          .identity = identity,
                                          .record = record,
                                          .sources = &sources,
                                          .listener = listener,
-                                         .ended = true};
+                                         .state = state};
     return listener >= 0 && guardian_start(&setup, err);
+}
+
+/* With no guardian: this host was told, so that it may run the guest; or not. */
+static bool run_without_guardian(const struct paths *paths, struct vm_record *record,
+                                 struct error *err)
+{
+    if (record->place != PLACE_TOLD && record->place != PLACE_HERE)
+        return error_set(err, STATUS_DECISION,
+                         "%s was not told to run here, as far as is known: %s may be running it. "
+                         "There, 'migrate %s' says how it is; to give it up here: 'migrate %s "
+                         "--resume-on source'",
+                         record->vm, record->peer, record->vm, record->vm);
+    autoqmp struct qmp *qmp = qmp_connect(record->socket, 2000, err);
+    if (!qmp || !qmp_execute(qmp, "cont", NULL, deadline_in_ms(10000), STATUS_DECISION, NULL, err))
+        return error_wrap(err, "%s: its QEMU", record->vm);
+    struct error why = ERROR_INIT;
+    record->place = PLACE_HERE;
+    if (!vm_record_store(paths, record, err))
+        return false;
+    /* The source may still have a part of it (postcopy), or a question. */
+    if (*record->migration.id && !start_successor(paths, record, LEASE_RUN, &why))
+        log_warning("%s: %s", record->vm, why.message);
+    return true;
 }
 
 static bool give_up_without_guardian(const struct paths *paths, struct vm_record *record,
@@ -256,7 +268,7 @@ static bool give_up_without_guardian(const struct paths *paths, struct vm_record
                          record->peer);
     if (running && !end_qemu(record, err))
         return false;
-    return start_successor(paths, record, err);
+    return start_successor(paths, record, LEASE_ENDED, err);
 }
 
 static void say_decided(const struct vm_record *record, bool here)

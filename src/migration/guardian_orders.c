@@ -41,7 +41,9 @@ bool guardian_check_source(const struct guardian *guardian, const struct trust_e
                          "(%.12s)",
                          record->vm, record->agreement, key->agreement);
     if (is_bound(guardian) && strcmp(key->migration, guardian->migration) != 0)
-        return error_set(err, STATUS_DECISION, "another migration of %s was begun to here",
+        return error_set(err, STATUS_DECISION,
+                         "another migration of %s was begun to here: a new one needs a new "
+                         "QEMU, launched with --incoming --agreement",
                          record->vm);
     return true;
 }
@@ -113,8 +115,8 @@ static bool bind_to(struct guardian *guardian, const struct order_key *key, stru
     *migration = (struct vm_migration){.host = host, .port = guardian->record.guardian_port};
     memcpy(migration->id, key->migration, MIGRATION_ID_SIZE);
     memcpy(guardian->migration, key->migration, MIGRATION_ID_SIZE);
-    guardian_note_place(guardian, PLACE_INCOMING);
-    return true;
+    /* A host that cannot write it down now could not later, when the guest is here. */
+    return guardian_note_place(guardian, PLACE_INCOMING, err);
 }
 
 static json_t *prepare(struct guardian *guardian, const struct order_key *key,
@@ -184,18 +186,24 @@ static json_t *resume(struct guardian *guardian, const struct order_resume *resu
 {
     struct error why = ERROR_INIT;
     bool first = guardian->lease.state != LEASE_TOLD && guardian->lease.state != LEASE_RUN;
-    if (first && !resume->postcopy && !is_complete(guardian, err))
+    if (guardian->lease.state != LEASE_RUN && !resume->postcopy && !is_complete(guardian, err))
         return NULL;
     if (lease_guardian_told(&guardian->lease, clock_now_ms(), resume->good_until)) {
         guardian->stay_paused = !resume->run;
         guardian->when_active = resume->postcopy && first;
-        if (first) {
-            log_info("%s: from now on it runs only here", guardian->record.vm);
-            guardian_note_place(guardian, PLACE_TOLD);
-        }
-        if (!guardian->when_active && guardian->lease.state == LEASE_TOLD &&
-            !guardian_run_guest(guardian, &why))
+        if (first && !guardian_note_place(guardian, PLACE_TOLD, &why)) {
             log_error("%s: %s", guardian->record.vm, why.message);
+            lease_guardian_abort(&guardian->lease);
+            guardian_end_qemu(guardian, "what it was told cannot be written");
+            return answer_status(guardian, err);
+        }
+        if (first)
+            log_info("%s: from now on it runs only here", guardian->record.vm);
+        if (!guardian->when_active && guardian->lease.state == LEASE_TOLD &&
+            !guardian_run_guest(guardian, &why) && strcmp(why.message, guardian->refused) != 0) {
+            log_error("%s: %s", guardian->record.vm, why.message);
+            memcpy(guardian->refused, why.message, sizeof(guardian->refused));
+        }
     } else {
         log_error("%s: the word to run it came too late", guardian->record.vm);
     }

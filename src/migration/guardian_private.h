@@ -40,10 +40,11 @@ struct guardian {
     uint64_t carried;                 /* bytes of the stream, when last looked at */
     bool when_active;                 /* run it when postcopy is active */
     bool stay_paused;                 /* told, but it was paused at the source */
-    bool end_heard;    /* the source was told that QEMU has ended without running the guest */
-    bool handed_over;  /* the guest is here, and the record says so */
-    bool is_over;      /* one way or the other */
-    deadline leave_at; /* before it is over: the end of --wait */
+    bool end_heard;        /* the source was told that QEMU has ended without running the guest */
+    int64_t tried_to_note; /* when the record could not be written; 0: it could */
+    char refused[ERROR_MESSAGE_SIZE]; /* why QEMU did not run the guest, the last time */
+    bool is_over;                     /* one way or the other */
+    deadline leave_at;                /* before it is over: the end of --wait */
     bool leave;
 };
 
@@ -63,8 +64,8 @@ void guardian_status(struct guardian *guardian, struct guardian_status *status);
 void guardian_end_qemu(struct guardian *guardian, const char *why);
 /* The lease was told: let QEMU run the guest if it is all there. False: not, err says why. */
 bool guardian_run_guest(struct guardian *guardian, struct error *err);
-/* Put a place into the record on disk; what does not work is logged. */
-void guardian_note_place(struct guardian *guardian, enum vm_place place);
+/* Put a place into the record on disk. STATUS_CANNOT_WRITE; the place is as before then. */
+bool guardian_note_place(struct guardian *guardian, enum vm_place place, struct error *err);
 
 /* guardian_orders.c: the server's handler. */
 bool guardian_handle(void *context, const struct trust_entry *peer, const char *remote,

@@ -13,6 +13,7 @@
 #include "migration/guardian_private.h"
 
 #define COMMAND_MS 3000
+#define STATUS_MS 2000
 #define GREETING_MS 2000
 #define RETRY_MS 20
 #define QUIT_MS 500 /* quit, then kill: both within the lease's margin */
@@ -40,16 +41,15 @@ struct qmp *guardian_qmp(struct guardian *guardian, deadline when, struct error 
     return guardian->qmp;
 }
 
-bool guardian_command(struct guardian *guardian, const char *command, json_t *arguments,
-                      json_t **result, struct error *err)
+static bool command_until(struct guardian *guardian, deadline when, const char *command,
+                          json_t *arguments, json_t **result, struct error *err)
 {
     autojson json_t *held = arguments;
     struct error inner = ERROR_INIT;
-    struct qmp *qmp = guardian_qmp(guardian, deadline_in_ms(COMMAND_MS), err);
+    struct qmp *qmp = guardian_qmp(guardian, when, err);
     if (!qmp)
         return false;
-    if (qmp_execute(qmp, command, STEAL(held), deadline_in_ms(COMMAND_MS), STATUS_MIGRATION, result,
-                    &inner))
+    if (qmp_execute(qmp, command, STEAL(held), when, STATUS_MIGRATION, result, &inner))
         return true;
     /* After a late answer the conversation is out of step. */
     if (inner.status != STATUS_MIGRATION) {
@@ -57,6 +57,12 @@ bool guardian_command(struct guardian *guardian, const char *command, json_t *ar
         guardian_look_at_qemu(guardian);
     }
     return error_set(err, inner.status, "%s", inner.message);
+}
+
+bool guardian_command(struct guardian *guardian, const char *command, json_t *arguments,
+                      json_t **result, struct error *err)
+{
+    return command_until(guardian, deadline_in_ms(COMMAND_MS), command, arguments, result, err);
 }
 
 static int open_pidfd(int64_t pid)
@@ -108,10 +114,12 @@ void guardian_status(struct guardian *guardian, struct guardian_status *status)
 {
     autojson json_t *state = NULL;
     autojson json_t *migration = NULL;
+    /* A monitor that a full stream leaves no time must not keep the lease from being renewed. */
+    deadline when = deadline_in_ms(STATUS_MS);
     *status = (struct guardian_status){.pid = guardian->record.pid};
     if (!guardian_look_at_qemu(guardian) &&
-        guardian_command(guardian, "query-status", NULL, &state, NULL) &&
-        guardian_command(guardian, "query-migrate", NULL, &migration, NULL)) {
+        command_until(guardian, when, "query-status", NULL, &state, NULL) &&
+        command_until(guardian, when, "query-migrate", NULL, &migration, NULL)) {
         copy_word(status->run_state, sizeof(status->run_state), json_object_get(state, "status"));
         copy_word(status->migration, sizeof(status->migration),
                   json_object_get(migration, "status"));
@@ -161,9 +169,9 @@ void guardian_end_qemu(struct guardian *guardian, const char *why)
                   (long long)guardian->record.pid);
 }
 
-void guardian_note_place(struct guardian *guardian, enum vm_place place)
+bool guardian_note_place(struct guardian *guardian, enum vm_place place, struct error *err)
 {
-    struct error err = ERROR_INIT;
+    enum vm_place before = guardian->record.place;
     const struct paths *paths = guardian->setup->paths;
     deadline when = deadline_in_ms(LOCK_MS);
     autoclose int lock = -1;
@@ -172,8 +180,10 @@ void guardian_note_place(struct guardian *guardian, enum vm_place place)
            busy.status == STATUS_DECISION && deadline_left_ms(when) > 0)
         poll(NULL, 0, RETRY_MS);
     guardian->record.place = place;
-    if (!vm_record_store(paths, &guardian->record, &err))
-        log_error("%s: %s", guardian->record.vm, err.message);
+    if (vm_record_store(paths, &guardian->record, err))
+        return true;
+    guardian->record.place = before;
+    return false;
 }
 
 bool guardian_run_guest(struct guardian *guardian, struct error *err)

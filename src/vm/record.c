@@ -271,9 +271,9 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
     if (record->place == PLACE_TOLD && record->role == ROLE_DESTINATION)
         return error_set(
             err, STATUS_DECISION,
-            "%s came here from %s, and its QEMU has ended: it runs nowhere; to start it anew: "
-            "--renegotiate --here",
-            record->vm, record->peer);
+            "%s was told by %s to run here, and its QEMU has ended: look whether it runs on %s; if "
+            "not: --renegotiate --here",
+            record->vm, record->peer, record->peer);
     if (record->place == PLACE_TOLD)
         return error_set(
             err, STATUS_DECISION,

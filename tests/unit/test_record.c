@@ -226,7 +226,8 @@ START_TEST(launching)
         {ROLE_DESTINATION, true, false, false, "is coming here already: QEMU has pid"},
         {ROLE_DESTINATION, true, true, false, "is coming"},
         {ROLE_DESTINATION, true, false, true, "is coming"},
-        {ROLE_DESTINATION, false, false, false, "web1 came here from b, and its QEMU has ended"},
+        {ROLE_DESTINATION, false, false, false,
+         "web1 was told by b to run here, and its QEMU has ended"},
         {ROLE_DESTINATION, false, true, false, NULL},
         {ROLE_DESTINATION, false, false, true, NULL},
     };
