@@ -189,8 +189,7 @@ static bool store_record(struct launch *launch, struct negotiated *negotiated, s
     record->peer_port = exchange->peer.incoming_port;
     record->guarded = launch->guarded || exchange->peer.guarded;
     record->guardian_port = launch->guarded ? launch->incoming_port : 0;
-    free(record->migration.host);
-    record->migration = (struct vm_migration){0};
+    vm_migration_free(&record->migration);
     memcpy(record->agreement, exchange->agreement_digest, DIGEST_HEX_SIZE);
     if (!launch_replace(&record->vm, launch->vm) ||
         !launch_replace(&record->socket, launch->sockets.command) ||

@@ -116,8 +116,7 @@ static bool fill_record(struct launch *launch, const struct known *known, struct
     record->peer_port = 0;
     record->guarded = launch->guarded;
     record->guardian_port = launch->guarded ? launch->incoming_port : 0;
-    free(record->migration.host);
-    record->migration = (struct vm_migration){0};
+    vm_migration_free(&record->migration);
     memcpy(record->agreement, known->digest, DIGEST_HEX_SIZE);
     if (!launch_replace(&record->vm, launch->vm) ||
         !launch_replace(&record->socket, launch->sockets.command) ||

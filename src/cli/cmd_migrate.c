@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "migration/migrate.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "base/progress.h"
 #include "cli/command.h"
 
+#define BANDWIDTH_MIN 1024
 #define MULTIFD_MAX 63 /* and the main channel */
 
 struct migrate_command {
@@ -40,6 +42,8 @@ static bool set_bandwidth(void *target, const char *value, struct error *err)
     }
     if (!parse_number(digits, 1, (uint64_t)1 << 30, &number) || number > (1ULL << 50) / factor)
         return error_set(err, STATUS_USAGE, "--bandwidth: '%.40s' is not a rate like 100M", value);
+    if (number * factor < BANDWIDTH_MIN) /* QEMU counts in tenths of a second, and 0 is no limit */
+        return error_set(err, STATUS_USAGE, "--bandwidth: at least 1K bytes a second");
     ((struct migrate_command *)target)->options.wishes.bandwidth = (int64_t)(number * factor);
     return true;
 }
@@ -186,11 +190,18 @@ bool command_migrate(struct context *context, int count, char **words, struct er
         return false;
     const char *vm = operands.words[0];
     catch_interrupts(false);
+    signal(SIGPIPE, SIG_IGN); /* who reads the progress may go: the guest is more important */
     command.progress = begin_progress(context, vm);
     command.options.interrupted = &interrupted;
     command.options.report = report;
     command.options.context = &command;
     bool good = migrate_vm(&context->paths, vm, &command.options, &result, err);
     progress_clear(&command.progress);
-    return good && put_result(context, vm, &result, err);
+    if (!good)
+        return false;
+    /* Wherever the result cannot be written: that it has moved is to be known. */
+    if (put_result(context, vm, &result, err))
+        return true;
+    log_error("%s has moved to %s all the same", vm, result.peer);
+    return false;
 }

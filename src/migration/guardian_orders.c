@@ -111,7 +111,7 @@ static bool bind_to(struct guardian *guardian, const struct order_key *key, stru
     char *host = strdup("");
     if (!host)
         return error_no_memory(err);
-    free(migration->host);
+    vm_migration_free(migration);
     *migration = (struct vm_migration){.host = host, .port = guardian->record.guardian_port};
     memcpy(migration->id, key->migration, MIGRATION_ID_SIZE);
     memcpy(guardian->migration, key->migration, MIGRATION_ID_SIZE);

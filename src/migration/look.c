@@ -88,16 +88,20 @@ bool migration_look(struct qmp *qmp, struct migration_look *look, struct error *
            migration_look_take(reply, look, err);
 }
 
-void migration_wait(struct qmp *qmp, int64_t milliseconds)
+bool migration_wait(struct qmp *qmp, int64_t milliseconds)
 {
     deadline until = deadline_in_ms(milliseconds);
-    bool closed = false;
+    bool closed = false, over = false;
     for (;;) {
         autojson json_t *event = qmp_next_event(qmp, until, &closed);
         const char *name = json_string_value(json_object_get(event, "event"));
-        if (!event || (name && (strcmp(name, "MIGRATION") == 0 || strcmp(name, "STOP") == 0 ||
-                                strcmp(name, "RESUME") == 0)))
-            return;
+        if (!event)
+            return over;
+        over = over ||
+               (name && (strcmp(name, "SHUTDOWN") == 0 || strcmp(name, "GUEST_PANICKED") == 0));
+        if (name && (strcmp(name, "MIGRATION") == 0 || strcmp(name, "STOP") == 0 ||
+                     strcmp(name, "RESUME") == 0))
+            return over;
     }
 }
 
@@ -117,6 +121,16 @@ bool run_state_read(struct qmp *qmp, char state[RUN_STATE_SIZE], struct error *e
 bool run_state_is_paused(const char *state)
 {
     static const char *const names[] = {"paused", "prelaunch", "postmigrate", "finish-migrate"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], state) == 0)
+            return true;
+    return false;
+}
+
+bool run_state_is_over(const char *state)
+{
+    static const char *const names[] = {"shutdown", "guest-panicked", "internal-error", "io-error",
+                                        "watchdog"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(names[i], state) == 0)
             return true;

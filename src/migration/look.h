@@ -41,8 +41,9 @@ bool migration_look_take(const json_t *reply, struct migration_look *look, struc
 bool migration_look(struct qmp *qmp, struct migration_look *look, struct error *err);
 
 /* Wait until QEMU says that the migration or the run state has changed, or so many milliseconds at
- * most. That QEMU has gone is for the next question to find out. */
-void migration_wait(struct qmp *qmp, int64_t milliseconds);
+ * most. True: among what it said is that the guest has shut down or panicked. That QEMU has gone is
+ * for the next question to find out. */
+bool migration_wait(struct qmp *qmp, int64_t milliseconds);
 
 #define RUN_STATE_SIZE 32
 
@@ -53,5 +54,8 @@ bool run_state_read(struct qmp *qmp, char state[RUN_STATE_SIZE], struct error *e
 /* Whether in this state a guest that was stopped before its migration stands still as it did. QEMU
  * calls it "postmigrate" after a migration that failed late. */
 bool run_state_is_paused(const char *state);
+
+/* Whether the guest has come to an end in it, by itself: it is not to be continued. */
+bool run_state_is_over(const char *state);
 
 #endif

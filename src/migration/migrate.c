@@ -118,6 +118,10 @@ static bool move(struct migration *m, struct error *err)
         return false;
     if (!migration_check(m, &offer, err))
         return not_begun(m, err);
+    const struct migration_side *side = &m->settings.ends[MIGRATION_SOURCE];
+    json_decref(m->record->migration.undo);
+    m->record->migration.undo = json_pack("{s:O, s:O}", "capabilities", side->undo_capabilities,
+                                          "parameters", side->undo_parameters);
     m->record->role = ROLE_SOURCE;
     if (!migration_store(m, PLACE_MOVING, err))
         return not_begun(m, err);

@@ -134,6 +134,29 @@ static bool may_go_on(struct migration *m)
     return guardian_link_check(m->link, &err) || migration_note(m, &err);
 }
 
+/* What people and the guest do meanwhile counts: stopped or continued, it arrives so; and one that
+ * has come to its end stays where it is. */
+static bool watch_guest(struct migration *m)
+{
+    struct error err = ERROR_INIT;
+    char state[RUN_STATE_SIZE];
+    bool *run = &m->record->migration.run;
+    if (!run_state_read(m->qmp, state, &err))
+        return migration_note(m, &err);
+    m->over = m->over || run_state_is_over(state);
+    if (m->over) {
+        error_set(&err, STATUS_MIGRATION, "the guest has come to an end on the way");
+        return migration_note(m, &err);
+    }
+    bool running = strcmp(state, "running") == 0;
+    bool stopped = strcmp(state, "paused") == 0 || strcmp(state, "prelaunch") == 0;
+    if (*run == running || (!running && !stopped))
+        return true;
+    *run = running;
+    log_info("%s was %s meanwhile", m->record->vm, running ? "continued" : "stopped");
+    return migration_store(m, PLACE_MOVING, &err) || migration_note(m, &err);
+}
+
 /* The rest is fetched when it is needed, after the guest is over there. A guest that is almost all
  * there is better served without. */
 static bool begin_postcopy(struct migration *m)
@@ -171,6 +194,9 @@ static bool switch_over(struct migration *m)
     struct guardian_status status;
     const struct link_renewal last = {.grant = true, .disarm = true, .limit_ms = LINK_URGENT_MS};
     m->stopped_at = clock_now_ms();
+    m->over = migration_wait(m->qmp, 0) || m->over;
+    if (m->over)
+        return note_text(m, "the guest has come to an end on the way");
     if (is_interrupted(m))
         return note_text(m, "interrupted");
     if (!may_go_on(m))
@@ -208,7 +234,7 @@ enum copy_end migration_follow(struct migration *m)
         case STAGE_COPYING:
             if (is_interrupted(m))
                 note_text(m, "interrupted");
-            if (is_interrupted(m) || !may_go_on(m) || !begin_postcopy(m))
+            if (is_interrupted(m) || !may_go_on(m) || !watch_guest(m) || !begin_postcopy(m))
                 return END_FAILED;
             break;
         case STAGE_PAUSED:
@@ -228,6 +254,6 @@ enum copy_end migration_follow(struct migration *m)
             explain(m);
             return END_FAILED;
         }
-        migration_wait(m->qmp, pause_length(m, stage));
+        m->over = migration_wait(m->qmp, pause_length(m, stage)) || m->over;
     }
 }

@@ -54,7 +54,7 @@ static bool find_elsewhere(struct migration *m, struct error *err)
         return error_set(err, STATUS_USAGE, "--to: '%.80s' is not HOST[:PORT]", to);
     if (!entry)
         return error_set(err, STATUS_NOT_TRUSTED,
-                         "--to: no trust entry is named %.80s or has that address: "
+                         "--to: no trust entry is named %.80s, or not just one has that address: "
                          "qemu-migrate-launch trust add NAME PIN --address %.80s",
                          to, to);
     if (port == 0)

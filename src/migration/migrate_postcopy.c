@@ -122,7 +122,7 @@ static bool mend_for_a_while(struct migration *m, struct postcopy *state)
  * its end after all: QEMU decides that between migrate-start-postcopy and the switchover. */
 static bool complete(struct migration *m, struct error *err)
 {
-    switch (migration_resume_there(m)) {
+    switch (migration_resume_there(m, true)) {
     case TOLD_THERE:
         return migration_finish(m, err);
     case TOLD_BACK:

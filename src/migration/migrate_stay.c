@@ -16,6 +16,7 @@
 #define ASK_MS 200
 #define ABORT_MS 3000
 #define REOPEN_MAX 3
+#define ENDING_STEPS 50
 
 /* Whether this QEMU's migration does not go on any more; cancels it. */
 static bool settle(struct migration *m, struct error *err)
@@ -75,10 +76,13 @@ bool migration_take_back(struct migration *m)
     }
 }
 
-/* As it was before: true. */
+/* Is the guest as it was, and as it is to be? Who runs although he was stopped was continued by
+ * somebody; who has come to his end stays so. */
 static bool is_as_before(const struct migration *m, const char *state)
 {
-    return m->record->migration.run ? strcmp(state, "running") == 0 : run_state_is_paused(state);
+    if (strcmp(state, "running") == 0 || run_state_is_over(state))
+        return true;
+    return !m->record->migration.run && run_state_is_paused(state);
 }
 
 static bool wait_as_before(struct migration *m, int64_t milliseconds, char state[RUN_STATE_SIZE],
@@ -98,11 +102,11 @@ static bool wait_as_before(struct migration *m, int64_t milliseconds, char state
  * not, it is told to, as soon as that is safe. */
 static bool go_on_here(struct migration *m, struct error *err)
 {
-    char state[RUN_STATE_SIZE];
+    char *state = m->state;
     bool completed = migration_stage(&m->look) == STAGE_COMPLETED;
     if (!wait_as_before(m, completed ? 0 : ITSELF_MS, state, err))
         return false;
-    if (is_as_before(m, state))
+    if (is_as_before(m, state) || m->over)
         return true;
     if (!migration_take_back(m))
         return error_set(err, STATUS_DECISION, "it is '%s' here, and may have run on %s", state,
@@ -119,7 +123,7 @@ static void clean_up(struct migration *m)
 {
     struct error err = ERROR_INIT;
     if (m->prepared)
-        guardian_link_order(m->link, ORDER_ABORT, ABORT_MS, NULL, NULL);
+        m->asked = guardian_link_order(m->link, ORDER_ABORT, ABORT_MS, NULL, NULL);
     if (m->applied && !migration_side_undo(m->qmp, &m->settings.ends[MIGRATION_SOURCE], &err))
         log_warning("%s: its QEMU's settings for migrations are not as before: %s", m->record->vm,
                     err.message);
@@ -184,14 +188,24 @@ bool migration_stay(struct migration *m, struct error *err)
     clean_up(m);
     if (!migration_store(m, PLACE_HERE, &failure))
         log_error("%s: %s", m->record->vm, failure.message);
-    return error_set(err, STATUS_MIGRATION, "%s was not moved to %s and %s here: %s", m->record->vm,
-                     peer, m->record->migration.run ? "runs on" : "stays paused", why.message);
+    autofree char *other = string_format("is '%s'", m->state);
+    const char *how = strcmp(m->state, "running") == 0 ? "runs on"
+                      : run_state_is_paused(m->state)  ? "stays paused"
+                                                       : other;
+    return error_set(err, STATUS_MIGRATION, "%s was not moved to %s and %s here: %s%s",
+                     m->record->vm, peer, how ? how : "is", why.message,
+                     m->asked ? "; the next try needs a new destination there: launch it with "
+                                "--incoming --agreement"
+                              : "");
 }
 
 bool migration_qemu_lost(struct migration *m, struct error *err)
 {
     const struct vm_record *record = m->record;
     qmp_close(STEAL(m->qmp));
+    /* One that is just ending hangs up first. */
+    for (int i = 0; i < ENDING_STEPS && vm_record_is_running(m->record); i++)
+        poll(NULL, 0, STEP_MS);
     if (vm_record_is_running(m->record) && m->reopened++ < REOPEN_MAX &&
         migration_open_qmp(m, NULL))
         return migration_stay(m, err);

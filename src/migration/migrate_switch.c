@@ -101,13 +101,12 @@ static enum migration_told take_untold(struct migration *m)
     return TOLD_BACK;
 }
 
-enum migration_told migration_resume_there(struct migration *m)
+enum migration_told migration_resume_there(struct migration *m, bool said)
 {
     deadline until = deadline_in_ms(ANSWER_MS),
              lease_over = deadline_in_ms(LEASE_MS + LEASE_MARGIN_MS);
     deadline refused_until = DEADLINE_NEVER;
     struct order_resume resume = {.run = m->record->migration.run};
-    bool said = false; /* it may have been heard */
     while (deadline_left_ms(until) > 0) {
         struct error err = ERROR_INIT;
         struct guardian_status status;
@@ -227,7 +226,7 @@ bool migration_hand_over(struct migration *m, struct error *err)
 {
     if (!wait_there(m) || !migration_tell(m))
         return migration_stay(m, err);
-    switch (migration_resume_there(m)) {
+    switch (migration_resume_there(m, false)) {
     case TOLD_THERE:
         return migration_finish(m, err);
     case TOLD_BACK:

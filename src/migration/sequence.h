@@ -40,6 +40,9 @@ struct migration {
     bool prepared;              /* the guardian was, or may have been, asked to prepare */
     bool postcopy_begun;        /* migrate-start-postcopy was sent */
     bool continued;             /* migrate-continue was, or may have been, sent */
+    bool asked;                 /* the guardian has heard that it is called off: its QEMU ends */
+    bool over;                  /* the guest has shut down, or the like, on the way */
+    char state[RUN_STATE_SIZE]; /* its run state at the end, when it has not moved */
     int64_t stopped_at;         /* when the guest was seen to stand still; 0: not yet */
     int reopened;               /* how often the conversation with QEMU was */
     int64_t downtime_ms;        /* until it was told to run over there; -1: not known */
@@ -94,7 +97,8 @@ bool migration_hand_over(struct migration *m, struct error *err);
 bool migration_tell(struct migration *m);
 /* After migration_tell, until it is known where the guest is. */
 enum migration_told { TOLD_THERE, TOLD_BACK, TOLD_UNKNOWN };
-enum migration_told migration_resume_there(struct migration *m);
+/* said: it may have been heard before. */
+enum migration_told migration_resume_there(struct migration *m, bool said);
 /* What to do when that is not known: STATUS_DECISION. Returns false. */
 bool migration_unknown(const struct migration *m, struct error *err);
 /* The guest is over there: see that it stays so, and end what is here. */

@@ -17,7 +17,12 @@ bool migration_recover(struct migration *m, struct error *err)
 {
     struct lease_source lease =
         lease_source_recover(m->record->place == PLACE_TOLD, clock_now_ms());
+    struct migration_side *side = &m->settings.ends[MIGRATION_SOURCE];
+    json_t *undo = m->record->migration.undo;
     m->prepared = true;
+    side->undo_capabilities = json_incref(json_object_get(undo, "capabilities"));
+    side->undo_parameters = json_incref(json_object_get(undo, "parameters"));
+    m->applied = side->undo_capabilities && side->undo_parameters;
     m->downtime_ms = -1;
     if (!migration_open_link(m, &lease, err))
         return false;
@@ -52,7 +57,7 @@ static bool ask(struct migration *m, bool grant, struct guardian_status *status,
 /* The guest is told to run there: until it is known that it does. */
 static bool tell_again(struct migration *m, struct error *err)
 {
-    switch (migration_resume_there(m)) {
+    switch (migration_resume_there(m, true)) {
     case TOLD_THERE:
         return migration_finish(m, err);
     case TOLD_BACK:

@@ -20,6 +20,13 @@ static const char *const place_names[] = {
     [PLACE_TOLD] = "told", [PLACE_MOVED] = "moved",
 };
 
+void vm_migration_free(struct vm_migration *migration)
+{
+    free(migration->host);
+    json_decref(migration->undo);
+    *migration = (struct vm_migration){0};
+}
+
 void vm_record_free(struct vm_record *record)
 {
     free(record->vm);
@@ -28,7 +35,7 @@ void vm_record_free(struct vm_record *record)
     free(record->peer_host);
     free(record->qemu);
     free(record->guardian_address);
-    free(record->migration.host);
+    vm_migration_free(&record->migration);
     proof_arguments_free(&record->arguments);
     *record = (struct vm_record){0};
 }
@@ -58,11 +65,18 @@ static bool parse_migration(json_t *json, struct vm_migration *migration, struct
     const char *id, *host;
     json_int_t port;
     int run, keep_source, direct, postcopy;
+    json_t *undo;
     if (json_is_null(json))
         return true;
-    if (!json_take(json, err, "the VM's record: migration", "{s:s, s:s, s:I, s:b, s:b, s:b, s:b}",
-                   "id", &id, "host", &host, "port", &port, "run", &run, "keep_source",
-                   &keep_source, "direct", &direct, "postcopy", &postcopy))
+    if (!json_take(json, err, "the VM's record: migration",
+                   "{s:s, s:s, s:I, s:b, s:b, s:b, s:b, s:o}", "id", &id, "host", &host, "port",
+                   &port, "run", &run, "keep_source", &keep_source, "direct", &direct, "postcopy",
+                   &postcopy, "undo", &undo))
+        return false;
+    json_t *capabilities, *parameters;
+    if (!json_is_null(undo) &&
+        !json_take(undo, err, "the VM's record: migration: undo", "{s:o, s:o}", "capabilities",
+                   &capabilities, "parameters", &parameters))
         return false;
     if (!migration_id_is_good(id) || port < 1 || port > 65535)
         return error_set(err, STATUS_DATA, "the VM's record: its migration is not valid");
@@ -72,6 +86,7 @@ static bool parse_migration(json_t *json, struct vm_migration *migration, struct
     migration->keep_source = keep_source;
     migration->direct = direct;
     migration->postcopy = postcopy;
+    migration->undo = json_is_null(undo) ? NULL : json_incref(undo);
     return (migration->host = strdup(host)) || error_no_memory(err);
 }
 
@@ -79,10 +94,10 @@ static json_t *migration_to_json(const struct vm_migration *migration)
 {
     if (!*migration->id)
         return json_null();
-    return json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:b}", "id", migration->id, "host",
+    return json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:b, s:O}", "id", migration->id, "host",
                      migration->host, "port", (json_int_t)migration->port, "run", migration->run,
                      "keep_source", migration->keep_source, "direct", migration->direct, "postcopy",
-                     migration->postcopy);
+                     migration->postcopy, "undo", migration->undo ? migration->undo : json_null());
 }
 
 static bool parse_record(json_t *json, struct vm_record *out, struct error *err)

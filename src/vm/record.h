@@ -30,6 +30,7 @@ struct vm_migration {
     bool keep_source; /* by --keep-source */
     bool direct;      /* by --direct */
     bool postcopy;    /* by --postcopy */
+    json_t *undo;     /* how QEMU here was set before (migration/settings.h); NULL: not known */
 };
 
 struct vm_record {
@@ -55,6 +56,9 @@ struct vm_record {
 
 /* 32 lower-case hexadecimal digits. */
 bool migration_id_is_good(const char *id);
+
+/* Make it empty, as when there was none. */
+void vm_migration_free(struct vm_migration *migration);
 
 void vm_record_free(struct vm_record *record);
 #define autovmrecord __attribute__((cleanup(vm_record_free)))

@@ -102,6 +102,10 @@ START_TEST(round_trip_of_a_migration)
         migration->keep_source = i & 2;
         migration->direct = i & 8;
         migration->postcopy = i & 16;
+        json_decref(migration->undo);
+        migration->undo =
+            i & 4 ? json_pack("{s:{s:b}, s:{s:i}}", "capabilities", "x", 1, "parameters", "y", i)
+                  : NULL;
         MUST(vm_record_store(&paths, &record, &err));
         MUST(vm_record_load(&paths, "web1", &back, &err));
         ck_assert(back.place == record.place && back.role == record.role);
@@ -114,6 +118,8 @@ START_TEST(round_trip_of_a_migration)
                   back.migration.keep_source == migration->keep_source &&
                   back.migration.direct == migration->direct &&
                   back.migration.postcopy == migration->postcopy);
+        ck_assert(back.migration.undo ? json_equal(back.migration.undo, migration->undo)
+                                      : !migration->undo);
     }
     autofree char *path = in_folder("vms/web1.json"), *text = NULL;
     size_t length;
