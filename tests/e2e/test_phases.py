@@ -187,6 +187,14 @@ def overlap_of_looks(t):
     two = looks(("a", 0, 1, run), ("b", 2, 3, run), ("a", 4, 5, run))
     check_equal(overlap(two), tuple(two), "two guests")
     check_equal(overlap(list(reversed(two))), tuple(two), "two guests, in no order")
+    # Both are always asked at the same moments.
+    step = [(side, at + begin, at + begin + 2, run) for at in (0, 20, 40) for side, begin in (("a", 0), ("b", 1))]
+    check_equal(overlap(looks(*step)), tuple(looks(step[0], step[1], step[3], step[2])), "two guests, in step")
+    check_equal(overlap(looks(*step[:3])), None, "two guests, in step, when it is not certain yet")
+    turn = looks(("a", 0, 1, run), ("a", 2, 3, run), ("a", 4, 9, stop), ("b", 3, 4, run), ("b", 5, 6, run))
+    check_equal(overlap(turn), None, "one after the other")
+    touch = looks(("a", 0, 1, run), ("b", 3, 4, run), ("a", 4, 5, run), ("b", 6, 7, run), ("a", 7, 8, stop))
+    check(overlap(touch), "a short time of two guests is not found")
     late = looks(("a", 0, 1, run), ("a", 2, 3, run), ("b", 2.5, 9, run), ("a", 4, 5, run), ("b", 9, 10, run))
     check_equal(overlap(late), None, "an answer that took long")
     late += looks(("a", 11, 12, run))

@@ -59,28 +59,35 @@ class Look:
     reason: str = ""  # why it failed
 
 
+def _stretches(looks):
+    """[(begin, end, look, look)]: between these looks of one side, which follow each other, its guest ran."""
+    pairs = [(one.ended, other.began, one, other) for one, other in zip(looks, looks[1:])]
+    return [pair for pair in pairs if pair[2].status == pair[3].status == "running" and pair[0] <= pair[1]]
+
+
 def overlap(looks):
-    """The first three looks (Look) that show two running guests, or None.
+    """Looks (Look) of two sides that show two running guests for certain, or None.
 
     A guest that runs in two looks of one side, with none in between where it does not, has run all the time between: in
-    the 20 ms nobody has stopped and started it. A look of the other side that lies as a whole between the two, and says
-    running as well, is a second guest.
+    the 20 ms nobody has stopped and started it. The other side's is a second guest when it did so in a part of that time,
+    or when a look that lies there as a whole says that it runs.
     """
-    ordered = sorted(looks, key=lambda look: look.began)
-    last = {}  # side: its newest look
-    between = {}  # side: the looks of the other side, since its newest, that say running
-    for look in ordered:
-        before = last.get(look.side)
-        if look.status == "running" and before and before.status == "running":
-            for other in between[look.side]:
-                if other.began >= before.ended and other.ended <= look.began:
-                    return before, other, look
-        last[look.side] = look
-        between[look.side] = []
-        if look.status == "running":
-            for side in last:
-                if side != look.side:
-                    between[side].append(look)
+    sides = {}
+    for look in sorted(looks, key=lambda look: look.began):
+        sides.setdefault(look.side, []).append(look)
+    for side, own in sides.items():
+        stretches = _stretches(own)
+        others = [look for name, its in sides.items() if name != side for look in its]
+        running = [(look.began, look.ended, look) for look in others if look.status == "running"]
+        at = 0
+        for begin, end, *known in sorted([*_stretches(others), *running], key=lambda one: one[0]):
+            while at < len(stretches) and stretches[at][1] < begin:
+                at += 1
+            if at == len(stretches):
+                break
+            first, last, before, after = stretches[at]
+            if len(known) == 2 and max(begin, first) <= min(end, last) or first <= begin and end <= last:
+                return before, *known, after
     return None
 
 
