@@ -185,6 +185,8 @@ static json_t *resume(struct guardian *guardian, const struct order_resume *resu
                       struct error *err)
 {
     struct error why = ERROR_INIT;
+    if (guardian_look_at_qemu(guardian))
+        return answer_status(guardian, err);
     bool first = guardian->lease.state != LEASE_TOLD && guardian->lease.state != LEASE_RUN;
     if (guardian->lease.state != LEASE_RUN && !resume->postcopy && !is_complete(guardian, err))
         return NULL;

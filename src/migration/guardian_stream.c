@@ -70,7 +70,8 @@ static void relay_channel(struct guardian *guardian, int channel)
 {
     struct error err = ERROR_INIT;
     struct relay_ends ends = {.qemu = connect_to_qemu(guardian->stream_path, &err),
-                              .ssl = STEAL(guardian->waiting[channel])};
+                              .ssl = STEAL(guardian->waiting[channel]),
+                              .qemu_may_close = channel != MAIN_CHANNEL};
     if (ends.qemu < 0)
         discard(ends.ssl);
     if (ends.qemu < 0 || !relay_group_add(guardian->relays, &ends, &err)) {

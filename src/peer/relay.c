@@ -23,6 +23,8 @@ struct relay {
     bool qemu_ended;   /* it will send no more */
     bool qemu_shut;    /* it knows that no more comes */
     bool qemu_hung_up; /* its socket is closed; what it sent before may still be there */
+    bool qemu_may_close;
+    bool dropping; /* QEMU has closed, and was allowed to */
     bool ran;
     _Atomic uint64_t to_peer, from_peer;
 };
@@ -80,6 +82,7 @@ struct relay *relay_new(const struct relay_ends *ends, int stop_fd, struct error
             memcpy(relay->to_qemu.data, ends->early, ends->early_size);
         relay->to_qemu.end = ends->early_size;
         relay->qemu = ends->qemu;
+        relay->qemu_may_close = ends->qemu_may_close;
         /* As far as the system allows: a tenth of the receiving relay's CPU time. */
         const int room = 2 * (int)RELAY_CHUNK;
         setsockopt(relay->qemu, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
@@ -121,9 +124,14 @@ struct relay_counts relay_counts(const struct relay *relay)
     };
 }
 
-static enum relay_outcome qemu_failed(const struct relay *relay, int errnum, struct error *err)
+/* RELAY_ENDED: that was its end. */
+static enum relay_outcome qemu_failed(struct relay *relay, int errnum, struct error *err)
 {
     socklen_t size = sizeof(errnum);
+    if (relay->qemu_may_close) {
+        relay->qemu_ended = relay->qemu_hung_up = relay->dropping = true;
+        return RELAY_ENDED;
+    }
     if (errnum == 0)
         getsockopt(relay->qemu, SOL_SOCKET, SO_ERROR, &errnum, &size);
     if (errnum == EPIPE)
@@ -143,13 +151,13 @@ static enum relay_outcome move_to_peer(struct relay *relay, bool readable, struc
     if (buffer_is_empty(&wire->out) && !relay->qemu_ended && readable) {
         ssize_t n =
             recv(relay->qemu, relay->from_qemu.data, relay->from_qemu.capacity, MSG_DONTWAIT);
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return qemu_failed(relay, errno, err);
-        if (n > 0) {
+        relay->qemu_ended = n == 0;
+        if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            outcome = qemu_failed(relay, errno, err);
+        } else if (n > 0) {
             relay->in_flight = (size_t)n;
             outcome = wire_encrypt(wire, relay->from_qemu.data, (size_t)n, err);
         }
-        relay->qemu_ended = n == 0;
     }
     if (outcome == RELAY_ENDED && relay->qemu_ended && !wire->closed)
         outcome = wire_end(wire, err);
@@ -169,12 +177,17 @@ static enum relay_outcome move_from_peer(struct relay *relay, bool readable, str
     struct wire *wire = &relay->wire;
     struct relay_buffer *plain = &relay->to_qemu;
     while (!relay->qemu_shut) {
+        if (relay->dropping)
+            plain->start = plain->end = 0;
         size_t waiting = plain->end - plain->start;
         int errnum = buffer_send(plain, relay->qemu);
         atomic_fetch_add_explicit(&relay->from_peer, waiting - (plain->end - plain->start),
                                   memory_order_relaxed);
+        enum relay_outcome outcome = errnum != 0 ? qemu_failed(relay, errnum, err) : RELAY_ENDED;
+        if (outcome != RELAY_ENDED)
+            return outcome;
         if (errnum != 0)
-            return qemu_failed(relay, errnum, err);
+            continue;
         if (!buffer_is_empty(plain))
             return RELAY_ENDED;
         if (wire->ended) {
@@ -183,7 +196,7 @@ static enum relay_outcome move_from_peer(struct relay *relay, bool readable, str
             relay->qemu_shut = true;
             return RELAY_ENDED;
         }
-        enum relay_outcome outcome = wire_decrypt(wire, plain, err);
+        outcome = wire_decrypt(wire, plain, err);
         if (outcome != RELAY_ENDED)
             return outcome;
         if (!buffer_is_empty(plain) || wire->ended)

@@ -26,7 +26,11 @@ struct relay_ends {
     /* What was decrypted of the peer's stream before, such as what followed an HTTP upgrade; NULL
      * if nothing was. What the SSL itself has read ahead stays in it and is not lost. */
     const void *early;
-    size_t early_size;    /* bytes */
+    size_t early_size; /* bytes */
+    /* QEMU may close its end before it has taken everything, and that is its end: what still comes
+     * from the peer is read and dropped. A destination does so with multifd's channels (10.0, from
+     * 7.2: one migration in twenty). */
+    bool qemu_may_close;
     uint64_t rekey_after; /* new TLS keys after so many bytes sent; 0: RELAY_REKEY_BYTES */
 };
 

@@ -199,6 +199,30 @@ START_TEST(qemu_reset_in_a_stall)
 }
 END_TEST
 
+/* A channel of multifd's: QEMU closes it with bytes unread, and both relays end well; what the
+ * other side still sends is taken and dropped. */
+START_TEST(qemu_that_may_close)
+{
+    SSL *tls[2];
+    int pair[2];
+    tls_pair(tls);
+    stream_pair(pair);
+    struct relay_group *near = relay_group_new(-1, NULL), *far = relay_group_new(-1, NULL);
+    struct relay_ends ends = {.qemu = pair[1], .ssl = tls[0], .qemu_may_close = true};
+    MUST(relay_group_add(near, &ends, &err));
+    int far_qemu = relay_of(far, tls[1], NULL, 0);
+    must_send(far_qemu, 0, 100);
+    struct pollfd in = {.fd = pair[0], .events = POLLIN};
+    ck_assert_int_eq(poll(&in, 1, 5000), 1);
+    close(pair[0]);
+    must_read(far_qemu, 0, 0, true);
+    must_send(far_qemu, 100, 3000000);
+    close(far_qemu);
+    group_ends(near, RELAY_ENDED, "");
+    group_ends(far, RELAY_ENDED, "");
+}
+END_TEST
+
 /* QEMU closes, with nothing unread, while the peer still has something to say. */
 START_TEST(qemu_closed_too_early)
 {
@@ -370,6 +394,7 @@ int main(void)
     tcase_add_test(tcase, qemu_reset);
     tcase_add_test(tcase, qemu_reset_in_a_stall);
     tcase_add_test(tcase, qemu_closed_too_early);
+    tcase_add_test(tcase, qemu_that_may_close);
     tcase_add_loop_test(tcase, connection_ends_badly, 0, 4);
     tcase_add_test(tcase, connection_ends_badly_while_sending);
     tcase_add_test(tcase, peer_goes_too_early);
