@@ -87,6 +87,9 @@ bool launch_guardian(struct launch *launch, const struct strlist *sources, int l
         .listener = listener,
         .wait_ms = launch->options.wait_ms,
     };
+    /* No guardian for a QEMU that will not be started. */
+    if (!qemu_binary_check(&launch->qemu.binary, err))
+        return false;
     autofree char *log = guardian_log_path(setup.paths, launch->vm);
     if (!log)
         return error_no_memory(err);

@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "migration/guardian_private.h"
 
-#define IDLE_MS 500 /* between two looks around while nobody is there */
+#define IDLE_MS 100 /* between two looks around while nobody is there */
 #define BUSY_MS 50  /* and while a migration is under way */
 #define URGENT_MS 5 /* and when a guest is to be run the moment it can */
 /* How long it can still be asked what came of it: when the guest runs here; when the QEMU has

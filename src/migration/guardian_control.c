@@ -130,7 +130,7 @@ static void serve(struct guardian *guardian, int fd)
     else if (strcmp(word, ORDER_GIVE_UP) == 0)
         give_up(guardian, &err);
     else if (strcmp(word, ORDER_LEAVE) == 0)
-        guardian->leave = guardian->is_over && guardian->lease.state == LEASE_ENDED;
+        guardian->leave = guardian_look_at_qemu(guardian) && guardian->lease.state == LEASE_ENDED;
     guardian_status(guardian, &status);
     autojson json_t *answer = order_answer(&status);
     autofree char *refused =

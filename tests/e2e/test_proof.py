@@ -1042,6 +1042,7 @@ def check_of_an_agreement(t):
     path.write_text(text)
     a.process.kill()
     b.process.kill()
+    wait_until(lambda: not t.alive(), 10, "end of both, and of the guardian")
     pair.dry_run("--renegotiate", "--here", b_options=["--renegotiate", "--here"])
     checked(pair.a, 65, "under another agreement")
 
