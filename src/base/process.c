@@ -206,3 +206,14 @@ char *process_find_executable(const char *name, struct error *err)
     error_set(err, STATUS_CONFIG, "%s: not found on PATH", name);
     return NULL;
 }
+
+void process_close_others(int keep)
+{
+    if ((keep <= 3 || syscall(SYS_close_range, 3U, (unsigned)keep - 1, 0U) == 0) &&
+        syscall(SYS_close_range, (unsigned)keep + 1, ~0U, 0U) == 0)
+        return;
+    long most = sysconf(_SC_OPEN_MAX); /* a kernel before 5.9 */
+    for (int fd = 3; fd < (most > 65536 || most < 0 ? 65536 : (int)most); fd++)
+        if (fd != keep)
+            close(fd);
+}

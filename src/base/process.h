@@ -46,6 +46,10 @@ void process_end(struct process *process);
 /* "exited with status 1", "was killed by signal 6 (Aborted)"; static buffer of the caller. */
 const char *process_describe_status(int wait_status, char *buffer, size_t size);
 
+/* Close every descriptor but the standard ones and `keep` (3 or more): for a process that goes its
+ * own way, whoever opened them. */
+void process_close_others(int keep);
+
 /* Find name on PATH as execvp would; a name with a slash is itself. The caller frees it. NULL with
  * STATUS_CONFIG if there is no such executable. */
 char *process_find_executable(const char *name, struct error *err);

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "migration/guardian_private.h"
 
 #define IDLE_MS 100 /* between two looks around while nobody is there */
@@ -26,7 +26,6 @@
 #define RUNS_MS 600000
 #define ENDED_MS 60000
 #define ENDED_HEARD_MS 2000
-#define FIRST_OWN_FD 3
 
 static volatile sig_atomic_t terminated;
 
@@ -242,14 +241,6 @@ static int live(const struct guardian_setup *setup)
     return STATUS_OK;
 }
 
-/* Everything but the listener goes, whoever opened it: QEMU's and the shell's are none of ours. */
-static void close_others(int listener)
-{
-    if (listener > FIRST_OWN_FD)
-        syscall(SYS_close_range, (unsigned)FIRST_OWN_FD, (unsigned)listener - 1, 0U);
-    syscall(SYS_close_range, (unsigned)listener + 1, ~0U, 0U);
-}
-
 static void become_guardian(const struct guardian_setup *setup, int log)
 {
     struct sigaction action = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
@@ -265,7 +256,7 @@ static void become_guardian(const struct guardian_setup *setup, int log)
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 ||
         dup2(log, STDERR_FILENO) < 0)
         _exit(STATUS_INTERNAL);
-    close_others(setup->listener);
+    process_close_others(setup->listener); /* QEMU's and the shell's are none of ours */
     if (log_get_level() < LOG_LEVEL_INFO)
         log_set_level(LOG_LEVEL_INFO);
     log_set_time(true);

@@ -7,29 +7,17 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/strings.h"
 
 #define DISMISS_MS 1000
 #define DISMISSED 'd'
-
-/* Every descriptor but the standard ones and keep. */
-static void close_others(int keep)
-{
-    if ((keep <= 3 || syscall(SYS_close_range, 3U, (unsigned)keep - 1, 0U) == 0) &&
-        syscall(SYS_close_range, (unsigned)keep + 1, ~0U, 0U) == 0)
-        return;
-    long most = sysconf(_SC_OPEN_MAX); /* a kernel before 5.9 */
-    for (int fd = 3; fd < (most > 65536 || most < 0 ? 65536 : (int)most); fd++)
-        if (fd != keep)
-            close(fd);
-}
 
 static void be_watcher(const struct paths *paths, const char *vm, int fd, int null, int log,
                        void (*take_up)(const struct paths *paths, const char *vm))
@@ -43,7 +31,7 @@ static void be_watcher(const struct paths *paths, const char *vm, int fd, int nu
     if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
         dup2(log, STDERR_FILENO) < 0 || chdir("/") < 0)
         return;
-    close_others(fd);
+    process_close_others(fd);
     do {
         got = read(fd, &word, 1);
     } while (got < 0 && errno == EINTR);
