@@ -202,7 +202,8 @@ static bool store_record(struct launch *launch, struct negotiated *negotiated, s
     proof_arguments_free(&record->arguments);
     record->arguments = exchange->arguments;
     exchange->arguments = (struct proof_arguments){0};
-    return vm_record_set_self(record, err) && vm_record_store(&launch->context->paths, record, err);
+    return vm_record_set_argv(record, &launch->arguments, err) && vm_record_set_self(record, err) &&
+           vm_record_store(&launch->context->paths, record, err);
 }
 
 static bool show(const struct launch *launch, const struct exchange *exchange, const char *cpu,

@@ -128,7 +128,7 @@ static bool fill_record(struct launch *launch, const struct known *known, struct
     proof_arguments_free(&record->arguments);
     return proof_arguments_make(&launch->invocation, known->agreement.machine, launch->accel,
                                 &record->arguments, err) &&
-           vm_record_set_self(record, err);
+           vm_record_set_argv(record, &launch->arguments, err) && vm_record_set_self(record, err);
 }
 
 /* Prove it on this host, as it is now; the -cpu for it. */

@@ -21,9 +21,9 @@ static bool find_vm(const struct context *context, const char *vm, struct vm_rec
     if (!record->vm)
         return error_set(err, STATUS_USAGE, "no VM %s was launched here", vm);
     bool running = vm_record_is_running(record);
-    if (record->place == PLACE_MOVED)
-        return error_set(err, STATUS_DECISION, "%s has moved to %s: verify it there", vm,
-                         record->peer);
+    if (record->place == PLACE_MOVED || record->place == PLACE_ELSEWHERE)
+        return error_set(err, STATUS_DECISION, "%s %s %s: verify it there", vm,
+                         record->place == PLACE_MOVED ? "has moved to" : "lives on", record->peer);
     if (!running)
         return error_set(err, STATUS_DECISION, "%s does not run here any more", vm);
     if (!open_agreement(context, vm, STATUS_CONFIG, agreement, digest, err))

@@ -173,6 +173,9 @@ static bool check_place(struct vm_record *record, struct error *err)
     if (record->place == PLACE_MOVED)
         return error_set(err, STATUS_DECISION, "%s has moved to %s already", record->vm,
                          record->peer);
+    if (record->place == PLACE_ELSEWHERE)
+        return error_set(err, STATUS_DECISION, "%s lives on %s: run 'migrate %s' there", record->vm,
+                         record->peer, record->vm);
     if (is_under_way(record))
         return true;
     if (!running)
@@ -192,9 +195,9 @@ static bool decide(const struct paths *paths, struct vm_record *record,
 {
     bool here = options->resume_on == RESUME_ON_DESTINATION;
     automigration struct migration m = {.paths = paths, .options = options, .record = record};
-    if (record->place == PLACE_MOVED)
-        return error_set(err, STATUS_DECISION,
-                         "%s has moved to %s: there is nothing to decide here", record->vm,
+    if (record->place == PLACE_MOVED || record->place == PLACE_ELSEWHERE)
+        return error_set(err, STATUS_DECISION, "%s %s %s: there is nothing to decide here",
+                         record->vm, record->place == PLACE_MOVED ? "has moved to" : "lives on",
                          record->peer);
     if (!is_under_way(record) && record->guardian_port > 0)
         return guardian_decide(paths, record, here, err);

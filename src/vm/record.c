@@ -10,14 +10,19 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "host/system.h"
+#include "vm/argv_json.h"
 
-#define RECORD_SIZE_MAX ((size_t)16 << 10)
-#define RECORD_VERSION 2
+#define RECORD_SIZE_MAX ((size_t)512 << 10)
+#define RECORD_VERSION 3
+#define RECORD_VERSION_WITHOUT_ARGV 2
+
+static const char no_boot[] = "00000000-0000-0000-0000-000000000000";
 
 static const char *const place_names[] = {
     [PLACE_HERE] = "here", [PLACE_INCOMING] = "incoming", [PLACE_MOVING] = "moving",
-    [PLACE_TOLD] = "told", [PLACE_MOVED] = "moved",
+    [PLACE_TOLD] = "told", [PLACE_MOVED] = "moved",       [PLACE_ELSEWHERE] = "elsewhere",
 };
 
 void vm_migration_free(struct vm_migration *migration)
@@ -37,6 +42,7 @@ void vm_record_free(struct vm_record *record)
     free(record->guardian_address);
     vm_migration_free(&record->migration);
     proof_arguments_free(&record->arguments);
+    strlist_free(&record->argv);
     *record = (struct vm_record){0};
 }
 
@@ -104,24 +110,25 @@ static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
 {
     autovmrecord struct vm_record record = {0};
     const char *vm, *place, *role, *boot_id, *socket, *agreement, *peer, *host, *qemu, *address;
-    json_t *arguments, *migration;
+    json_t *arguments, *migration, *argv = NULL;
     json_int_t version, pid, started, port, guardian_port;
     int guarded;
     if (!json_take(
             json, err, "the VM's record",
             "{s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:I, s:o, "
-            "s:s, s:o}",
+            "s:s, s:o, s?o}",
             "version", &version, "vm", &vm, "place", &place, "role", &role, "pid", &pid, "started",
             &started, "boot_id", &boot_id, "socket", &socket, "agreement", &agreement, "peer",
             &peer, "peer_host", &host, "peer_port", &port, "guarded", &guarded, "guardian_address",
             &address, "guardian_port", &guardian_port, "migration", &migration, "qemu", &qemu,
-            "arguments", &arguments))
+            "arguments", &arguments, "argv", &argv))
         return false;
     size_t index = 0;
     while (index < sizeof(place_names) / sizeof(place_names[0]) &&
            strcmp(place_names[index], place) != 0)
         index++;
-    if (version != RECORD_VERSION || index == sizeof(place_names) / sizeof(place_names[0]) ||
+    if (version != (argv ? RECORD_VERSION : RECORD_VERSION_WITHOUT_ARGV) ||
+        index == sizeof(place_names) / sizeof(place_names[0]) ||
         !vm_role_parse(role, &record.role) || strlen(boot_id) != 36 || !digest_is_hex(agreement) ||
         pid < 0 || started < 0 || port < 0 || port > 65535 || guardian_port < 0 ||
         guardian_port > 65535)
@@ -142,6 +149,8 @@ static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
         return false;
     if (!json_is_null(arguments) && !proof_arguments_from_json(arguments, &record.arguments, err))
         return error_wrap(err, "the VM's record");
+    if (argv && !argv_from_json(argv, &record.argv, err))
+        return error_wrap(err, "the VM's record: argv");
     *out = record;
     record = (struct vm_record){0};
     return true;
@@ -176,7 +185,7 @@ bool vm_record_store(const struct paths *paths, const struct vm_record *record, 
     autofree char *path = record_path(paths, record->vm, ".json");
     autojson json_t *json = json_pack(
         "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:I, s:o, s:s, "
-        "s:o}",
+        "s:o, s:o}",
         "version", RECORD_VERSION, "vm", record->vm, "place", place_names[record->place], "role",
         vm_role_name(record->role), "pid", (json_int_t)record->pid, "started",
         (json_int_t)record->started, "boot_id", record->boot_id, "socket", record->socket,
@@ -185,7 +194,8 @@ bool vm_record_store(const struct paths *paths, const struct vm_record *record, 
         record->guardian_address ? record->guardian_address : "", "guardian_port",
         (json_int_t)record->guardian_port, "migration", migration_to_json(&record->migration),
         "qemu", record->qemu, "arguments",
-        record->arguments.machine ? proof_arguments_to_json(&record->arguments) : json_null());
+        record->arguments.machine ? proof_arguments_to_json(&record->arguments) : json_null(),
+        "argv", argv_to_json(&record->argv));
     autofree char *text = json ? json_to_text(json) : NULL;
     if (!path || !text)
         return error_no_memory(err);
@@ -277,6 +287,12 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
             "%s has moved to %s: it is not started here, so that it does not run twice "
             "(if it is not there any more: --renegotiate --here)",
             record->vm, record->peer);
+    if (record->place == PLACE_ELSEWHERE)
+        return error_set(err, STATUS_DECISION,
+                         "%s lives on %s: it is not started here, so that it does not run twice; "
+                         "to bring it here: qemu-migrate-launch receive %s --from %s (if it is not "
+                         "there any more: --renegotiate --here)",
+                         record->vm, record->peer, record->vm, record->peer);
     if (record->place == PLACE_INCOMING)
         return error_set(
             err, STATUS_DECISION,
@@ -310,4 +326,52 @@ bool vm_record_set_self(struct vm_record *record, struct error *err)
     if (!process_start_time(record->pid, &record->started))
         return error_set(err, STATUS_INTERNAL, "cannot read /proc/self/stat");
     return system_boot_id(record->boot_id, sizeof(record->boot_id), err);
+}
+
+bool vm_record_set_argv(struct vm_record *record, const struct arglist *arguments,
+                        struct error *err)
+{
+    autostrlist struct strlist argv = {0};
+    if (!arglist_render(arguments, &argv, err))
+        return false;
+    if (!argv_fits(&argv)) {
+        log_warning("%s: its command line is too long to be kept", record->vm);
+        strlist_free(&argv);
+        argv = (struct strlist){0};
+    }
+    strlist_free(&record->argv);
+    record->argv = argv;
+    argv = (struct strlist){0};
+    return true;
+}
+
+/* A copy in place of what was there. */
+static bool replace(char **place, const char *text)
+{
+    char *copy = strdup(text);
+    if (!copy)
+        return false;
+    free(*place);
+    *place = copy;
+    return true;
+}
+
+bool vm_record_set_elsewhere(struct vm_record *record, const char *vm, const char *digest,
+                             const char *peer, struct error *err)
+{
+    if (!replace(&record->vm, vm) || !replace(&record->socket, "") ||
+        !replace(&record->peer, peer) || !replace(&record->peer_host, "") ||
+        !replace(&record->guardian_address, "") || (!record->qemu && !replace(&record->qemu, "")))
+        return error_no_memory(err);
+    record->place = PLACE_ELSEWHERE;
+    record->role = ROLE_DESTINATION;
+    record->pid = 0;
+    record->started = 0;
+    memcpy(record->boot_id, no_boot, sizeof(no_boot));
+    memcpy(record->agreement, digest, DIGEST_HEX_SIZE);
+    record->peer_port = 0;
+    record->guarded = false;
+    record->guardian_port = 0;
+    vm_migration_free(&record->migration);
+    return true;
 }

@@ -8,6 +8,7 @@
 
 #include "base/paths.h"
 #include "vm/agreement.h"
+#include "vm/arglist.h"
 #include "vm/proof_arguments.h"
 
 enum vm_place {
@@ -17,6 +18,7 @@ enum vm_place {
     PLACE_TOLD,  /* source: the peer was told, or may have been told, to run it, and this host may
                   * not any more; destination: this host was told to, and may have begun */
     PLACE_MOVED, /* it runs elsewhere now */
+    PLACE_ELSEWHERE, /* it was agreed with this host and never was here; `peer` is where it lives */
 };
 
 #define MIGRATION_ID_SIZE 33 /* 32 hexadecimal digits and a NUL */
@@ -52,6 +54,8 @@ struct vm_record {
     char *qemu; /* the binary's path */
     /* With what it was proven here; machine is NULL without a proof. */
     struct proof_arguments arguments;
+    struct strlist argv; /* QEMU's arguments as the user wrote them, from argv[0] on; empty: not
+                          * known */
 };
 
 /* 32 lower-case hexadecimal digits. */
@@ -84,5 +88,15 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
 
 /* This process's pid, start time and boot id into the record. */
 bool vm_record_set_self(struct vm_record *record, struct error *err);
+
+/* The user's QEMU command line into the record; one that is too long for it (argv_json.h) is left
+ * out, with a warning. */
+bool vm_record_set_argv(struct vm_record *record, const struct arglist *arguments,
+                        struct error *err);
+
+/* Make *record, which may be empty, one of a VM that lives on `peer` (a trust entry's name) under
+ * the agreement with that digest: PLACE_ELSEWHERE. qemu, arguments and argv stay what they were. */
+bool vm_record_set_elsewhere(struct vm_record *record, const char *vm, const char *digest,
+                             const char *peer, struct error *err);
 
 #endif

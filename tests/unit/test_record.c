@@ -93,7 +93,7 @@ START_TEST(round_trip_of_a_migration)
     for (int i = 0; i < 32; i++) {
         autovmrecord struct vm_record back = {0};
         struct vm_migration *migration = &record.migration;
-        record.place = (enum vm_place)(i % (PLACE_MOVED + 1));
+        record.place = (enum vm_place)(i % (PLACE_ELSEWHERE + 1));
         record.role = i % 2 ? ROLE_DESTINATION : ROLE_SOURCE;
         record.guarded = i & 1;
         record.guardian_port = i & 2 ? 65535 : 0;
@@ -127,7 +127,84 @@ START_TEST(round_trip_of_a_migration)
     MUST(vm_record_store(&paths, &record, &err));
     MUST(file_read(path, 1 << 16, false, &text, &length, &err));
     ck_assert_ptr_nonnull(strstr(text, "\"place\":\"told\""));
-    ck_assert_ptr_nonnull(strstr(text, "\"version\":2"));
+    ck_assert_ptr_nonnull(strstr(text, "\"version\":3"));
+}
+END_TEST
+
+/* A command line of any bytes; one of version 2, which had none. */
+START_TEST(command_line)
+{
+    static const char *const words[] = {
+        "qemu-system-x86_64", "-name", "caf\xc3\xa9 \\x41", "", "\\", "\x7f\n\t", "a,\"b\"' $c"};
+    autovmrecord struct vm_record record, back = {0}, old = {0};
+    make(&record);
+    for (size_t i = 0; i < COUNT(words); i++)
+        ck_assert(strlist_push(&record.argv, words[i]));
+    MUST(vm_record_store(&paths, &record, &err));
+    MUST(vm_record_load(&paths, "web1", &back, &err));
+    ck_assert_uint_eq(back.argv.count, COUNT(words));
+    for (size_t i = 0; i < COUNT(words); i++)
+        ck_assert_str_eq(back.argv.items[i], words[i]);
+    autofree char *path = in_folder("vms/web1.json"), *text = NULL;
+    size_t length;
+    MUST(file_read(path, 1 << 16, false, &text, &length, &err));
+    autojson json_t *json = json_loads(text, 0, NULL);
+    json_object_del(json, "argv");
+    json_object_set_new(json, "version", json_integer(2));
+    autofree char *without = json_to_text(json);
+    MUST(file_write_atomic(path, without, strlen(without), 0600, &err));
+    MUST(vm_record_load(&paths, "web1", &old, &err));
+    ck_assert_uint_eq(old.argv.count, 0);
+    ck_assert_str_eq(old.vm, "web1");
+    json_object_set_new(json, "version", json_integer(3));
+    autofree char *bad = json_to_text(json);
+    MUST(file_write_atomic(path, bad, strlen(bad), 0600, &err));
+    autovmrecord struct vm_record none = {0};
+    MUST_FAIL(STATUS_DATA, "web1.json", vm_record_load(&paths, "web1", &none, &err));
+}
+END_TEST
+
+/* The longest that is kept, all of it escaped, and one more. */
+START_TEST(long_command_line)
+{
+    autovmrecord struct vm_record record;
+    make(&record);
+    for (int more = 0; more < 2; more++) {
+        autovmrecord struct vm_record back = {0};
+        autoarglist struct arglist list = {0};
+        size_t length = ((size_t)64 << 10) - strlen("qemu") - 1 - strlen("-name") - 1 - 1;
+        autofree char *name = calloc(1, length + 2);
+        memset(name, '\xff', length + (size_t)more);
+        char qemu[] = "qemu", option[] = "-name";
+        char *const argv[] = {qemu, option, name};
+        MUST(arglist_parse(&list, 3, argv, &err));
+        MUST(vm_record_set_argv(&record, &list, &err));
+        MUST(vm_record_store(&paths, &record, &err));
+        MUST(vm_record_load(&paths, "web1", &back, &err));
+        ck_assert_uint_eq(back.argv.count, more ? 0 : 3);
+    }
+}
+END_TEST
+
+START_TEST(elsewhere)
+{
+    autovmrecord struct vm_record record = {0}, used, back = {0};
+    MUST(vm_record_set_elsewhere(&record, "web1", HEX64, "b", &err));
+    make(&used);
+    MUST(vm_record_store(&paths, &record, &err));
+    MUST(vm_record_load(&paths, "web1", &back, &err));
+    ck_assert(back.place == PLACE_ELSEWHERE && back.pid == 0 && back.started == 0);
+    ck_assert_str_eq(back.peer, "b");
+    ck_assert_str_eq(back.boot_id, OTHER_BOOT);
+    ck_assert_ptr_null(back.arguments.machine);
+    ck_assert(!vm_record_is_running(&back));
+    MUST(vm_record_set_elsewhere(&used, "web1", HEX64, "c", &err));
+    ck_assert(used.place == PLACE_ELSEWHERE && used.peer_port == 0 && !used.guarded);
+    ck_assert_str_eq(used.peer, "c");
+    ck_assert_str_eq(used.peer_host, "");
+    ck_assert_str_eq(used.qemu, "/usr/bin/qemu"); /* with what it was proven is still known */
+    ck_assert_str_eq(used.arguments.smp, "cpus=2");
+    ck_assert(!vm_record_is_running(&used));
 }
 END_TEST
 
@@ -216,6 +293,10 @@ START_TEST(launching)
         {false, PLACE_MOVED, false, false, "has moved to b"},
         {false, PLACE_MOVED, true, false, NULL},
         {false, PLACE_MOVED, false, true, NULL},
+        {false, PLACE_ELSEWHERE, false, false, "web1 lives on b"},
+        {false, PLACE_ELSEWHERE, false, false, "receive web1 --from b"},
+        {false, PLACE_ELSEWHERE, false, true, NULL},
+        {false, PLACE_ELSEWHERE, true, false, NULL},
     };
     /* Told: it may run there, whatever became of the QEMU here. */
     static const struct {
@@ -297,7 +378,8 @@ START_TEST(damaged)
         const char *at, *member, *value;
     } rows[] = {
         {"", "version", "1"},
-        {"", "version", "3"},
+        {"", "version", "2"},
+        {"", "version", "4"},
         {"", "version", "4294967298"},
         {"", "place", "\"there\""},
         {"", "place", "\"Told\""},
@@ -315,6 +397,15 @@ START_TEST(damaged)
         {"", "guardian_port", "-1"},
         {"", "guardian_port", "4294967297"},
         {"", "guardian_address", "\"\\u00e9\""},
+        {"", "argv", "[1]"},
+        {"", "argv", "[[\"x\"]]"},
+        {"", "argv", "[\"\\\\\"]"},
+        {"", "argv", "[\"\\\\x\"]"},
+        {"", "argv", "[\"\\\\x4\"]"},
+        {"", "argv", "[\"\\\\x41\"]"},
+        {"", "argv", "[\"\\\\xC3\"]"},
+        {"", "argv", "[\"\\\\x00\"]"},
+        {"", "argv", "[\"\\u00e9\"]"},
         {"", "more", "1"},
         {"migration", "id", "\"\""},
         {"migration", "id", "\"" HEX32 "0\""},
@@ -396,8 +487,11 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        round_trip, round_trip_of_a_migration, who_runs, children, launching, damaged, other_types,
-        lock};
+    const TTest *const tests[] = {round_trip,   round_trip_of_a_migration,
+                                  who_runs,     children,
+                                  launching,    damaged,
+                                  other_types,  lock,
+                                  command_line, long_command_line,
+                                  elsewhere};
     return unit_run("record", tests, COUNT(tests));
 }
