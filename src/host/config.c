@@ -21,6 +21,7 @@ void config_free(struct config *config)
     strlist_free(&config->qemu_binaries);
     featureset_free(&config->deny);
     featureset_free(&config->require);
+    path_map_free(&config->map);
     *config = (struct config){0};
 }
 
@@ -90,6 +91,12 @@ static bool add_require(struct config *config, const char *value, struct error *
     return featureset_parse(&config->require, value, "require", STATUS_CONFIG, err);
 }
 
+static bool add_mapping(struct config *config, const char *key, const char *value,
+                        struct error *err)
+{
+    return path_map_add(&config->map, key, value, err);
+}
+
 /* Known to the format; read by commands that this version does not have yet. */
 static bool leave(struct config *config, const char *value, struct error *err)
 {
@@ -100,16 +107,18 @@ static const struct {
     const char *section;
     const char *key; /* NULL: any */
     bool (*set)(struct config *config, const char *value, struct error *err);
+    /* In place of it, where keys are no fixed words. */
+    bool (*add)(struct config *config, const char *key, const char *value, struct error *err);
 } keys[] = {
-    {"host", "name", set_host_name},
-    {"listen", "address", set_listen_address},
-    {"listen", "migration-ports", set_migration_ports},
-    {"qemu", "binary", add_binary},
-    {"policy", "deny", add_deny},
-    {"policy", "require", add_require},
-    {"pool", "url", leave},
-    {"map", NULL, leave},
-    {"launch", NULL, leave},
+    {"host", "name", set_host_name, NULL},
+    {"listen", "address", set_listen_address, NULL},
+    {"listen", "migration-ports", set_migration_ports, NULL},
+    {"qemu", "binary", add_binary, NULL},
+    {"policy", "deny", add_deny, NULL},
+    {"policy", "require", add_require, NULL},
+    {"pool", "url", leave, NULL},
+    {"map", NULL, NULL, add_mapping},
+    {"launch", NULL, leave, NULL},
 };
 
 static int read_entry(void *user, const char *section, const char *name, const char *value)
@@ -123,7 +132,9 @@ static int read_entry(void *user, const char *section, const char *name, const c
         section_known = true;
         if (!keys[i].key || strcmp(keys[i].key, name) == 0) {
             done = true;
-            good = keys[i].set(reading->config, value ? value : "", &err);
+            const char *text = value ? value : "";
+            good = keys[i].add ? keys[i].add(reading->config, name, text, &err)
+                               : keys[i].set(reading->config, text, &err);
         }
     }
     if (!section_known)

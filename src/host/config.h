@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "cpu/featureset.h"
+#include "host/path_map.h"
 
 #define DEFAULT_PORT 16515
 #define MIGRATION_PORT_FIRST 49152
@@ -21,6 +22,7 @@ struct config {
     struct strlist qemu_binaries; /* [qemu] binary, may be repeated */
     struct featureset deny;       /* [policy] deny, canonical names */
     struct featureset require;    /* [policy] require */
+    struct path_map map;          /* [map] */
 };
 
 void config_free(struct config *config);

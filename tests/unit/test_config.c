@@ -53,6 +53,9 @@ START_TEST(everything)
     ck_assert_uint_eq(featureset_count(&config.deny), COUNT(denied));
     ck_assert(featureset_has(&config.require, "smap"));
     ck_assert_uint_eq(featureset_count(&config.require), 1);
+    ck_assert_uint_eq(config.map.count, 1);
+    ck_assert_str_eq(config.map.items[0].there, "/there");
+    ck_assert_str_eq(config.map.items[0].here, "/here");
 }
 END_TEST
 
@@ -85,6 +88,15 @@ START_TEST(bad)
         {"[policy]\nrequire = AVX2\n", "line 2: require: 'AVX2' is not a feature"},
         {"[policy]\nrequire = avx2=off\n", "line 2: require: 'avx2=off'"},
         {"[policy]\nrequire = +avx2\n", "line 2: require: '+avx2'"},
+        {"[map]\nthere = /here\n", "line 2: 'there' is not an absolute path"},
+        {"[map]\n/there = here\n", "line 2: 'here' is not an absolute path"},
+        {"[map]\n/there =\n", "line 2: ''"},
+        {"[map]\n/a:b = /here\n", "line 2: 'b = /here' is not"},
+        {"[map]\n/a=b = /here\n", "line 2: 'b = /here' is not"},
+        {"[map]\n/a/../b = /here\n", "line 2: '/a/../b'"},
+        {"[map]\n/a = /./b\n", "line 2: '/./b'"},
+        {"[map]\n/a = /b\n/a/ = /c\n", "line 3: /a/ is mapped twice"},
+        {"[map]\n/a = /b\n  /c = /d\n", "line 3: /a is mapped twice"}, /* goes on, to inih */
         /* the first of two */
         {"[host]\nx\nnam = a\n", "line 2: neither"},
         {"[host]\nnam = a\nx\n", "line 2: unknown key 'nam'"},
@@ -128,6 +140,49 @@ START_TEST(long_lines)
 }
 END_TEST
 
+/* Longer than inih's 50 characters for a key. */
+#define LONG "/0123456789012345678901234567890123456789012345678901234567890123456789"
+
+START_TEST(mapping)
+{
+    static const struct {
+        const char *word, *mapped;
+    } rows[] = {
+        {"", ""},
+        {"/a", "/x"},
+        {"/a/", "/x/"},
+        {"/a/b", "/x/b"},
+        {"/ab", "/ab"},
+        {"/a/deep/er/f", "/y y/f"}, /* the longest, whatever comes first in the file */
+        {"/a/deep/ermine", "/x/deep/ermine"},
+        {"/c/d", "/d"},
+        {"/c", "/"},
+        {LONG "/f", "/l/f"},
+        {"file=/a/1,if=virtio", "file=/x/1,if=virtio"},
+        {"/a/1,/a/2", "/x/1,/x/2"},
+        {"unix:/a/s,server=on", "unix:/x/s,server=on"},
+        {"{\"filename\":\"/a/1\"}", "{\"filename\":\"/x/1\"}"},
+        {"nbd://h/a/1", "nbd://h/a/1"},
+        {"a/a", "a/a"},
+        {"x=/", "x=/"},
+        {"file=/a", "file=/x"},
+        {"file=/a,x", "file=/x,x"},
+    };
+    autoconfig struct config config = {0}, root = {0};
+    MUST(load("[map]\n/a = /x\n/a/deep/er/ = /y y/\n/c = /\n" LONG " = /l\n", 0600, &config, &err));
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autofree char *mapped = path_map_apply(&config.map, rows[i].word);
+        ck_assert_str_eq(mapped, rows[i].mapped);
+    }
+    MUST(load("[map]\n/ = /root\n/a = /x\n", 0600, &root, &err));
+    autofree char *top = path_map_apply(&root.map, "/"), *b = path_map_apply(&root.map, "/b"),
+                  *a = path_map_apply(&root.map, "/a");
+    ck_assert_str_eq(top, "/root/");
+    ck_assert_str_eq(b, "/root/b");
+    ck_assert_str_eq(a, "/x");
+}
+END_TEST
+
 START_TEST(who_can_change_it)
 {
     autoconfig struct config config = {0};
@@ -149,6 +204,6 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {nothing, everything, bad, long_lines, who_can_change_it};
+    const TTest *const tests[] = {nothing, everything, bad, long_lines, mapping, who_can_change_it};
     return unit_run("config", tests, COUNT(tests));
 }
