@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -216,4 +218,27 @@ void process_close_others(int keep)
     for (int fd = 3; fd < (most > 65536 || most < 0 ? 65536 : (int)most); fd++)
         if (fd != keep)
             close(fd);
+}
+
+/* Segments that cannot be written: what the loader relocates is in the others, also where it is
+ * read-only afterwards (RELRO). */
+static int forget_segments(struct dl_phdr_info *object, size_t size, void *context)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W))
+            continue;
+        uintptr_t first = object->dlpi_addr + segment->p_vaddr;
+        uintptr_t end = (first + segment->p_filesz) & ~(page - 1);
+        first = (first + page - 1) & ~(page - 1);
+        if (first < end)
+            madvise((void *)first, end - first, MADV_DONTNEED); /* if not, it stays: no harm */
+    }
+    return 0;
+}
+
+void process_forget_code(void)
+{
+    dl_iterate_phdr(forget_segments, NULL);
 }

@@ -30,6 +30,7 @@ const struct command commands[] = {
      "migrate VM [--to PEER] [--bandwidth B] [--downtime MS] [--multifd N] [--postcopy]\n"
      "        [--auto-converge] [--direct] [--keep-source] [--resume-on source|destination]",
      command_migrate},
+    {"serve", "serve [--listen [ADDR]:PORT]", command_serve},
     {"verify", "verify VM", command_verify},
     {"agreement",
      "agreement list\n"

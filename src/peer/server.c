@@ -126,12 +126,15 @@ struct peer_server *peer_server_new_from_socket(const struct identity *identity,
     server->identity = identity;
     server->peers.any = trust;
     server->handler = *handler;
+    server->limits = (struct peer_limits)PEER_LIMITS_DEFAULT;
     event_set_log_callback(log_libevent);
     server->context = tls_context_new(identity, &server->peers, err);
     if (!server->context || !fill_port(server, fd, err))
         return NULL;
     if (handler->admit && !relay_prefer_ciphers(server->context, err))
         return NULL;
+    if (!handler->admit) /* 34 KiB less for each connection that waits; streams are busy */
+        SSL_CTX_set_mode(server->context, SSL_MODE_RELEASE_BUFFERS);
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
         fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
@@ -160,6 +163,31 @@ uint16_t peer_server_port(const struct peer_server *server)
 void peer_server_set_trust(struct peer_server *server, const struct trust *trust)
 {
     server->peers.any = trust;
+    server_close_untrusted(server);
+}
+
+void peer_server_set_limits(struct peer_server *server, const struct peer_limits *limits)
+{
+    server->limits = *limits;
+}
+
+void peer_server_stop_listening(struct peer_server *server)
+{
+    if (server->bound)
+        evhttp_del_accept_socket(server->http, STEAL(server->bound));
+}
+
+bool peer_server_is_idle(const struct peer_server *server)
+{
+    for (const struct connection *item = server->oldest; item; item = item->newer)
+        if (item->asked && !item->answered && !item->cut)
+            return false;
+    return true;
+}
+
+struct event_base *peer_server_base(const struct peer_server *server)
+{
+    return server->base;
 }
 
 void peer_server_stop(struct peer_server *server)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -71,6 +72,7 @@ static void release_connection(struct tls_session *session)
         return;
     }
     stream_withdraw(connection);
+    deferred_orphan(connection);
     if (connection->stops_server) {
         server->stopping--;
         log_info("the last answer did not reach %s: waiting for it to ask again", session->remote);
@@ -118,13 +120,16 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     struct connection *connection = context;
     if (deadline_left_ms(connection->life) > 0)
         arm_timer(connection);
+    else if (connection->pending)
+        deferred_time_out(connection);
     else
         connection_cut(connection, "it took too long");
 }
 
 void connection_restart_life(struct connection *connection)
 {
-    connection->life = deadline_in_ms(CONNECTION_LIFE_MS);
+    connection->life = deadline_in_ms(connection->pending ? connection->server->limits.answer_ms
+                                                          : CONNECTION_LIFE_MS);
     arm_timer(connection);
 }
 
@@ -140,18 +145,55 @@ static bool is_authenticated(const struct connection *connection)
     return SSL_is_init_finished(connection->ssl) && connection->session.refusal == TLS_REFUSAL_NONE;
 }
 
+/* Who makes room first: strangers; then peers that have asked nothing; then those that have not
+ * taken their answer yet, and may ask again. */
+enum stay { STAY_STRANGER, STAY_SILENT, STAY_ANSWERED, STAY_FOR_GOOD };
+
+static enum stay stay_of(const struct connection *connection)
+{
+    if (connection->pending || connection->admitted || connection->stops_server || connection->cut)
+        return STAY_FOR_GOOD;
+    if (connection->asked)
+        return STAY_ANSWERED;
+    return is_authenticated(connection) ? STAY_SILENT : STAY_STRANGER;
+}
+
 /* False if there is no room, and nobody who must make it. */
 static bool make_room(struct peer_server *server)
 {
-    if (server->connection_count < CONNECTIONS_MAX)
+    struct connection *leaves = NULL;
+    enum stay least = STAY_FOR_GOOD;
+    if (server->connection_count < server->limits.connections)
         return true;
-    for (struct connection *item = server->oldest; item; item = item->newer) {
-        if (!item->cut && !is_authenticated(item)) {
-            connection_cut(item, "it had to make room for others");
-            return true;
+    for (struct connection *item = server->oldest; item && least != STAY_STRANGER;
+         item = item->newer) {
+        enum stay stay = stay_of(item);
+        if (stay < least) {
+            least = stay;
+            leaves = item;
         }
     }
-    return false;
+    if (leaves)
+        connection_cut(leaves, "it had to make room for others");
+    return leaves != NULL;
+}
+
+void server_close_untrusted(struct peer_server *server)
+{
+    struct connection *next;
+    for (struct connection *item = server->oldest; item; item = next) {
+        next = item->newer;
+        if (item->admitted || item->cut || !is_authenticated(item))
+            continue;
+        const struct trust_entry *entry =
+            server->peers.any ? trust_find_pin(server->peers.any, item->session.pin) : NULL;
+        if (entry && !trust_entry_is_expired(entry, time(NULL)))
+            continue;
+        if (item->pending)
+            deferred_drop(item);
+        else
+            connection_cut(item, "its key is no longer trusted here");
+    }
 }
 
 static struct bufferevent *new_connection(struct peer_server *server)

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "peer/server_private.h"
 
-#define BACKLOG 64
+#define BACKLOG 512
 
 static void cleanup_addresses(struct addrinfo **list)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Shared by server.c (life and loop), server_listen.c (the socket), server_connection.c (who may
- * stay how long), server_request.c (what is answered) and server_stream.c (what leaves as a
- * stream).
+ * stay how long), server_request.c (what is answered), server_deferred.c (what is answered later)
+ * and server_stream.c (what leaves as a stream).
  */
 #ifndef QML_PEER_SERVER_PRIVATE_H
 #define QML_PEER_SERVER_PRIVATE_H
@@ -11,14 +11,30 @@
 #include <event2/event.h>
 #include <event2/http.h>
 
+#include "base/digest.h"
+#include "peer/message.h"
 #include "peer/server.h"
 #include "peer/tls.h"
 
-#define CONNECTIONS_MAX 64
 #define CONNECTION_LIFE_MS 10000 /* to send a request; and again, to take the answer */
 #define HEADERS_MAX 8192
 #define LOG_LINES 5 /* about strangers, in each LOG_WINDOW_MS */
 #define LOG_WINDOW_MS 10000
+
+/* Who asks: what a connection has to be for a request to count. */
+struct asker {
+    const struct trust_entry *entry; /* while a request is being read; NULL later */
+    char pin[PIN_SIZE];
+    char exporter[TLS_EXPORTER_SIZE];
+};
+
+struct peer_request {
+    struct connection *connection; /* NULL: nobody waits for it any more */
+    struct evhttp_request *http;
+    struct asker asker;
+    char name[MESSAGE_NAME_MAX + 1];
+    char digest[DIGEST_HEX_SIZE];
+};
 
 struct connection {
     struct tls_session session; /* first: release_connection gets its address */
@@ -28,9 +44,11 @@ struct connection {
     struct bufferevent *bufferevent; /* owned by evhttp */
     struct event *timer;
     deadline life;
-    const char *cut;   /* why we cut it, or NULL */
-    bool asked;        /* it has made an authenticated request */
-    bool stops_server; /* its handler called peer_server_stop */
+    const char *cut;              /* why we cut it, or NULL */
+    bool asked;                   /* it has made an authenticated request */
+    bool stops_server;            /* its handler called peer_server_stop */
+    bool answered;                /* the kernel has its answer */
+    struct peer_request *pending; /* that waits for its answer, or NULL; the handler's */
 
     json_t *admitted; /* body of its request "stream", until handler.stream or .withdrawn */
     bool taken;       /* the SSL and the socket below are ours; libevent is letting go */
@@ -47,12 +65,14 @@ struct peer_server {
     struct tls_peers peers;
     const struct identity *identity;
     struct peer_handler handler;
+    struct peer_limits limits;
     uint16_t port;
 
     struct connection *oldest, *newest;
     size_t connection_count;    /* those not cut */
     struct connection *current; /* whose handler runs */
     size_t stopping;            /* connections with stops_server */
+    size_t pending;             /* connections with such a request */
     struct bufferevent *mute;   /* a spare that cannot speak */
 
     struct event *tick;
@@ -79,6 +99,8 @@ void server_log(struct peer_server *server, const char *remote, const char *what
 
 /* Close it; evhttp frees it then. why: a string constant. */
 void connection_cut(struct connection *connection, const char *why);
+/* Close those of peers that are not trusted any more. */
+void server_close_untrusted(struct peer_server *server);
 /* It is no longer one of the server's; what was there for that is freed. */
 void connection_detach(struct connection *connection);
 
@@ -86,6 +108,27 @@ void connection_detach(struct connection *connection);
 void server_handle_request(struct evhttp_request *request, void *server);
 /* End peer_server_run if this connection's handler wanted that. */
 void connection_stop_server(struct connection *connection);
+/* Fill asker, whose entry is of now. STATUS_NOT_TRUSTED, STATUS_INTERNAL. */
+bool server_identify(struct connection *connection, struct asker *asker, struct error *err);
+/* The sealed error, which is small, or NULL for want of memory. */
+char *server_seal_error(const struct connection *connection, const struct asker *asker,
+                        const char *name, const char *digest, const struct error *problem);
+/* The sealed answer, or the sealed error when it cannot be sealed; NULL for want of memory. */
+char *server_seal_answer(const struct connection *connection, const struct asker *asker,
+                         const char *name, const char *digest, json_t *answer);
+/* Send a sealed answer (NULL: there was no memory for it). */
+void server_send_sealed(struct evhttp_request *request, struct connection *connection,
+                        const char *sealed);
+
+/* Give body (borrowed) to handler.begin, or answer that there is no room. server_deferred.c */
+void deferred_begin(struct evhttp_request *request, struct connection *connection,
+                    const struct asker *asker, const char *name, const char *digest, json_t *body);
+/* The time for the answer is over. */
+void deferred_time_out(struct connection *connection);
+/* Close a connection that waits for its answer: evhttp does not look at it meanwhile. */
+void deferred_drop(struct connection *connection);
+/* The connection is going: what waits for it waits in vain. */
+void deferred_orphan(struct connection *connection);
 
 /* Whether a request asks for a stream as it should. server_stream.c */
 bool stream_is_asked_for(struct evhttp_request *request);

@@ -10,7 +10,6 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/strings.h"
-#include "peer/message.h"
 #include "peer/server_private.h"
 #include "peer/stream.h"
 
@@ -25,7 +24,9 @@ static void cleanup_evbuffer(struct evbuffer **buffer)
 /* The kernel has the whole answer. */
 static void on_answered(struct evhttp_request *request, void *context)
 {
-    connection_stop_server(context);
+    struct connection *connection = context;
+    connection->answered = true;
+    connection_stop_server(connection);
 }
 
 void connection_stop_server(struct connection *connection)
@@ -62,14 +63,7 @@ static void refuse(struct evhttp_request *request, struct connection *connection
     send_text(request, connection, status, reason, "text/plain", text);
 }
 
-/* What a connection has to be for a request to count. */
-struct asker {
-    const struct trust_entry *entry;
-    char pin[PIN_SIZE];
-    char exporter[TLS_EXPORTER_SIZE];
-};
-
-static bool identify(struct connection *connection, struct asker *asker, struct error *err)
+bool server_identify(struct connection *connection, struct asker *asker, struct error *err)
 {
     const struct peer_server *server = connection->server;
     if (!tls_peer_pin(connection->ssl, asker->pin, err) ||
@@ -97,37 +91,41 @@ static bool call_handler(struct connection *connection, const struct asker *aske
                                         body, err);
     server->current = NULL;
     server_extend_lives(server, clock_now_ms() - start);
-    if (good && answer && !json_is_object(*answer)) {
-        json_decref(STEAL(*answer));
-        return error_set(err, STATUS_INTERNAL, "request '%s' has no answer", name);
-    }
     return good;
 }
 
-static char *seal_error(const struct connection *connection, const struct asker *asker,
-                        const char *name, const char *digest, struct error *problem)
+char *server_seal_error(const struct connection *connection, const struct asker *asker,
+                        const char *name, const char *digest, const struct error *problem)
 {
     autojson json_t *words = message_error_new(problem);
     char *text = NULL;
     if (!words || !message_seal(connection->server->identity, name, MESSAGE_RESPONDER,
-                                asker->exporter, digest, words, &text, NULL, problem))
+                                asker->exporter, digest, words, &text, NULL, NULL))
         return NULL;
     return text;
 }
 
-/* The sealed answer, or the sealed error, which is small: it fits when an answer does not. */
+char *server_seal_answer(const struct connection *connection, const struct asker *asker,
+                         const char *name, const char *digest, json_t *answer)
+{
+    struct error problem = ERROR_INIT;
+    char *text = NULL;
+    if (!json_is_object(answer))
+        error_set(&problem, STATUS_INTERNAL, "request '%s' has no answer", name);
+    else if (message_seal(connection->server->identity, name, MESSAGE_RESPONDER, asker->exporter,
+                          digest, answer, &text, NULL, &problem))
+        return text;
+    return server_seal_error(connection, asker, name, digest, &problem);
+}
+
 static char *make_answer(struct connection *connection, const struct asker *asker, const char *name,
                          const char *digest, json_t *body)
 {
-    const struct peer_server *server = connection->server;
     autojson json_t *answer = NULL;
     struct error problem = ERROR_INIT;
-    char *text = NULL;
-    if (call_handler(connection, asker, name, body, &answer, &problem) &&
-        message_seal(server->identity, name, MESSAGE_RESPONDER, asker->exporter, digest, answer,
-                     &text, NULL, &problem))
-        return text;
-    return seal_error(connection, asker, name, digest, &problem);
+    if (call_handler(connection, asker, name, body, &answer, &problem))
+        return server_seal_answer(connection, asker, name, digest, answer);
+    return server_seal_error(connection, asker, name, digest, &problem);
 }
 
 /* Start the stream and return NULL with *started, or as make_answer. */
@@ -138,9 +136,18 @@ static char *admit_stream(struct evhttp_request *request, struct connection *con
     struct error problem = ERROR_INIT;
     *started = call_handler(connection, asker, STREAM_NAME, body, NULL, &problem);
     if (!*started)
-        return seal_error(connection, asker, STREAM_NAME, digest, &problem);
+        return server_seal_error(connection, asker, STREAM_NAME, digest, &problem);
     stream_start(request, connection, body);
     return NULL;
+}
+
+void server_send_sealed(struct evhttp_request *request, struct connection *connection,
+                        const char *sealed)
+{
+    if (sealed)
+        send_text(request, connection, 200, "OK", "application/jose+json", sealed);
+    else
+        refuse(request, connection, 500, "Internal Server Error", "out of memory");
 }
 
 /* NAME of /v1/NAME, or NULL. */
@@ -178,16 +185,15 @@ static void answer_request(struct evhttp_request *request, struct connection *co
         refuse(request, connection, 400, "Bad Request", err.message);
         return;
     }
+    if (!streams && connection->server->handler.begin) {
+        deferred_begin(request, connection, asker, name, digest, body);
+        return;
+    }
     autofree char *answer = streams
                                 ? admit_stream(request, connection, asker, digest, body, &started)
                                 : make_answer(connection, asker, name, digest, body);
-    if (started)
-        return;
-    if (!answer) {
-        refuse(request, connection, 500, "Internal Server Error", "out of memory");
-        return;
-    }
-    send_text(request, connection, 200, "OK", "application/jose+json", answer);
+    if (!started)
+        server_send_sealed(request, connection, answer);
 }
 
 void server_handle_request(struct evhttp_request *request, void *context)
@@ -205,7 +211,7 @@ void server_handle_request(struct evhttp_request *request, void *context)
         return;
     }
     connection->asked = true;
-    if (!identify(connection, &asker, &err)) {
+    if (!server_identify(connection, &asker, &err)) {
         refuse(request, connection, 403, "Forbidden", err.message);
         return;
     }

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/agent_pipe.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+
+void agent_question_free(struct agent_question *question)
+{
+    json_decref(question->body);
+    *question = (struct agent_question){0};
+}
+
+json_t *agent_question_to_json(const struct agent_question *question)
+{
+    return json_pack("{s:I, s:s, s:s, s:s, s:O}", "id", question->id, "pin", question->pin,
+                     "remote", question->remote, "name", question->name, "body", question->body);
+}
+
+bool agent_question_from_json(json_t *frame, struct agent_question *question, struct error *err)
+{
+    json_int_t id;
+    const char *pin, *remote, *name;
+    json_t *body;
+    if (!json_take(frame, err, "frame", "{s:I, s:s, s:s, s:s, s:o}", "id", &id, "pin", &pin,
+                   "remote", &remote, "name", &name, "body", &body))
+        return false;
+    if (!pin_is_valid(pin) || !message_name_is_valid(name) ||
+        strlen(remote) >= sizeof(question->remote) || !json_is_object(body))
+        return error_set(err, STATUS_DATA, "frame: not a request");
+    *question = (struct agent_question){.id = id, .body = json_incref(body)};
+    snprintf(question->pin, sizeof(question->pin), "%s", pin);
+    snprintf(question->remote, sizeof(question->remote), "%s", remote);
+    snprintf(question->name, sizeof(question->name), "%s", name);
+    return true;
+}
+
+json_t *agent_answer_to_json(json_int_t id, json_t *answer, const struct error *problem)
+{
+    if (answer)
+        return json_pack("{s:I, s:O}", "id", id, "answer", answer);
+    autojson json_t *frame = message_error_new(problem);
+    if (!frame || json_object_set_new(frame, "id", json_integer(id)) != 0)
+        return NULL;
+    return STEAL(frame);
+}
+
+bool agent_answer_from_json(json_t *frame, json_int_t *id, json_t **answer, struct error *problem,
+                            struct error *err)
+{
+    json_t *body = NULL, *words = NULL;
+    if (!json_take(frame, err, "frame", "{s:I, s?o, s?o}", "id", id, "answer", &body, "error",
+                   &words))
+        return false;
+    if (json_is_object(body) && !words) {
+        *answer = json_incref(body);
+        return true;
+    }
+    autojson json_t *message = words && !body ? json_pack("{s:O}", "error", words) : NULL;
+    if (!message || !message_error_take(message, problem))
+        return error_set(err, STATUS_DATA, "frame: not an answer");
+    *answer = NULL;
+    return true;
+}
+
+static json_t *entry_to_json(const struct trust_entry *entry)
+{
+    autojson json_t *pins = json_array();
+    for (size_t i = 0; i < entry->pin_count; i++)
+        if (json_array_append_new(pins, json_string(entry->pins[i])) != 0)
+            return NULL;
+    return json_pack("{s:s, s:O, s:I}", "name", entry->name, "pins", pins, "expires",
+                     (json_int_t)entry->expires);
+}
+
+json_t *agent_trust_to_json(const struct trust *trust)
+{
+    autojson json_t *list = json_array();
+    for (size_t i = 0; i < trust->count; i++)
+        if (json_array_append_new(list, entry_to_json(&trust->entries[i])) != 0)
+            return NULL;
+    return list ? json_pack("{s:O}", "trust", list) : NULL;
+}
+
+static bool entry_from_json(json_t *json, struct trust_entry *entry, struct error *err)
+{
+    const char *name;
+    json_t *pins;
+    json_int_t expires;
+    autostrlist struct strlist list = {0};
+    if (!json_take(json, err, "frame", "{s:s, s:o, s:I}", "name", &name, "pins", &pins, "expires",
+                   &expires) ||
+        !json_take_names(pins, "pins", pin_is_valid, &list, err))
+        return false;
+    if (!name_is_vm(name) || list.count < 1 || list.count > TRUST_PINS_MAX || expires < 0)
+        return error_set(err, STATUS_DATA, "frame: not a trust entry");
+    for (size_t i = 0; i < list.count; i++)
+        memcpy(entry->pins[i], list.items[i], PIN_SIZE);
+    entry->pin_count = list.count;
+    entry->expires = expires;
+    entry->name = strdup(name);
+    return entry->name || error_no_memory(err);
+}
+
+bool agent_trust_from_json(json_t *frame, struct trust *trust, struct error *err)
+{
+    autotrust struct trust result = {0};
+    json_t *list, *item;
+    size_t i;
+    if (!json_take(frame, err, "frame", "{s:o}", "trust", &list))
+        return false;
+    if (!json_is_array(list))
+        return error_set(err, STATUS_DATA, "frame: trust is no list");
+    result.entries = calloc(json_array_size(list) + 1, sizeof(*result.entries));
+    if (!result.entries)
+        return error_no_memory(err);
+    json_array_foreach(list, i, item)
+    {
+        if (!entry_from_json(item, &result.entries[i], err))
+            return false;
+        result.count++;
+    }
+    *trust = result;
+    result = (struct trust){0};
+    return true;
+}
+
+bool agent_frame_pack(const json_t *frame, size_t max, char **bytes, size_t *length,
+                      struct error *err)
+{
+    autofree char *text = frame ? json_to_text(frame) : NULL;
+    if (!text)
+        return error_no_memory(err);
+    size_t size = strlen(text);
+    if (size > max)
+        return error_set(err, STATUS_INTERNAL, "a frame of %zu bytes is more than %zu", size, max);
+    char *all = malloc(PIPE_HEADER + size);
+    if (!all)
+        return error_no_memory(err);
+    for (int i = 0; i < PIPE_HEADER; i++)
+        all[i] = (char)(size >> (8 * (PIPE_HEADER - 1 - i)));
+    memcpy(all + PIPE_HEADER, text, size);
+    *bytes = all;
+    *length = PIPE_HEADER + size;
+    return true;
+}
+
+bool agent_frame_length(const uint8_t header[PIPE_HEADER], size_t max, size_t *length,
+                        struct error *err)
+{
+    size_t size = 0;
+    for (int i = 0; i < PIPE_HEADER; i++)
+        size = size << 8 | header[i];
+    if (size == 0 || size > max)
+        return error_set(err, STATUS_DATA, "a frame of %zu bytes", size);
+    *length = size;
+    return true;
+}
+
+static bool wait_for(int fd, short events, deadline when, struct error *err)
+{
+    struct pollfd item = {.fd = fd, .events = events};
+    for (;;) {
+        int n = poll(&item, 1, deadline_left_ms(when));
+        if (n > 0)
+            return true;
+        if (n == 0)
+            return error_set(err, STATUS_UNAVAILABLE, "the other process does not answer");
+        if (errno != EINTR)
+            return error_set_errno(err, STATUS_INTERNAL, errno, "poll");
+    }
+}
+
+bool agent_pipe_send(int fd, const json_t *frame, size_t max, deadline when, struct error *err)
+{
+    autofree char *bytes = NULL;
+    size_t length = 0, sent = 0;
+    if (!agent_frame_pack(frame, max, &bytes, &length, err))
+        return false;
+    while (sent < length) {
+        ssize_t n = send(fd, bytes + sent, length - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0)
+            sent += (size_t)n;
+        else if (errno == EAGAIN && !wait_for(fd, POLLOUT, when, err))
+            return false;
+        else if (errno != EAGAIN && errno != EINTR)
+            return error_set_errno(err, STATUS_UNAVAILABLE, errno, "the other process has gone");
+    }
+    return true;
+}
+
+/* Fill all of buffer. *ended: the stream ended before its first byte. */
+static bool receive_all(int fd, void *buffer, size_t size, deadline when, bool *ended,
+                        struct error *err)
+{
+    size_t got = 0;
+    *ended = false;
+    while (got < size) {
+        ssize_t n = recv(fd, (char *)buffer + got, size - got, MSG_DONTWAIT);
+        if (n > 0) {
+            got += (size_t)n;
+        } else if (n == 0) {
+            *ended = got == 0;
+            return *ended ||
+                   error_set(err, STATUS_UNAVAILABLE, "the other process has gone in mid-sentence");
+        } else if (errno == EAGAIN) {
+            if (!wait_for(fd, POLLIN, when, err))
+                return false;
+        } else if (errno != EINTR) {
+            return error_set_errno(err, STATUS_UNAVAILABLE, errno, "the other process has gone");
+        }
+    }
+    return true;
+}
+
+bool agent_pipe_receive(int fd, size_t max, deadline when, json_t **frame, struct error *err)
+{
+    uint8_t header[PIPE_HEADER];
+    size_t length = 0;
+    bool ended;
+    *frame = NULL;
+    if (!receive_all(fd, header, sizeof(header), when, &ended, err))
+        return false;
+    if (ended)
+        return true;
+    if (!agent_frame_length(header, max, &length, err))
+        return false;
+    autofree char *text = malloc(length);
+    if (!text)
+        return error_no_memory(err);
+    if (!receive_all(fd, text, length, when, &ended, err))
+        return false;
+    if (ended)
+        return error_set(err, STATUS_UNAVAILABLE, "the other process has gone in mid-sentence");
+    *frame = json_parse_strict(text, length, max, err);
+    return *frame != NULL;
+}
