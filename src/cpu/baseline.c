@@ -41,7 +41,7 @@ static bool parties_match(const struct cpu_offer *const offers[], size_t count, 
 
 /* The value of -cpu ends a property at each comma and has no other way to write one (QEMU 10.0
  * target/i386/cpu.c x86_cpu_parse_featurestr): no guest gets a model-id with one. */
-static void replace_commas(char *model_id)
+void baseline_replace_commas(char *model_id)
 {
     for (char *p = model_id; (p = strchr(p, ','));)
         *p = ';';
@@ -68,7 +68,7 @@ static void take_numbers(const struct cpu_offer *const offers[], size_t count,
     for (size_t i = 0; i < count; i++) {
         const struct cpu_offer *offer = offers[i];
         struct cpu_identity identity = offer->identity;
-        replace_commas(identity.model_id);
+        baseline_replace_commas(identity.model_id);
         if (i == 0 || identity_order(&identity, &least) < 0)
             least = identity;
         /* 0: an imported profile does not tell. */
@@ -192,7 +192,7 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
     identity->model = model->identity.model;
     identity->stepping = model->identity.stepping;
     memcpy(identity->model_id, model->identity.model_id, sizeof(identity->model_id));
-    replace_commas(identity->model_id);
+    baseline_replace_commas(identity->model_id);
     if (asked && strcmp(offers[0]->accel, "tcg") == 0)
         memcpy(identity->vendor, model->identity.vendor, sizeof(identity->vendor));
     /* One model may have different levels in different QEMUs: the lowest, in any order of them. */

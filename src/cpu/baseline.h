@@ -62,6 +62,15 @@ json_t *baseline_to_json(const struct baseline *baseline);
 /* STATUS_DATA for anything that baseline_to_json would not have made. */
 bool baseline_from_json(json_t *json, struct baseline *baseline, struct error *err);
 
+/* *copy, which must be empty, becomes an independent copy. STATUS_INTERNAL. */
+bool baseline_copy(const struct baseline *baseline, struct baseline *copy, struct error *err);
+
+/* Whether a host with that offer can give a baseline which others computed: it has every feature,
+ * none that its policy denies, all that its policy requires, and the model is one that it knows by
+ * that name. STATUS_INCOMPATIBLE with what it cannot give. */
+bool baseline_check(const struct baseline *baseline, const struct cpu_offer *offer,
+                    struct error *err);
+
 /* "cpu", "kvm", "qemu", "policy" or "request". */
 const char *loss_cause_name(enum loss_cause cause);
 
@@ -70,7 +79,10 @@ const char *loss_cause_name(enum loss_cause cause);
 bool baseline_report_cost(const struct baseline_report *report, const char *host,
                           struct strlist *names, struct error *err);
 
-/* For baseline.c and baseline_report.c: whether a party gives a feature, and if not, why; off is
+/* For baseline.c, baseline_check.c: the model-id as a guest can have it. */
+void baseline_replace_commas(char *model_id);
+
+/* For baseline.c, baseline_check.c and baseline_report.c: whether a party gives a feature, and if not, why; off is
  * what the joined request switches off, knobs what it sets. */
 bool offer_gives(const struct cpu_offer *offer, const struct cpu_request *request,
                  const char *feature, enum loss_cause *cause);

@@ -180,6 +180,16 @@ static char *copy_name(const char *name, struct error *err)
     return copy;
 }
 
+static int compare_hosts(const void *a, const void *b)
+{
+    return strcmp(((const struct machine_wish *)a)->host, ((const struct machine_wish *)b)->host);
+}
+
+void machine_wishes_sort(struct machine_wish *wishes, size_t count)
+{
+    qsort(wishes, count, sizeof(*wishes), compare_hosts);
+}
+
 char *machine_choose(const struct machine_wish *wishes, size_t count, struct error *err)
 {
     const struct machine_type *first = NULL;
@@ -219,7 +229,7 @@ char *machine_choose(const struct machine_wish *wishes, size_t count, struct err
                       named_by, named, wish->host, type->name);
             return NULL;
         }
-        if (by_name) {
+        if (by_name && (!named || !wish->follows)) {
             named = type->name;
             named_by = wish->host;
         }

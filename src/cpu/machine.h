@@ -40,7 +40,11 @@ struct machine_wish {
     const char *machine; /* as the user wrote it, may be an alias; NULL: QEMU's default */
     const struct machine_list *types;
     const char *qemu_version; /* "7.2.22" */
+    bool follows;             /* it has no wish of its own: machine is another's */
 };
+
+/* In the order of the hosts' names, so that messages are the same on all parties. */
+void machine_wishes_sort(struct machine_wish *wishes, size_t count);
 
 /* The machine type for all parties, the same in any order of them: a versioned type that somebody
  * named, else the newest versioned type of the family wanted that all QEMUs know and none calls

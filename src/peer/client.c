@@ -12,17 +12,6 @@
 #include "peer/message.h"
 #include "peer/sigpipe.h"
 
-static void cleanup_curl(CURL **curl)
-{
-    if (*curl)
-        curl_easy_cleanup(*curl);
-}
-
-static void cleanup_headers(struct curl_slist **headers)
-{
-    curl_slist_free_all(*headers);
-}
-
 static CURLcode set_up_tls(CURL *curl, void *ssl_context, void *context)
 {
     struct call *call = context;
@@ -112,7 +101,7 @@ static bool host_is_plain(const char *host)
     return true;
 }
 
-static bool set_options(struct call *call, const char *url, struct curl_slist *headers, long left)
+static bool set_options(struct call *call, const char *url, long left)
 {
     CURL *curl = call->curl;
     long connect = left > 0 && left < CONNECT_TIMEOUT_MS ? left : CONNECT_TIMEOUT_MS;
@@ -127,7 +116,7 @@ static bool set_options(struct call *call, const char *url, struct curl_slist *h
     OPTION(CURLOPT_FRESH_CONNECT, 1L);
     OPTION(CURLOPT_FORBID_REUSE, 1L);
     OPTION(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    OPTION(CURLOPT_HTTPHEADER, headers);
+    OPTION(CURLOPT_HTTPHEADER, call->headers);
     OPTION(CURLOPT_TIMEOUT_MS, left);
     OPTION(CURLOPT_CONNECTTIMEOUT_MS, connect);
     /* Trust is decided by the callback that set_up_tls installs; VERIFYPEER makes libcurl heed it.
@@ -171,30 +160,36 @@ static bool measure_request(struct call *call, struct error *err)
     return true;
 }
 
-static bool run_transfer(struct call *call, const char *url, deadline when, struct error *err)
+bool call_prepare(struct call *call, deadline when, struct error *err)
 {
     int left = deadline_left_ms(when);
     if (left == 0)
         return client_error_no_time(call, err);
-    struct curl_slist *headers __attribute__((cleanup(cleanup_headers))) =
-        curl_slist_append(NULL, "Content-Type: application/jose+json");
-    /* An empty value takes a header away: the body comes with the headers, without waiting. */
-    struct curl_slist *more = headers ? curl_slist_append(headers, "Expect:") : NULL;
-    CURL *curl __attribute__((cleanup(cleanup_curl))) = curl_easy_init();
-    call->curl = curl;
-    if (!more || !curl)
+    autofree char *url = string_format("https://%s/v1/%s", call->where, call->name);
+    if (!url)
         return error_no_memory(err);
-    if (!set_options(call, url, headers, left < 0 ? 0 : left))
-        return error_set(err, STATUS_INTERNAL, "libcurl lacks an option that is needed");
-    CURLcode code = curl_easy_perform(curl);
+    if (!measure_request(call, err))
+        return false;
+    call->headers = curl_slist_append(NULL, "Content-Type: application/jose+json");
+    /* An empty value takes a header away: the body comes with the headers, without waiting. */
+    struct curl_slist *more = call->headers ? curl_slist_append(call->headers, "Expect:") : NULL;
+    call->curl = curl_easy_init();
+    if (!more || !call->curl)
+        return error_no_memory(err);
+    return set_options(call, url, left < 0 ? 0 : left) ||
+           error_set(err, STATUS_INTERNAL, "libcurl lacks an option that is needed");
+}
+
+bool call_finish(struct call *call, CURLcode code, json_t **answer, struct error *err)
+{
     long http_status = 0;
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http_status);
+    curl_easy_getinfo(call->curl, CURLINFO_RESPONSE_CODE, &http_status);
     if (code != CURLE_OK)
         return client_error_transfer(call, code, err);
     /* A peer may answer before it has read the request; then nothing is bound to the connection. */
     if (http_status != 200 || call->sent != call->request_size)
         return client_error_http(call, http_status, err);
-    return true;
+    return call_open_answer(call, answer, err);
 }
 
 bool call_open_answer(const struct call *call, json_t **answer, struct error *err)
@@ -215,6 +210,9 @@ bool call_open_answer(const struct call *call, json_t **answer, struct error *er
 
 void call_free(struct call *call)
 {
+    if (call->curl)
+        curl_easy_cleanup(call->curl);
+    curl_slist_free_all(call->headers);
     free(call->where);
     free(call->request);
     strbuf_free(&call->response);
@@ -250,14 +248,11 @@ bool peer_call(const struct peer_client *client, const char *name, json_t *body,
     struct call call __attribute__((cleanup(call_free))) = {0};
     if (!call_begin(&call, client, name, body, err))
         return false;
-    autofree char *url = string_format("https://%s/v1/%s", call.where, name);
-    if (!url)
-        return error_no_memory(err);
-    if (!measure_request(&call, err))
+    if (!call_prepare(&call, when, err))
         return false;
     struct sigpipe_guard guard;
     sigpipe_block(&guard);
-    bool good = run_transfer(&call, url, when, err);
+    CURLcode code = curl_easy_perform(call.curl);
     sigpipe_restore(&guard);
-    return good && call_open_answer(&call, answer, err);
+    return call_finish(&call, code, answer, err);
 }

@@ -24,6 +24,7 @@ struct call {
     char *where;  /* HOST:PORT, for messages and URLs */
     json_t *body; /* borrowed */
     CURL *curl;   /* NULL without libcurl */
+    struct curl_slist *headers;
     struct tls_peers peers;
     struct tls_session session;
     char curl_message[CURL_ERROR_SIZE];
@@ -43,6 +44,11 @@ struct call {
  * becomes false. Errors as peer_call: what cannot be asked, or of that peer. client.c */
 bool call_begin(struct call *call, const struct peer_client *client, const char *name, json_t *body,
                 struct error *err);
+/* Make call->curl ready to run, until `when`. STATUS_UNAVAILABLE: no time left; STATUS_INTERNAL.
+ * client.c */
+bool call_prepare(struct call *call, deadline when, struct error *err);
+/* The answer of a transfer that ended with code; errors as peer_call. client.c */
+bool call_finish(struct call *call, CURLcode code, json_t **answer, struct error *err);
 /* The body of the answer in call->response, a new reference; else err as peer_call, also with the
  * error that the peer answered. */
 bool call_open_answer(const struct call *call, json_t **answer, struct error *err);

@@ -6,20 +6,23 @@
 
 #include "base/cleanup.h"
 
+static const char *const role_names[] = {
+    [ROLE_SOURCE] = "source", [ROLE_DESTINATION] = "destination", [ROLE_PARTY] = "party"};
+
 const char *vm_role_name(enum vm_role role)
 {
-    return role == ROLE_SOURCE ? "source" : "destination";
+    return role_names[role];
 }
 
 bool vm_role_parse(const char *name, enum vm_role *role)
 {
-    if (strcmp(name, "source") == 0)
-        *role = ROLE_SOURCE;
-    else if (strcmp(name, "destination") == 0)
-        *role = ROLE_DESTINATION;
-    else
-        return false;
-    return true;
+    for (size_t i = 0; i < sizeof(role_names) / sizeof(role_names[0]); i++) {
+        if (strcmp(role_names[i], name) != 0)
+            continue;
+        *role = (enum vm_role)i;
+        return true;
+    }
+    return false;
 }
 
 void agreement_free(struct agreement *agreement)
@@ -32,6 +35,9 @@ void agreement_free(struct agreement *agreement)
         cpu_request_free(&agreement->parties[i].request);
     }
     free(agreement->parties);
+    for (size_t i = 0; i < agreement->assumed_count; i++)
+        free(agreement->assumed[i].host);
+    free(agreement->assumed);
     baseline_free(&agreement->baseline);
     agreement_proof_free(&agreement->proof);
     *agreement = (struct agreement){0};
@@ -52,14 +58,27 @@ static json_t *parties_to_json(const struct agreement *agreement)
     return STEAL(array);
 }
 
+static json_t *assumed_to_json(const struct agreement *agreement)
+{
+    autojson json_t *array = json_array();
+    for (size_t i = 0; i < agreement->assumed_count; i++) {
+        const struct agreement_assumed *assumed = &agreement->assumed[i];
+        if (json_array_append_new(array,
+                                  json_pack("{s:s, s:s, s:s}", "host", assumed->host, "pin",
+                                            assumed->pin, "profile", assumed->profile)) != 0)
+            return NULL;
+    }
+    return STEAL(array);
+}
+
 json_t *agreement_to_json(const struct agreement *agreement)
 {
-    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:o}", "version",
+    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:o, s:o}", "version",
                      AGREEMENT_VERSION, "vm", agreement->vm, "machine", agreement->machine,
                      "kernel_irqchip", agreement->kernel_irqchip, "cpu_pm", (int)agreement->cpu_pm,
                      "form", cpu_form_name(agreement->form), "issued",
                      (json_int_t)agreement->issued, "parties", parties_to_json(agreement),
-                     "baseline", baseline_to_json(&agreement->baseline), "proof",
+                     "assumed", assumed_to_json(agreement), "baseline", baseline_to_json(&agreement->baseline), "proof",
                      agreement_proof_to_json(&agreement->proof));
 }
 
@@ -88,7 +107,8 @@ static bool parties_from_json(json_t *array, struct agreement *agreement, struct
 {
     size_t i;
     json_t *entry;
-    if (!json_is_array(array) || json_array_size(array) < 2 || json_array_size(array) > 1000)
+    if (!json_is_array(array) || json_array_size(array) < 1 ||
+        json_array_size(array) > PARTIES_MAX)
         return error_set(err, STATUS_DATA, "the agreement's parties are not valid");
     agreement->parties = calloc(json_array_size(array), sizeof(*agreement->parties));
     if (!agreement->parties)
@@ -104,11 +124,40 @@ static bool parties_from_json(json_t *array, struct agreement *agreement, struct
     return true;
 }
 
+static bool assumed_from_json(json_t *array, struct agreement *agreement, struct error *err)
+{
+    size_t i;
+    json_t *entry;
+    if (!json_is_array(array) || json_array_size(array) > PARTIES_MAX)
+        return error_set(err, STATUS_DATA, "the agreement's assumed hosts are not valid");
+    agreement->assumed = calloc(json_array_size(array) + 1, sizeof(*agreement->assumed));
+    if (!agreement->assumed)
+        return error_no_memory(err);
+    json_array_foreach(array, i, entry)
+    {
+        struct agreement_assumed *assumed = &agreement->assumed[i];
+        const char *host, *pin, *profile;
+        if (!json_take(entry, err, "an assumed host", "{s:s, s:s, s:s}", "host", &host, "pin", &pin,
+                       "profile", &profile))
+            return false;
+        if (!name_is_host(host) || !pin_is_valid(pin) || !digest_is_hex(profile) ||
+            agreement_find_party(agreement, pin) ||
+            (i > 0 && strcmp(agreement->assumed[i - 1].pin, pin) >= 0))
+            return error_set(err, STATUS_DATA, "an assumed host is not valid");
+        memcpy(assumed->pin, pin, PIN_SIZE);
+        memcpy(assumed->profile, profile, DIGEST_HEX_SIZE);
+        if (!(assumed->host = strdup(host)))
+            return error_no_memory(err);
+        agreement->assumed_count++;
+    }
+    return true;
+}
+
 bool agreement_from_json(json_t *payload, struct agreement *out, struct error *err)
 {
     autoagreement struct agreement agreement = {0};
     const char *key, *vm, *machine, *irqchip, *form;
-    json_t *parties, *baseline, *proof;
+    json_t *parties, *assumed, *baseline, *proof;
     json_int_t version, issued;
     int cpu_pm;
     version = json_integer_value(json_object_get(payload, "version"));
@@ -116,10 +165,10 @@ bool agreement_from_json(json_t *payload, struct agreement *out, struct error *e
         return error_set(err, STATUS_DATA, "the agreement has version %lld, not %d",
                          (long long)version, AGREEMENT_VERSION);
     if (!json_take(payload, err, "the agreement",
-                   "{s?s, s:I, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:o}", "key", &key,
+                   "{s?s, s:I, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:o, s:o}", "key", &key,
                    "version", &version, "vm", &vm, "machine", &machine, "kernel_irqchip", &irqchip,
                    "cpu_pm", &cpu_pm, "form", &form, "issued", &issued, "parties", &parties,
-                   "baseline", &baseline, "proof", &proof))
+                   "assumed", &assumed, "baseline", &baseline, "proof", &proof))
         return false;
     if (!name_is_vm(vm) || !name_is_machine(machine) || (*irqchip && !name_is_feature(irqchip)) ||
         issued < 0 || !cpu_form_parse(form, &agreement.form))
@@ -130,6 +179,7 @@ bool agreement_from_json(json_t *payload, struct agreement *out, struct error *e
     agreement.cpu_pm = cpu_pm;
     agreement.issued = issued;
     if (!parties_from_json(parties, &agreement, err) ||
+        !assumed_from_json(assumed, &agreement, err) ||
         !baseline_from_json(baseline, &agreement.baseline, err) ||
         !agreement_proof_from_json(proof, &agreement.proof, err))
         return error_wrap(err, "the agreement");

@@ -13,11 +13,13 @@
 
 #define AGREEMENT_TYPE "qemu-migrate-launch-agreement+json"
 #define APPROVAL_TYPE "qemu-migrate-launch-approval+json"
-#define AGREEMENT_VERSION 1
-#define AGREEMENT_SIZE_MAX ((size_t)256 << 10)
+#define AGREEMENT_VERSION 2
+#define AGREEMENT_SIZE_MAX ((size_t)376 << 10) /* fits a message, in base64 */
 #define NONCE_SIZE 65 /* 64 hexadecimal digits and a NUL */
 
-enum vm_role { ROLE_SOURCE, ROLE_DESTINATION };
+/* What a party is at the launch: it starts the guest, or waits for it, or neither: it promises that
+ * the guest can come to it later. */
+enum vm_role { ROLE_SOURCE, ROLE_DESTINATION, ROLE_PARTY };
 
 const char *vm_role_name(enum vm_role role);
 bool vm_role_parse(const char *name, enum vm_role *role);
@@ -33,6 +35,15 @@ struct agreement_party {
     struct cpu_request request;
 };
 
+/* A host whose signed profile was taken into account without asking it: it has promised nothing,
+ * and has to prove before the guest may come to it. */
+struct agreement_assumed {
+    char *host;
+    char pin[PIN_SIZE];
+    char profile[DIGEST_HEX_SIZE];
+};
+
+#define PARTIES_MAX 250
 #define ACCEPTED_ROWS_MAX 64
 
 /* What a guest really sees under an agreement. */
@@ -53,6 +64,8 @@ struct agreement {
     int64_t issued;     /* Unix seconds */
     struct agreement_party *parties; /* sorted by pin */
     size_t party_count;
+    struct agreement_assumed *assumed; /* sorted by pin; none of them is a party */
+    size_t assumed_count;
     struct baseline baseline;
     struct agreement_proof proof;
 };
@@ -98,9 +111,22 @@ bool agreement_store(const char *state_folder, const char *vm, json_t *document,
 /* *document = NULL and true when there is none. STATUS_DATA, STATUS_CONFIG. */
 bool agreement_load(const char *state_folder, const char *vm, json_t **document, struct error *err);
 
-/* Proposed and approved, not yet signed by all: STATE/agreements/VM.pending. */
+/* Proposed and approved, not yet signed by all: STATE/agreements/VM.pending, the proposer's
+ * envelope. */
 bool agreement_store_pending(const char *state_folder, const char *vm, const char *text,
                              struct error *err);
+/* Its digest; "" when there is none, or none that can be read. */
+void agreement_pending_digest(const char *state_folder, const char *vm,
+                              char digest[DIGEST_HEX_SIZE]);
 void agreement_forget_pending(const char *state_folder, const char *vm);
+
+/* The proposer's side: signed by all, and not yet acknowledged by all:
+ * STATE/agreements/VM.committing. agreement_store ends that. */
+bool agreement_store_committing(const char *state_folder, const char *vm, json_t *document,
+                                struct error *err);
+/* *document = NULL and true when there is none. STATUS_DATA, STATUS_CONFIG. */
+bool agreement_load_committing(const char *state_folder, const char *vm, json_t **document,
+                               struct error *err);
+void agreement_forget_committing(const char *state_folder, const char *vm);
 
 #endif

@@ -113,20 +113,26 @@ static bool store(const char *state_folder, const char *vm, const char *suffix, 
     return folder_make(folder, 0700, err) && file_write_atomic(path, text, strlen(text), 0600, err);
 }
 
-bool agreement_store(const char *state_folder, const char *vm, json_t *document, struct error *err)
+static bool store_document(const char *state_folder, const char *vm, const char *suffix,
+                           json_t *document, struct error *err)
 {
     autofree char *text = json_to_text(document);
-    if (!text)
-        return error_no_memory(err);
-    if (!store(state_folder, vm, ".json", text, err))
+    return text ? store(state_folder, vm, suffix, text, err) : error_no_memory(err);
+}
+
+bool agreement_store(const char *state_folder, const char *vm, json_t *document, struct error *err)
+{
+    if (!store_document(state_folder, vm, ".json", document, err))
         return false;
     agreement_forget_pending(state_folder, vm);
+    agreement_forget_committing(state_folder, vm);
     return true;
 }
 
-bool agreement_load(const char *state_folder, const char *vm, json_t **document, struct error *err)
+static bool load(const char *state_folder, const char *vm, const char *suffix, json_t **document,
+                 struct error *err)
 {
-    autofree char *path = agreement_path(state_folder, vm, ".json");
+    autofree char *path = agreement_path(state_folder, vm, suffix);
     autofree char *text = NULL;
     size_t length;
     if (!path)
@@ -140,15 +146,55 @@ bool agreement_load(const char *state_folder, const char *vm, json_t **document,
     return true;
 }
 
+bool agreement_load(const char *state_folder, const char *vm, json_t **document, struct error *err)
+{
+    return load(state_folder, vm, ".json", document, err);
+}
+
+bool agreement_store_committing(const char *state_folder, const char *vm, json_t *document,
+                                struct error *err)
+{
+    return store_document(state_folder, vm, ".committing", document, err);
+}
+
+bool agreement_load_committing(const char *state_folder, const char *vm, json_t **document,
+                               struct error *err)
+{
+    return load(state_folder, vm, ".committing", document, err);
+}
+
 bool agreement_store_pending(const char *state_folder, const char *vm, const char *text,
                              struct error *err)
 {
     return store(state_folder, vm, ".pending", text, err);
 }
 
-void agreement_forget_pending(const char *state_folder, const char *vm)
+void agreement_pending_digest(const char *state_folder, const char *vm,
+                              char digest[DIGEST_HEX_SIZE])
 {
     autofree char *path = agreement_path(state_folder, vm, ".pending");
+    autofree char *text = NULL;
+    autoenvelope struct envelope envelope = {0};
+    size_t length;
+    digest[0] = '\0';
+    if (path && file_read_trusted(path, AGREEMENT_SIZE_MAX, true, &text, &length, NULL) && text &&
+        envelope_open(text, length, AGREEMENT_SIZE_MAX, AGREEMENT_TYPE, &envelope, NULL))
+        memcpy(digest, envelope.digest, DIGEST_HEX_SIZE);
+}
+
+static void forget(const char *state_folder, const char *vm, const char *suffix)
+{
+    autofree char *path = agreement_path(state_folder, vm, suffix);
     if (path)
         unlink(path);
+}
+
+void agreement_forget_pending(const char *state_folder, const char *vm)
+{
+    forget(state_folder, vm, ".pending");
+}
+
+void agreement_forget_committing(const char *state_folder, const char *vm)
+{
+    forget(state_folder, vm, ".committing");
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * One exchange between two parties about one VM: what each message says, and the agreement that
- * both compute from it. The same steps on both sides; who carries the messages is negotiate's
- * business (doc/PROTOCOL.md).
+ * One exchange between the parties about one VM: what each message says, and the agreement that
+ * comes of it. The one who asks (the initiator) talks to every other party, and these only to it.
+ * The same steps on both sides; who carries the messages is negotiate's business (doc/PROTOCOL.md).
  */
 #ifndef QML_VM_EXCHANGE_H
 #define QML_VM_EXCHANGE_H
@@ -23,46 +23,62 @@
 #define EXCHANGE_PROOFS_MAX 4 /* the first, and three after masking */
 #define EXCHANGE_ID_SIZE 33   /* 32 hexadecimal digits and a NUL */
 
-/* What this side brings along; all borrowed. */
+/* What this side brings along; all borrowed. One whose role is ROLE_PARTY has no command line: what
+ * is marked (*) is the asker's then, and not looked at here. */
 struct exchange_self {
     const struct paths *paths;
     const struct config *config;
     const struct identity *identity;
-    const char *vm;
+    const char *vm; /* (*) */
     enum vm_role role;
     uint16_t incoming_port; /* of a destination's guardian, or its -incoming tcp:; 0: none */
     bool guarded;           /* a destination: with a guardian */
+    bool renegotiate;       /* another agreement about the VM is to be replaced */
     const struct qemu *qemu;
-    const char *machine; /* as the user wrote it; NULL: QEMU's default */
-    const char *accel;
-    const char *kernel_irqchip; /* or NULL */
-    bool cpu_pm;
-    const struct keyval *memory; /* -m */
-    const struct cpu_request *request;
-    enum cpu_form form;
-    const struct featureset *required;        /* by --require */
-    const struct invocation *invocation;      /* what else of QEMU's command line the proof needs */
-    bool prove;                               /* not with --no-proof */
-    const struct strlist *accepted;           /* rows by --accept-row */
-    deadline when;                            /* of the whole exchange */
+    const char *machine;               /* (*) as the user wrote it; NULL: QEMU's default */
+    const char *accel;                 /* (*) */
+    const char *kernel_irqchip;        /* (*) or NULL */
+    bool cpu_pm;                       /* (*) */
+    const struct keyval *memory;       /* (*) -m */
+    const struct cpu_request *request; /* (*) */
+    enum cpu_form form;                /* (*) */
+    const struct featureset *required; /* by --require; may be NULL */
+    const struct invocation *invocation; /* (*) what else of the command line the proof needs */
+    bool prove;                          /* (*) not with --no-proof */
+    const struct strlist *accepted;      /* rows by --accept-row; may be NULL */
+    deadline when;                       /* of the whole exchange */
     const volatile sig_atomic_t *interrupted; /* not 0: give up; or NULL */
 };
 
-/* What the other side says. */
+/* What another party says. */
 struct exchange_peer {
-    char *name; /* of its trust entry */
-    char *host; /* what it calls itself */
+    const struct trust_entry *entry; /* borrowed; only while hello is taken */
+    char *name;                      /* of its trust entry */
+    char *host;                      /* what it calls itself */
     char pin[PIN_SIZE];
     char nonce[NONCE_SIZE];
     enum vm_role role;
     uint16_t incoming_port;
     bool guarded;
+    bool renegotiate;
+    char known[DIGEST_HEX_SIZE]; /* of its agreement about the VM; "": it has none */
+    char *machine;               /* as its user wrote it; NULL: its QEMU's default */
+    struct machine_list machines;
+    char *qemu_version;
     struct profile profile;
+    bool has_profile;
     char profile_digest[DIGEST_HEX_SIZE];
     struct cpu_request request;
     struct guest_table table; /* what a guest sees there */
     struct strlist refused;   /* features over which its QEMU refuses the CPU: no table, then */
     struct strlist accepted;  /* rows that its user accepts */
+};
+
+/* A host that is not asked: its stored profile is taken into account. */
+struct exchange_assumed {
+    char pin[PIN_SIZE];
+    char digest[DIGEST_HEX_SIZE];
+    struct profile profile;
 };
 
 enum exchange_step {
@@ -76,17 +92,32 @@ enum exchange_step {
 
 struct exchange {
     const struct exchange_self *self;
-    enum exchange_step step; /* what has been taken from the peer */
+    enum exchange_step step; /* what has been taken, from all peers */
     char id[EXCHANGE_ID_SIZE];
     char nonce[NONCE_SIZE];
-    struct exchange_peer peer;
-    char *machine;  /* the type that both will have */
-    bool proposing; /* this side asks; the other approves */
+    bool proposing;              /* this side asks; the others approve */
+    struct exchange_peer *peers; /* of one that is asked: who asked, alone */
+    size_t peer_count;
+    struct exchange_assumed *assumed;
+    size_t assumed_count;
+    char known[DIGEST_HEX_SIZE]; /* of the agreement about the VM that is kept here; "": none */
+
+    /* What all parties have in common. */
+    char *vm;
+    char *machine; /* the type that all will have; NULL before it is chosen */
+    char *accel;
+    char *kernel_irqchip; /* "" when nobody gave it */
+    bool cpu_pm;
+    enum cpu_form form;
+    bool prove;
 
     struct profile profile; /* of this host */
     json_t *profile_envelope;
+    json_t *profile_payload;
     char profile_digest[DIGEST_HEX_SIZE];
     struct cpu_request request; /* of this side, its model resolved */
+    struct baseline given;      /* one that is asked by a group's initiator: what that computed */
+    bool is_given;
 
     char host_digest[DIGEST_HEX_SIZE]; /* of all that is known of this host; "": in doubt */
     struct proof_arguments arguments;
@@ -102,32 +133,51 @@ struct exchange {
     char agreement_digest[DIGEST_HEX_SIZE];
 };
 
+void exchange_peer_free(struct exchange_peer *peer);
 void exchange_free(struct exchange *exchange);
+/* The peers' names, "b, c"; NULL for want of memory. */
+char *exchange_peer_names(const struct exchange *exchange);
 #define autoexchange __attribute__((cleanup(exchange_free)))
 
-/* Begin: nonce and, with id NULL, a new id. STATUS_INTERNAL. */
+/* Begin: nonce and, with id NULL, a new id: this side asks `peer_count` others. With an id it is
+ * asked by one. STATUS_INTERNAL; STATUS_DATA: the agreement that is kept here cannot be read. */
 bool exchange_begin(struct exchange *exchange, const struct exchange_self *self, const char *id,
-                    struct error *err);
+                    size_t peer_count, struct error *err);
 
-/* Each *_body gives a new reference; NULL with err. Each exchange_take_* reads what the peer sent,
- * checks all of it, and moves `step` on only if it is good. STATUS_DATA: malformed;
+/* Each *_body gives a new reference; NULL with err. Each exchange_take_* reads what a peer (one of
+ * exchange->peers) sent, checks all of it, and keeps it only if it is good. STATUS_DATA: malformed;
  * STATUS_PROTOCOL: out of order, another exchange or protocol version; STATUS_INCOMPATIBLE: what
  * it says cannot go together with this side; STATUS_NOT_TRUSTED: profile by another key, old, or
- * expired. */
+ * expired, or one who may not replace the agreement about the VM. STATUS_DECISION: the VM runs
+ * here. */
 json_t *exchange_hello_body(struct exchange *exchange, struct error *err);
-bool exchange_take_hello(struct exchange *exchange, json_t *body, const struct trust_entry *peer,
-                         struct error *err);
+bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, json_t *body,
+                         const struct trust_entry *entry, struct error *err);
+/* The initiator, when it has all hellos: choose the machine type for all. */
+bool exchange_choose_machine(struct exchange *exchange, struct error *err);
 
 /* The first call examines this host for the machine type chosen. */
 json_t *exchange_profile_body(struct exchange *exchange, struct error *err);
-bool exchange_take_profile(struct exchange *exchange, json_t *body, struct error *err);
+bool exchange_take_profile(struct exchange *exchange, struct exchange_peer *peer, json_t *body,
+                           struct error *err);
+/* Take a signed profile (an envelope's text) of that trust entry's host into account without asking
+ * it. what: where it comes from, for messages. Before exchange_choose_machine. STATUS_NOT_TRUSTED:
+ * by another key, expired, old; STATUS_DATA. */
+bool exchange_assume(struct exchange *exchange, const char *text, const struct trust_entry *entry,
+                     const char *what, struct error *err);
+/* The assumed profiles are for the machine type that was chosen. STATUS_INCOMPATIBLE. */
+bool exchange_check_assumed(const struct exchange *exchange, struct error *err);
+/* The last profile of that peer that was taken, from the state folder; *text = NULL if there is
+ * none. The caller frees it. */
+bool exchange_stored_profile(const struct paths *paths, const char *entry_name, char **text,
+                             struct error *err);
 
-/* The baseline of both profiles and requests, less what a proof found missing. report may be NULL.
- */
+/* The baseline of all profiles and requests, less what a proof found missing. report may be NULL.
+ * Of one that is asked by a group's initiator: what that computed. */
 bool exchange_baseline(const struct exchange *exchange, struct baseline *baseline,
                        struct baseline_report *report, struct error *err);
 
-/* The proof, after both profiles. Start and finish that on this host; without a start, finish
+/* The proof, after all profiles. Start and finish that on this host; without a start, finish
  * starts it. The side that asks sends a body and takes the peer's table from the answer; the side
  * that is asked makes the answer from the body. STATUS_INCOMPATIBLE: a QEMU cannot give the CPU,
  * and it is not known which features to leave out. */
@@ -137,8 +187,9 @@ bool exchange_prove_finish(struct exchange *exchange, struct error *err);
 void exchange_prove_again(struct exchange *exchange);
 json_t *exchange_prove_body(struct exchange *exchange, struct error *err);
 json_t *exchange_prove_answer(struct exchange *exchange, json_t *body, struct error *err);
-bool exchange_take_table(struct exchange *exchange, json_t *body, struct error *err);
-/* Compare both tables. *settled: they are equal but for rows accepted by name; else what differs
+bool exchange_take_table(struct exchange *exchange, struct exchange_peer *peer, json_t *body,
+                         struct error *err);
+/* Compare all tables. *settled: they are equal but for rows accepted by name; else what differs
  * is masked now, and another proof is needed. STATUS_PROOFS_DIFFER when masking does not help, or
  * not any more: what differs has been logged. */
 bool exchange_settle(struct exchange *exchange, bool *settled, struct error *err);
@@ -146,9 +197,13 @@ bool exchange_settle(struct exchange *exchange, bool *settled, struct error *err
 bool exchange_check_proof(struct exchange *exchange, const struct agreement_proof *proof,
                           struct error *err);
 
-/* Compute the agreement from both profiles and requests; both sides get the same bytes for the same
- * `issued` (Unix seconds). */
+/* Compute the agreement from all profiles and requests; with two parties both get the same bytes
+ * for the same `issued` (Unix seconds). */
 bool exchange_agree(struct exchange *exchange, int64_t issued, struct error *err);
+/* The side that is asked: make what the peer proposes (the payload of its envelope, without "key")
+ * the agreement, if it is what this side computes, too; in a group, where it does not have all
+ * profiles: if all of it that concerns this host is as this host has it. */
+bool exchange_accept(struct exchange *exchange, json_t *payload, struct error *err);
 
 /* {"exchange", MEMBER: value}: the body of propose and commit. value is used up. */
 json_t *exchange_body(const struct exchange *exchange, const char *member, json_t *value,
@@ -159,5 +214,7 @@ bool exchange_take_body(const struct exchange *exchange, json_t *body, const cha
 
 /* The exchange id that any body names, or NULL. */
 const char *exchange_body_id(const json_t *body);
+/* The same, and it is this exchange's: else STATUS_PROTOCOL. */
+bool exchange_check_id(const struct exchange *exchange, json_t *body, struct error *err);
 
 #endif

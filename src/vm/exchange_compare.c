@@ -12,19 +12,35 @@
 
 #define TOLD_MAX 24
 
-/* Differences between the two tables, in the order in which both sides tell them. */
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct guest_host *)a)->name, ((const struct guest_host *)b)->name);
+}
+
+/* Differences between mine, this host's table, and others, in the order of the hosts' names: both
+ * sides tell the same. others: count of them. */
 static bool compare(const struct exchange *exchange, const struct guest_table *mine,
-                    const struct guest_table *theirs, const struct strlist *accepted,
+                    const struct guest_host *others, size_t count, const struct strlist *accepted,
                     struct guest_differences *differences, struct error *err)
 {
-    struct guest_host hosts[2] = {{exchange->self->config->host_name, mine},
-                                  {exchange->peer.host, theirs}};
-    if (strcmp(hosts[0].name, hosts[1].name) > 0) {
-        struct guest_host first = hosts[0];
-        hosts[0] = hosts[1];
-        hosts[1] = first;
-    }
-    return guest_tables_compare(hosts, 2, accepted, differences, err);
+    autofree struct guest_host *hosts = calloc(count + 1, sizeof(*hosts));
+    if (!hosts)
+        return error_no_memory(err);
+    hosts[0] = (struct guest_host){exchange->self->config->host_name, mine};
+    memcpy(hosts + 1, others, count * sizeof(*hosts));
+    qsort(hosts, count + 1, sizeof(*hosts), compare_names);
+    return guest_tables_compare(hosts, count + 1, accepted, differences, err);
+}
+
+/* The tables of all peers; the caller frees it. */
+static struct guest_host *peer_tables(const struct exchange *exchange, struct error *err)
+{
+    struct guest_host *hosts = calloc(exchange->peer_count + 1, sizeof(*hosts));
+    if (!hosts)
+        error_no_memory(err);
+    for (size_t i = 0; hosts && i < exchange->peer_count; i++)
+        hosts[i] = (struct guest_host){exchange->peers[i].host, &exchange->peers[i].table};
+    return hosts;
 }
 
 static bool shows_none(const struct guest_table *table, const struct guest_difference *difference)
@@ -42,26 +58,51 @@ static bool is_decisive(const struct guest_difference *difference)
     return !difference->accepted && !difference->advisory;
 }
 
-/* A feature that one side's guest does not see goes from both. *found: there was one. */
+/* A host of the exchange, this one first: what it offers, what was seen there. */
+struct seen {
+    struct cpu_offer *offer;
+    const struct guest_table *table;
+    const struct strlist *refused;
+};
+
+static struct seen *list_seen(struct exchange *exchange, struct error *err)
+{
+    struct seen *seen = calloc(exchange->peer_count + 1, sizeof(*seen));
+    if (!seen) {
+        error_no_memory(err);
+        return NULL;
+    }
+    seen[0] = (struct seen){&exchange->profile.offer, &exchange->table, &exchange->refused};
+    for (size_t i = 0; i < exchange->peer_count; i++) {
+        struct exchange_peer *peer = &exchange->peers[i];
+        seen[i + 1] = (struct seen){&peer->profile.offer, &peer->table, &peer->refused};
+    }
+    return seen;
+}
+
+/* A feature that some host's guest does not see goes from all. *found: there was one. */
 static bool mask(struct exchange *exchange, const struct guest_differences *differences,
                  bool *found, struct error *err)
 {
     autobaseline struct baseline baseline = {0};
-    struct cpu_offer *offers[] = {&exchange->profile.offer, &exchange->peer.profile.offer};
-    const struct guest_table *tables[] = {&exchange->table, &exchange->peer.table};
-    if (!exchange_baseline(exchange, &baseline, NULL, err))
+    autofree struct seen *seen = list_seen(exchange, err);
+    size_t hosts = exchange->peer_count + 1;
+    if (!seen || !exchange_baseline(exchange, &baseline, NULL, err))
         return false;
     for (size_t i = 0; i < differences->count; i++) {
         const struct guest_difference *difference = &differences->items[i];
-        bool both = shows_none(tables[0], difference) == shows_none(tables[1], difference);
+        bool same = true;
+        for (size_t h = 1; h < hosts; h++)
+            same = same && shows_none(seen[0].table, difference) ==
+                               shows_none(seen[h].table, difference);
         for (size_t k = 0; !difference->advisory && k < difference->features.count; k++) {
             const char *name = difference->features.items[k];
             if (!featureset_has(&baseline.features, name))
                 continue;
             *found = true;
-            for (size_t h = 0; h < 2; h++)
-                if ((both || shows_none(tables[h], difference)) &&
-                    !featureset_add(&offers[h]->unshown, name))
+            for (size_t h = 0; h < hosts; h++)
+                if ((same || shows_none(seen[h].table, difference)) &&
+                    !featureset_add(&seen[h].offer->unshown, name))
                     return error_no_memory(err);
         }
     }
@@ -71,26 +112,26 @@ static bool mask(struct exchange *exchange, const struct guest_differences *diff
 /* What a QEMU refuses goes from its host's offer, if that is something it was to give. */
 static bool mask_refused(struct exchange *exchange, struct error *err)
 {
-    struct cpu_offer *offers[] = {&exchange->profile.offer, &exchange->peer.profile.offer};
-    const struct strlist *refused[] = {&exchange->refused, &exchange->peer.refused};
+    autofree struct seen *seen = list_seen(exchange, err);
     autobaseline struct baseline baseline = {0};
-    if (!exchange_baseline(exchange, &baseline, NULL, err))
+    if (!seen || !exchange_baseline(exchange, &baseline, NULL, err))
         return false;
-    for (size_t h = 0; h < 2; h++) {
-        bool fresh = refused[h]->count == 0;
-        for (size_t i = 0; i < refused[h]->count; i++) {
-            if (!featureset_has(&baseline.features, refused[h]->items[i]))
+    for (size_t h = 0; h < exchange->peer_count + 1; h++) {
+        const struct strlist *refused = seen[h].refused;
+        bool fresh = refused->count == 0;
+        for (size_t i = 0; i < refused->count; i++) {
+            if (!featureset_has(&baseline.features, refused->items[i]))
                 continue;
             fresh = true;
-            if (!featureset_add(&offers[h]->unshown, refused[h]->items[i]))
+            if (!featureset_add(&seen[h].offer->unshown, refused->items[i]))
                 return error_no_memory(err);
         }
-        autofree char *names = strlist_join(refused[h], ", ");
-        if (!fresh || (refused[h]->count > 0 && exchange->proofs >= EXCHANGE_PROOFS_MAX))
+        autofree char *names = strlist_join(refused, ", ");
+        if (!fresh || (refused->count > 0 && exchange->proofs >= EXCHANGE_PROOFS_MAX))
             return error_set(err, STATUS_INCOMPATIBLE,
                              "QEMU on %s refuses this CPU, and again without what it named before: "
                              "%s",
-                             offers[h]->host, names ? names : "");
+                             seen[h].offer->host, names ? names : "");
     }
     exchange_prove_again(exchange);
     return true;
@@ -135,8 +176,9 @@ static bool tell(const struct exchange *exchange, const struct guest_differences
         log_error("and %zu differences more", count - TOLD_MAX);
     if (!nameless)
         log_info("who knows that they do no harm can accept these rows: --accept-row %s", list);
+    autofree char *others = exchange_peer_names(exchange);
     error_set(err, STATUS_PROOFS_DIFFER, "a guest would not see the same CPU on %s and %s: %s",
-              exchange->self->config->host_name, exchange->peer.name, first->text);
+              exchange->self->config->host_name, others ? others : "", first->text);
     if (count == 1)
         return false;
     autofree char *message = strdup(err->message);
@@ -145,11 +187,11 @@ static bool tell(const struct exchange *exchange, const struct guest_differences
 }
 
 /* What stays in the agreement: only rows that differ. Who accepted them is said. */
-static bool keep_accepted(struct exchange *exchange, const struct guest_table *theirs,
+static bool keep_accepted(struct exchange *exchange, const struct guest_host *others, size_t count,
                           const struct guest_differences *differences, struct error *err)
 {
     autoguestdifferences struct guest_differences by_us = {0};
-    if (!compare(exchange, &exchange->table, theirs, exchange->self->accepted, &by_us, err))
+    if (!compare(exchange, &exchange->table, others, count, exchange->self->accepted, &by_us, err))
         return false;
     strlist_free(&exchange->accepted);
     for (size_t i = 0; i < differences->count; i++) {
@@ -166,20 +208,37 @@ static bool keep_accepted(struct exchange *exchange, const struct guest_table *t
     return true;
 }
 
+/* The rows that anybody accepts. */
+static bool join_accepted(const struct exchange *exchange, struct strlist *accepted,
+                          struct error *err)
+{
+    const struct strlist *mine = exchange->self->accepted;
+    for (size_t i = 0; mine && i < mine->count; i++)
+        if (!strlist_push(accepted, mine->items[i]))
+            return error_no_memory(err);
+    for (size_t p = 0; p < exchange->peer_count; p++)
+        for (size_t i = 0; i < exchange->peers[p].accepted.count; i++)
+            if (!strlist_push(accepted, exchange->peers[p].accepted.items[i]))
+                return error_no_memory(err);
+    return true;
+}
+
 bool exchange_settle(struct exchange *exchange, bool *settled, struct error *err)
 {
     autoguestdifferences struct guest_differences differences = {0};
     autostrlist struct strlist accepted = {0};
-    const struct strlist *lists[] = {exchange->self->accepted, &exchange->peer.accepted};
-    for (size_t l = 0; l < 2; l++)
-        for (size_t i = 0; i < lists[l]->count; i++)
-            if (!strlist_push(&accepted, lists[l]->items[i]))
-                return error_no_memory(err);
+    autofree struct guest_host *others = peer_tables(exchange, err);
+    size_t count = exchange->peer_count;
+    bool refused = exchange->refused.count > 0;
+    if (!others || !join_accepted(exchange, &accepted, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        refused = refused || exchange->peers[i].refused.count > 0;
     exchange->proofs++;
     *settled = false;
-    if (exchange->refused.count > 0 || exchange->peer.refused.count > 0)
+    if (refused)
         return mask_refused(exchange, err);
-    if (!compare(exchange, &exchange->table, &exchange->peer.table, &accepted, &differences, err))
+    if (!compare(exchange, &exchange->table, others, count, &accepted, &differences, err))
         return false;
     /* A feature can be left out: that comes before accepting the row that it is in. */
     bool masked = false;
@@ -188,7 +247,7 @@ bool exchange_settle(struct exchange *exchange, bool *settled, struct error *err
     *settled = !masked && guest_differences_decisive(&differences) == 0;
     if (*settled) {
         exchange->step = STEP_PROVEN;
-        return keep_accepted(exchange, &exchange->peer.table, &differences, err);
+        return keep_accepted(exchange, others, count, &differences, err);
     }
     if (!masked)
         return tell(exchange, &differences, err);
@@ -209,7 +268,7 @@ static bool check_accepted(const struct exchange *exchange,
         for (size_t k = 0; difference->accepted && k < difference->features.count; k++)
             if (featureset_has(&baseline.features, difference->features.items[k]))
                 return error_set(err, STATUS_PROTOCOL, "%s accepts what can be left out (%s): %s",
-                                 exchange->peer.name, difference->features.items[k],
+                                 exchange->peers[0].name, difference->features.items[k],
                                  difference->text);
     }
     return true;
@@ -219,20 +278,22 @@ bool exchange_check_proof(struct exchange *exchange, const struct agreement_proo
                           struct error *err)
 {
     autoguestdifferences struct guest_differences differences = {0};
-    if (proof->made != exchange->self->prove)
+    struct exchange_peer *asker = &exchange->peers[0];
+    if (proof->made != exchange->prove)
         return error_set(err, STATUS_PROTOCOL, "%s proposes an agreement with%s a proof",
-                         exchange->peer.name, proof->made ? "" : "out");
+                         asker->name, proof->made ? "" : "out");
     if (!proof->made)
         return true;
     if (exchange->step != STEP_PROVEN)
         return error_set(err, STATUS_PROTOCOL, "a message out of order");
-    if (!compare(exchange, &exchange->table, &proof->table, &proof->accepted, &differences, err))
+    const struct guest_host theirs = {asker->host, &proof->table};
+    if (!compare(exchange, &exchange->table, &theirs, 1, &proof->accepted, &differences, err))
         return false;
     if (guest_differences_decisive(&differences) > 0)
         return tell(exchange, &differences, err);
     if (!check_accepted(exchange, &differences, err) ||
-        !keep_accepted(exchange, &proof->table, &differences, err))
+        !keep_accepted(exchange, &theirs, 1, &differences, err))
         return false;
-    guest_table_free(&exchange->peer.table);
-    return guest_table_copy(&proof->table, &exchange->peer.table) || error_no_memory(err);
+    guest_table_free(&asker->table);
+    return guest_table_copy(&proof->table, &asker->table) || error_no_memory(err);
 }

@@ -11,6 +11,7 @@
 #include "guest/compare.h"
 #include "guest/features.h"
 #include "vm/exchange.h"
+#include "vm/peer_arguments.h"
 
 #define CULPRIT_MS 8000
 #define CULPRIT_TRIAL_MS 2000
@@ -21,9 +22,9 @@ static bool start_proof(struct exchange *exchange, const struct baseline *baseli
     const struct exchange_self *self = exchange->self;
     struct proof_arguments *arguments = &exchange->arguments;
     if (!arguments->machine &&
-        !proof_arguments_make(self->invocation, exchange->machine, self->accel, arguments, err))
+        !proof_arguments_make(self->invocation, exchange->machine, exchange->accel, arguments, err))
         return false;
-    autofree char *cpu = render_cpu(baseline, &exchange->profile.offer, self->form, err);
+    autofree char *cpu = render_cpu(baseline, &exchange->profile.offer, exchange->form, err);
     struct proof_limits limits = {.timeout_ms = timeout_ms, .interrupted = self->interrupted};
     int left = deadline_left_ms(self->when);
     if (left >= 0 && (timeout_ms == 0 || left < timeout_ms) && left < GUEST_PROOF_TIMEOUT_MS)
@@ -112,13 +113,14 @@ static bool doubt(struct exchange *exchange, struct error *err)
         !guest_table_contradictions(&exchange->table, &baseline.features, &missing, &extra, err))
         return false;
     for (size_t i = 0; i < missing.count; i++)
-        if (featureset_has(exchange->self->required, missing.items[i]) ||
+        if ((exchange->self->required &&
+             featureset_has(exchange->self->required, missing.items[i])) ||
             featureset_has(&exchange->profile.offer.required, missing.items[i]))
             return error_set(err, STATUS_INCOMPATIBLE,
                              "%s is required and cannot be had on %s (%s): a guest does not see it "
                              "there",
                              missing.items[i], exchange->self->config->host_name,
-                             strcmp(exchange->self->accel, "kvm") == 0 ? "kvm" : "qemu");
+                             strcmp(exchange->accel, "kvm") == 0 ? "kvm" : "qemu");
     strlist_free(&exchange->doubts);
     const char *host = exchange->self->config->host_name;
     autofree char *unseen = strlist_join(&missing, " "), *seen = strlist_join(&extra, " ");
@@ -132,7 +134,7 @@ static bool doubt(struct exchange *exchange, struct error *err)
             strlist_pushf(&exchange->doubts,
                           "on %s a guest sees features that are switched off, which this %s does "
                           "not honour: %s",
-                          host, strcmp(exchange->self->accel, "kvm") == 0 ? "KVM" : "QEMU", seen) ||
+                          host, strcmp(exchange->accel, "kvm") == 0 ? "KVM" : "QEMU", seen) ||
             error_no_memory(err));
 }
 
@@ -181,21 +183,45 @@ void exchange_prove_again(struct exchange *exchange)
     proof_free(&exchange->proof);
 }
 
+/* What an agent has no command line for is the asker's: its arguments, checked word for word. */
+static bool take_arguments(struct exchange *exchange, json_t *json, struct error *err)
+{
+    if (exchange->self->role != ROLE_PARTY || exchange->arguments.machine)
+        return true;
+    return peer_arguments_take(json, exchange->machine, exchange->accel, exchange->cpu_pm,
+                               &exchange->arguments, err);
+}
+
 /* The bodies. */
 
 static json_t *unshown_to_json(const struct exchange *exchange)
 {
-    const struct cpu_offer *offers[] = {&exchange->profile.offer, &exchange->peer.profile.offer};
     autojson json_t *hosts = json_object();
-    for (size_t i = 0; i < 2; i++)
-        if (json_object_set_new(hosts, offers[i]->host, featureset_to_json(&offers[i]->unshown)))
+    const struct cpu_offer *mine = &exchange->profile.offer;
+    if (json_object_set_new(hosts, mine->host, featureset_to_json(&mine->unshown)))
+        return NULL;
+    for (size_t i = 0; i < exchange->peer_count; i++) {
+        const struct cpu_offer *theirs = &exchange->peers[i].profile.offer;
+        if (json_object_set_new(hosts, theirs->host, featureset_to_json(&theirs->unshown)))
             return NULL;
+    }
     return STEAL(hosts);
 }
 
 json_t *exchange_prove_body(struct exchange *exchange, struct error *err)
 {
-    return exchange_body(exchange, "unshown", unshown_to_json(exchange), err);
+    autobaseline struct baseline baseline = {0};
+    bool group = exchange->peer_count + exchange->assumed_count > 1;
+    if (!exchange_baseline(exchange, &baseline, NULL, err))
+        return NULL;
+    json_t *body = json_pack(
+        "{s:s, s:o, s:o, s:o}", "exchange", exchange->id, "unshown",
+        group ? json_object() : unshown_to_json(exchange), "baseline",
+        group ? baseline_to_json(&baseline) : json_null(), "arguments",
+        peer_arguments_make(&exchange->arguments));
+    if (!body)
+        error_no_memory(err);
+    return body;
 }
 
 /* Only what a guest was to see can it miss, and only after a proof. */
@@ -209,14 +235,14 @@ static bool check_unshown(const struct exchange *exchange, const struct baseline
             (exchange->proofs < 2 || !featureset_has(&baseline->features, name)))
             return error_set(err, STATUS_PROTOCOL,
                              "%s says that a guest did not see %s, which it was not to see yet",
-                             exchange->peer.name, name);
+                             exchange->peers[0].name, name);
     return true;
 }
 
 /* What a guest did not see, by host. With other words than before the proof is another one. */
 static bool take_unshown(struct exchange *exchange, json_t *hosts, struct error *err)
 {
-    struct cpu_offer *offers[] = {&exchange->profile.offer, &exchange->peer.profile.offer};
+    struct cpu_offer *offers[] = {&exchange->profile.offer, &exchange->peers[0].profile.offer};
     autofeatureset struct featureset mine = {0}, theirs = {0};
     struct featureset *found[] = {&mine, &theirs};
     bool same = true;
@@ -243,30 +269,57 @@ static bool take_unshown(struct exchange *exchange, json_t *hosts, struct error 
     return true;
 }
 
+/* In a group: what the asker computed from everybody's profiles. This host has promised all of it.
+ */
+static bool take_baseline(struct exchange *exchange, json_t *json, struct error *err)
+{
+    autobaseline struct baseline given = {0};
+    if (!baseline_from_json(json, &given, err) ||
+        !baseline_check(&given, &exchange->profile.offer, err))
+        return error_wrap(err, "the CPU that %s proposes", exchange->peers[0].name);
+    autojson json_t *before = exchange->is_given ? baseline_to_json(&exchange->given) : NULL;
+    if (before && json_equal(before, json))
+        return true;
+    exchange_prove_again(exchange);
+    baseline_free(&exchange->given);
+    exchange->given = given;
+    given = (struct baseline){0};
+    exchange->is_given = true;
+    return true;
+}
+
 json_t *exchange_prove_answer(struct exchange *exchange, json_t *body, struct error *err)
 {
-    json_t *hosts;
+    const char *id;
+    json_t *hosts, *baseline, *arguments;
     if (exchange->step != STEP_PROFILE && exchange->step != STEP_PROVEN) {
         error_set(err, STATUS_PROTOCOL, "a message out of order");
         return NULL;
     }
-    if (!exchange->self->prove) {
+    if (!exchange->prove) {
         error_set(err, STATUS_PROTOCOL, "a proof is asked for, and none was agreed on");
         return NULL;
     }
     if (exchange->proofs++ >= EXCHANGE_PROOFS_MAX) {
-        error_set(err, STATUS_PROTOCOL, "%s asks for more than %d proofs", exchange->peer.name,
+        error_set(err, STATUS_PROTOCOL, "%s asks for more than %d proofs", exchange->peers[0].name,
                   EXCHANGE_PROOFS_MAX);
         return NULL;
     }
-    if (!exchange_take_body(exchange, body, "unshown", &hosts, err) ||
-        !take_unshown(exchange, hosts, err) || !exchange_prove_finish(exchange, err))
+    if (!exchange_check_id(exchange, body, err) ||
+        !json_take(body, err, "prove", "{s:s, s:o, s:o, s:o}", "exchange", &id, "unshown", &hosts,
+                   "baseline", &baseline, "arguments", &arguments) ||
+        !take_arguments(exchange, arguments, err) ||
+        (json_is_null(baseline) ? !take_unshown(exchange, hosts, err)
+                                : !take_baseline(exchange, baseline, err)) ||
+        !exchange_prove_finish(exchange, err))
         return NULL;
+    static const struct strlist none = {0};
+    const struct strlist *accepted = exchange->self->accepted ? exchange->self->accepted : &none;
     bool proven = exchange->table.count > 0;
     json_t *answer = json_pack("{s:s, s:o, s:o, s:o}", "exchange", exchange->id, "table",
                                proven ? guest_table_to_json(&exchange->table) : json_null(),
                                "refused", json_from_names(&exchange->refused), "accepted",
-                               json_from_names(exchange->self->accepted));
+                               json_from_names(accepted));
     if (!answer)
         error_no_memory(err);
     else
@@ -274,14 +327,16 @@ json_t *exchange_prove_answer(struct exchange *exchange, json_t *body, struct er
     return answer;
 }
 
-bool exchange_take_table(struct exchange *exchange, json_t *body, struct error *err)
+bool exchange_take_table(struct exchange *exchange, struct exchange_peer *peer, json_t *body,
+                         struct error *err)
 {
-    struct exchange_peer *peer = &exchange->peer;
-    const char *id = exchange_body_id(body);
+    const char *id;
     json_t *table, *refused, *accepted;
-    if (!id || strcmp(id, exchange->id) != 0)
-        return error_set(err, STATUS_PROTOCOL, "the message belongs to another exchange");
+    if (!exchange_check_id(exchange, body, err))
+        return false;
     guest_table_free(&peer->table);
+    strlist_free(&peer->refused);
+    strlist_free(&peer->accepted);
     if (!json_take(body, err, "prove", "{s:s, s:o, s:o, s:o}", "exchange", &id, "table", &table,
                    "refused", &refused, "accepted", &accepted) ||
         (!json_is_null(table) && !guest_table_from_json(table, &peer->table, err)) ||

@@ -4,8 +4,6 @@
  */
 #include "vm/negotiate.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,70 +11,158 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "peer/client.h"
 #include "peer/message.h"
+#include "vm/negotiate_ask.h"
 
-#define RETRY_MS 200
 #define CANCEL_MS 2000
 
 void negotiated_free(struct negotiated *negotiated)
 {
+    for (size_t i = 0; negotiated->addresses && i < negotiated->exchange.peer_count; i++)
+        free(negotiated->addresses[i]);
+    free(negotiated->addresses);
     exchange_free(&negotiated->exchange);
-    free(negotiated->peer_host);
     if (negotiated->listener >= 0)
         close(negotiated->listener);
     *negotiated = (struct negotiated)NEGOTIATED_INIT;
 }
 
-/* A call that is made again while nobody listens there yet. */
-static bool call_patiently(const struct peer_client *client, const char *name, json_t *body,
-                           deadline when, json_t **answer, struct error *err)
+/* What each answered goes to `take`; what is wrong with it is that party's error. */
+static bool take_all(struct round *round,
+                     bool (*take)(struct exchange *, struct exchange_peer *, json_t *,
+                                  struct error *),
+                     struct error *err)
 {
-    bool told = false;
-    while (!peer_call(client, name, body, when, answer, err)) {
-        if (!*client->retryable || deadline_left_ms(when) < RETRY_MS)
+    for (size_t i = 0; i < round->count; i++) {
+        struct peer_ask *ask = &round->asks[i];
+        if (!ask->skip && !take(round->exchange, &round->exchange->peers[i], ask->answer,
+                                &ask->error) &&
+            ask->error.status == STATUS_INTERNAL)
+            return error_set(err, STATUS_INTERNAL, "%s", ask->error.message);
+    }
+    return round_judge(round, err);
+}
+
+/* Those who cannot be reached give way to their last profile, if that is good enough: they leave
+ * the round and the exchange. */
+static bool replace_offline(struct round *round, const struct negotiate_others *others,
+                            char **addresses, struct error *err)
+{
+    struct exchange *exchange = round->exchange;
+    size_t kept = 0;
+    for (size_t i = 0; i < round->count; i++) {
+        struct peer_ask *ask = &round->asks[i];
+        const struct trust_entry *entry = ask->client.peer;
+        if (others->offline_ok && ask->error.status == STATUS_UNAVAILABLE && ask->retryable) {
+            autofree char *text = NULL;
+            autofree char *what = string_format("the stored profile of %s", entry->name);
+            if (!what)
+                return error_no_memory(err);
+            if (!exchange_stored_profile(round->self->paths, entry->name, &text, err))
+                return false;
+            if (!text)
+                return error_set(err, STATUS_UNAVAILABLE, "%s, and there is no stored profile of it",
+                                 ask->error.message);
+            if (!exchange_assume(exchange, text, entry, what, err))
+                return false;
+            log_warning("%s is not there: its last profile counts, and it has to prove before %s "
+                        "can go there",
+                        entry->name, exchange->vm);
+            peer_ask_clear(ask);
+            free(addresses[i]);
+            addresses[i] = NULL;
+            continue;
+        }
+        if (kept < i) {
+            round->asks[kept] = *ask;
+            *ask = (struct peer_ask){.skip = true};
+            addresses[kept] = addresses[i];
+            addresses[i] = NULL;
+        }
+        kept++;
+    }
+    round->count = exchange->peer_count = kept;
+    return round_judge(round, err);
+}
+
+static bool hello(struct round *round, const struct negotiate_others *others, char **addresses,
+                  bool *answered, struct error *err)
+{
+    struct exchange *exchange = round->exchange;
+    struct error failure = ERROR_INIT;
+    bool all = round_ask(round, "hello", exchange_hello_body(exchange, &failure),
+                         !others->offline_ok, &failure);
+    for (size_t i = 0; i < round->count; i++)
+        *answered = *answered || round->asks[i].answer;
+    if (!all && (failure.status == STATUS_INTERRUPTED || !others->offline_ok))
+        return error_set(err, failure.status, "%s", failure.message);
+    if (!replace_offline(round, others, addresses, err))
+        return false;
+    for (size_t i = 0; i < round->count; i++) {
+        struct peer_ask *ask = &round->asks[i];
+        exchange_take_hello(exchange, &exchange->peers[i], ask->answer, ask->client.peer,
+                            &ask->error);
+    }
+    if (!round_judge(round, err))
+        return false;
+    for (size_t i = 0; i < others->stored_count; i++)
+        if (!exchange_assume(exchange, others->stored[i].text, others->stored[i].entry,
+                             others->stored[i].what, err))
             return false;
-        if (!told)
-            log_info("waiting for %s: nobody answers at %s port %u yet", client->peer->name,
-                     client->host, client->port);
-        told = true;
-        poll(NULL, 0, RETRY_MS);
-        if (client->interrupted && *client->interrupted)
-            return error_set(err, STATUS_INTERRUPTED, "interrupted");
+    return exchange_choose_machine(exchange, err) && exchange_check_assumed(exchange, err);
+}
+
+static bool profiles(struct round *round, struct error *err)
+{
+    struct exchange *exchange = round->exchange;
+    json_t *body = exchange_profile_body(exchange, err);
+    if (round->count == 0 && body) {
+        json_decref(body);
+        exchange->step = STEP_PROFILE;
+        return true;
+    }
+    return round_ask(round, "profile", body, false, err) &&
+           take_all(round, exchange_take_profile, err);
+}
+
+/* Each side's guest looks at the CPU at the same time; what differs is masked until none does. */
+static bool prove(struct round *round, struct error *err)
+{
+    struct exchange *exchange = round->exchange;
+    for (bool settled = false; !settled;) {
+        if (!exchange_prove_start(exchange, err))
+            return false;
+        if (round->count > 0 &&
+            !round_ask(round, "prove", exchange_prove_body(exchange, err), false, err))
+            return false;
+        if (!exchange_prove_finish(exchange, err) ||
+            !take_all(round, exchange_take_table, err) ||
+            !exchange_settle(exchange, &settled, err))
+            return false;
     }
     return true;
 }
 
-/* Send a body (used up; NULL if it could not be made) and get the answer. Only the first request
- * may come too early: a peer that has answered once and is gone has forgotten the exchange. */
-static json_t *ask(const struct peer_client *client, const char *name, json_t *body, deadline when,
-                   struct error *err)
+static bool take_approval(struct exchange *exchange, struct exchange_peer *peer, json_t *answer,
+                          struct strlist *approvals, struct error *err)
 {
-    autojson json_t *request = body;
-    json_t *answer = NULL;
-    bool good = request && (strcmp(name, "hello") == 0
-                                ? call_patiently(client, name, request, when, &answer, err)
-                                : peer_call(client, name, request, when, &answer, err));
-    return good ? answer : NULL;
+    json_t *approval;
+    char pin[PIN_SIZE];
+    if (!exchange_take_body(exchange, answer, "approval", &approval, err))
+        return error_wrap(err, "%s", peer->name);
+    autofree char *text = json_to_text(approval);
+    if (!text || !strlist_push(approvals, text))
+        return error_no_memory(err);
+    if (!approval_check(text, &exchange->agreement, exchange->agreement_digest, pin, err))
+        return error_wrap(err, "%s", peer->name);
+    return strcmp(pin, peer->pin) == 0 ||
+           error_set(err, STATUS_NOT_TRUSTED, "%s approved with another key", peer->name);
 }
 
-static bool hello_and_profile(struct exchange *exchange, const struct peer_client *client,
-                              deadline when, bool *answered, struct error *err)
+/* Sign the agreement, have all approve it: the document that all will hold. */
+static json_t *propose(struct round *round, struct error *err)
 {
-    autojson json_t *hello = ask(client, "hello", exchange_hello_body(exchange, err), when, err);
-    *answered = hello != NULL;
-    if (!hello || !exchange_take_hello(exchange, hello, client->peer, err))
-        return false;
-    autojson json_t *profile =
-        ask(client, "profile", exchange_profile_body(exchange, err), when, err);
-    return profile && exchange_take_profile(exchange, profile, err);
-}
-
-/* Sign the agreement, have the peer approve it, keep it: the document that both will hold. */
-static json_t *propose(struct exchange *exchange, const struct peer_client *client, deadline when,
-                       struct error *err)
-{
-    const struct exchange_self *self = exchange->self;
+    struct exchange *exchange = round->exchange;
     autofree char *text = NULL;
     autostrlist struct strlist approvals = {0};
     autojson json_t *payload = agreement_to_json(&exchange->agreement);
@@ -84,127 +170,73 @@ static json_t *propose(struct exchange *exchange, const struct peer_client *clie
         error_no_memory(err);
         return NULL;
     }
-    if (!envelope_sign_digest(self->identity, AGREEMENT_TYPE, payload, &text,
+    if (!envelope_sign_digest(exchange->self->identity, AGREEMENT_TYPE, payload, &text,
                               exchange->agreement_digest, err))
         return NULL;
     json_t *proposal = json_parse_strict(text, strlen(text), AGREEMENT_SIZE_MAX, err);
-    if (!proposal)
+    if (!proposal || !round_ask(round, "propose",
+                                exchange_body(exchange, "agreement", proposal, err), false, err))
         return NULL;
-    autojson json_t *answer =
-        ask(client, "propose", exchange_body(exchange, "agreement", proposal, err), when, err);
-    json_t *approval;
-    if (!answer || !exchange_take_body(exchange, answer, "approval", &approval, err))
-        return NULL;
-    char pin[PIN_SIZE];
-    autofree char *approval_text = json_to_text(approval);
-    if (!approval_text || !strlist_push(&approvals, approval_text)) {
-        error_no_memory(err);
-        return NULL;
-    }
-    if (!approval_check(approval_text, &exchange->agreement, exchange->agreement_digest, pin,
-                        err)) {
-        error_wrap(err, "%s", exchange->peer.name);
-        return NULL;
-    }
-    if (strcmp(pin, exchange->peer.pin) != 0) {
-        error_set(err, STATUS_NOT_TRUSTED, "%s approved with another key", exchange->peer.name);
-        return NULL;
-    }
-    autojson json_t *document = agreement_document(text, &approvals, err);
-    if (!document || !agreement_store(self->paths->state, self->vm, document, err))
-        return NULL;
-    return STEAL(document);
+    for (size_t i = 0; i < round->count; i++)
+        take_approval(exchange, &exchange->peers[i], round->asks[i].answer, &approvals,
+                      &round->asks[i].error);
+    return round_judge(round, err) ? agreement_document(text, &approvals, err) : NULL;
 }
 
-/* The peer has it on disk when it acknowledges. Until then the same commit may be sent again. */
-static bool commit(struct exchange *exchange, const struct peer_client *client, json_t *document,
-                   deadline when, struct error *err)
+static bool agree(struct round *round, const struct negotiate_others *others, char **addresses,
+                  bool *answered, struct error *err)
 {
-    autojson json_t *body = exchange_body(exchange, "document", document, err);
-    autojson json_t *answer = NULL;
-    json_t *committed;
-    if (!body)
+    struct exchange *exchange = round->exchange;
+    const struct exchange_self *self = exchange->self;
+    if (!hello(round, others, addresses, answered, err) || !profiles(round, err) ||
+        (exchange->prove && !prove(round, err)) || !exchange_agree(exchange, time(NULL), err))
         return false;
-    while (!peer_call(client, "commit", body, when, &answer, err)) {
-        if (err->status != STATUS_UNAVAILABLE || deadline_left_ms(when) < RETRY_MS)
-            return error_wrap(err,
-                              "the agreement was not acknowledged, so nothing is started here "
-                              "(%s may have started)",
-                              exchange->peer.name);
-        poll(NULL, 0, RETRY_MS);
-    }
-    if (!exchange_take_body(exchange, answer, "committed", &committed, err))
+    autojson json_t *document = propose(round, err);
+    if (!document ||
+        !agreement_store_committing(self->paths->state, exchange->vm, document, err) ||
+        !round_commit(round, document, exchange->agreement_digest, exchange->id, err) ||
+        !agreement_store(self->paths->state, exchange->vm, document, err))
         return false;
-    const char *digest = json_string_value(committed);
-    if (!digest || strcmp(digest, exchange->agreement_digest) != 0)
-        return error_set(err, STATUS_PROTOCOL, "%s acknowledged another agreement",
-                         exchange->peer.name);
     exchange->step = STEP_COMMITTED;
     return true;
 }
 
-/* Each side's guest looks at the CPU at the same time; what differs is masked until none does. */
-static bool prove(struct exchange *exchange, const struct peer_client *client, deadline when,
-                  struct error *err)
+/* Tell the peers, as well as it goes, that nothing will come of it and why: they may be waiting. */
+static void cancel(struct round *round, const struct error *why)
 {
-    for (bool settled = false; !settled;) {
-        if (!exchange_prove_start(exchange, err))
-            return false;
-        autojson json_t *answer =
-            ask(client, "prove", exchange_prove_body(exchange, err), when, err);
-        if (!answer || !exchange_prove_finish(exchange, err) ||
-            !exchange_take_table(exchange, answer, err) ||
-            !exchange_settle(exchange, &settled, err))
-            return false;
-    }
-    return true;
-}
-
-static bool agree(struct exchange *exchange, const struct peer_client *client, deadline when,
-                  bool *answered, struct error *err)
-{
-    if (!hello_and_profile(exchange, client, when, answered, err) ||
-        (exchange->self->prove && !prove(exchange, client, when, err)) ||
-        !exchange_agree(exchange, time(NULL), err))
-        return false;
-    autojson json_t *document = propose(exchange, client, when, err);
-    return document && commit(exchange, client, STEAL(document), when, err);
-}
-
-/* Tell the peer, as well as it goes, that nothing will come of it and why: it may be waiting. */
-static void cancel(const struct exchange *exchange, const struct peer_client *client,
-                   const struct error *why)
-{
-    struct peer_client last = *client;
-    last.interrupted = NULL;
     json_t *reason = message_error_new(why);
-    autojson json_t *body = reason ? exchange_body(exchange, "reason", reason, NULL) : NULL;
-    autojson json_t *answer = NULL;
-    if (body)
-        peer_call(&last, "cancel", body, deadline_in_ms(CANCEL_MS), &answer, NULL);
+    autojson json_t *body = reason ? exchange_body(round->exchange, "reason", reason, NULL) : NULL;
+    if (!body)
+        return;
+    for (size_t i = 0; i < round->count; i++) {
+        peer_ask_clear(&round->asks[i]);
+        round->asks[i].body = json_incref(body);
+        round->asks[i].client.interrupted = NULL;
+    }
+    peer_call_many(round->asks, round->count, "cancel", deadline_in_ms(CANCEL_MS), NULL);
 }
 
-bool negotiate_with_peer(const struct exchange_self *self, const struct trust_entry *peer,
-                         const char *host, uint16_t port, struct negotiated *result,
-                         struct error *err)
+bool negotiate_with_peers(const struct exchange_self *self, const struct negotiate_others *others,
+                          struct negotiated *result, struct error *err)
 {
-    autonegotiated struct negotiated made = {.peer_host = strdup(host), .listener = -1};
-    struct exchange *exchange = &made.exchange;
-    bool retryable = false;
-    struct peer_client client = {.identity = self->identity,
-                                 .peer = peer,
-                                 .host = host,
-                                 .port = port,
-                                 .interrupted = self->interrupted,
-                                 .retryable = &retryable};
-    if (!made.peer_host)
-        return error_no_memory(err);
-    if (!exchange_begin(exchange, self, NULL, err))
+    autonegotiated struct negotiated made = NEGOTIATED_INIT;
+    autoround struct round round = {.exchange = &made.exchange};
+    size_t count = others->target_count;
+    if (count + others->stored_count + 1 > PARTIES_MAX)
+        return error_set(err, STATUS_USAGE, "at most %d parties can agree", PARTIES_MAX);
+    if (!exchange_begin(&made.exchange, self, NULL, count, err) ||
+        !round_begin(&round, self, others->targets, count, err))
         return false;
+    made.addresses = calloc(count + 1, sizeof(*made.addresses));
+    for (size_t i = 0; made.addresses && i < count; i++)
+        if (!(made.addresses[i] = strdup(others->targets[i].host)))
+            return error_no_memory(err);
+    if (!made.addresses)
+        return error_no_memory(err);
     bool answered = false;
-    if (!agree(exchange, &client, self->when, &answered, err)) {
-        if (answered)
-            cancel(exchange, &client, err);
+    if (!agree(&round, others, made.addresses, &answered, err)) {
+        if (answered && made.exchange.step < STEP_COMMITTED)
+            cancel(&round, err);
         return false;
     }
     *result = made;
