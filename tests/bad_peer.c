@@ -430,7 +430,7 @@ static bool propose_and_commit(struct bad_peer *peer, struct error *err)
 static void twist_unshown(struct bad_peer *peer, json_t *body)
 {
     json_t *hosts = json_object_get(body, "unshown");
-    const char *other = peer->exchange.peer.host;
+    const char *other = peer->exchange.peers[0].host;
     if (is(peer, "garbage-unshown"))
         json_object_set_new(hosts, other, json_pack("[s]", "no feature"));
     if (is(peer, "strange-unshown")) {
@@ -444,9 +444,10 @@ static bool prove_and_compare(struct bad_peer *peer, struct error *err)
     struct exchange *exchange = &peer->exchange;
     if (is(peer, "skip-proof"))
         return exchange_prove_finish(exchange, err) &&
-               guest_table_copy(&exchange->table, &exchange->peer.table) &&
+               guest_table_copy(&exchange->table, &exchange->peers[0].table) &&
                (exchange->step = STEP_PROVEN);
-    if (is(peer, "false-unshown") && !featureset_add(&exchange->peer.profile.offer.unshown, "smap"))
+    if (is(peer, "false-unshown") &&
+        !featureset_add(&exchange->peers[0].profile.offer.unshown, "smap"))
         return false;
     for (bool settled = false; !settled;) {
         json_t *body = exchange_prove_body(exchange, err);
@@ -455,7 +456,7 @@ static bool prove_and_compare(struct bad_peer *peer, struct error *err)
         if (is(peer, "many-proofs"))
             continue;
         if (!answer || !exchange_prove_finish(exchange, err) ||
-            !exchange_take_table(exchange, answer, err) ||
+            !exchange_take_table(exchange, &exchange->peers[0], answer, err) ||
             !exchange_settle(exchange, &settled, err))
             return false;
     }
@@ -467,7 +468,8 @@ static bool run_initiator(struct bad_peer *peer, struct error *err)
     struct exchange *exchange = &peer->exchange;
     const struct trust_entry *entry = &peer->trust.entries[0];
     autojson json_t *hello = ask(peer, "hello", exchange_hello_body(exchange, err), err);
-    if (!hello || !exchange_take_hello(exchange, hello, entry, err))
+    if (!hello || !exchange_take_hello(exchange, &exchange->peers[0], hello, entry, err) ||
+        !exchange_choose_machine(exchange, err))
         return false;
     if (is(peer, "hang-after-hello")) {
         printf("reached hello\n");
@@ -479,7 +481,7 @@ static bool run_initiator(struct bad_peer *peer, struct error *err)
     if (is(peer, "replay-message"))
         return ask(peer, "hello", exchange_hello_body(exchange, err), err) != NULL;
     autojson json_t *profile = ask(peer, "profile", exchange_profile_body(exchange, err), err);
-    return profile && exchange_take_profile(exchange, profile, err) &&
+    return profile && exchange_take_profile(exchange, &exchange->peers[0], profile, err) &&
            prove_and_compare(peer, err) && propose_and_commit(peer, err);
 }
 
@@ -513,16 +515,18 @@ static json_t *answer(struct bad_peer *peer, const char *name, json_t *body, str
     if (strcmp(name, "hello") == 0) {
         const char *id = exchange_body_id(body);
         const struct exchange_self *self = exchange->self;
-        return id && exchange_begin(exchange, self, id, err) &&
-                       exchange_take_hello(exchange, body, &peer->trust.entries[0], err)
+        return id && exchange_begin(exchange, self, id, 1, err) &&
+                       exchange_take_hello(exchange, &exchange->peers[0], body,
+                                           &peer->trust.entries[0], err)
                    ? exchange_hello_body(exchange, err)
                    : NULL;
     }
     if (is(peer, "hang-after-hello"))
         stay_silent();
     if (strcmp(name, "profile") == 0)
-        return exchange_take_profile(exchange, body, err) ? exchange_profile_body(exchange, err)
-                                                          : NULL;
+        return exchange_take_profile(exchange, &exchange->peers[0], body, err)
+                   ? exchange_profile_body(exchange, err)
+                   : NULL;
     if (strcmp(name, "prove") == 0) {
         exchange->proofs = exchange->proofs > 0; /* it would answer for ever */
         json_t *table = exchange_prove_answer(exchange, body, err);
@@ -648,7 +652,7 @@ int main(int argc, char **argv)
                                  .prove = true,
                                  .when = DEADLINE_NEVER,
                                  .accepted = &accepted};
-    good = good && exchange_begin(&peer.exchange, &self, NULL, &err) &&
+    good = good && exchange_begin(&peer.exchange, &self, NULL, 1, &err) &&
            (listens ? run_responder(&peer, &err) : run_initiator(&peer, &err));
     if (!good) {
         fprintf(stderr, "bad-peer: %s\n", *err.message ? err.message : "it cannot start");

@@ -182,7 +182,7 @@ static bool choose_machine(struct baseline_command *command, struct error *err)
         const char *probed = type && type->alias ? type->alias : profile->machine;
         wishes[count++] = (struct machine_wish){
             profile->offer.host, command->machine || profile->imported ? wanted : probed,
-            &profile->machines, profile->qemu_version};
+            &profile->machines, profile->qemu_version, false};
     }
     if (count > 0 && !(command->machine_chosen = machine_choose(wishes, count, err)))
         return false;

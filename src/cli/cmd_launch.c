@@ -95,46 +95,9 @@ static bool read_arguments(struct launch *launch, struct error *err)
     return proof_arguments_make(invocation, "pc", launch->accel, &arguments, err);
 }
 
-static size_t count_address(const struct trust *trust, const char *host)
+struct exchange_self launch_self(const struct launch *launch)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < trust->count; i++)
-        count += trust->entries[i].host && strcmp(trust->entries[i].host, host) == 0;
-    return count;
-}
-
-/* --peer names a trust entry, or the address of one. */
-static bool connect_peer(const struct launch *launch, const struct exchange_self *self,
-                         struct negotiated *result, struct error *err)
-{
-    const char *text = launch->options.peer;
-    const struct trust_entry *entry = trust_find(&launch->trust, text);
-    autofree char *host = NULL;
-    uint16_t port = 0;
-    if (!name_is_vm(text) || !entry || strcmp(entry->name, text) != 0) {
-        if (!parse_address(text, &host, &port) || !*host)
-            return error_set(err, STATUS_USAGE, "--peer: '%.80s' is not HOST[:PORT]", text);
-        if (!entry)
-            entry = trust_find(&launch->trust, host);
-    }
-    if (!entry && count_address(&launch->trust, host ? host : text) > 1)
-        return error_set(err, STATUS_NOT_TRUSTED,
-                         "several trust entries have the address %s: give --peer the name of one",
-                         host ? host : text);
-    if (!entry)
-        return error_set(err, STATUS_NOT_TRUSTED,
-                         "no trust entry is named %s or has that address: "
-                         "qemu-migrate-launch trust add NAME PIN --address %s",
-                         text, text);
-    if (port == 0)
-        port = entry->port ? entry->port : DEFAULT_PORT;
-    const char *address = entry->host ? entry->host : host ? host : entry->name;
-    return negotiate_with_peer(self, entry, address, port, result, err);
-}
-
-static bool negotiate(const struct launch *launch, struct negotiated *result, struct error *err)
-{
-    struct exchange_self self = {
+    return (struct exchange_self){
         .paths = &launch->context->paths,
         .config = &launch->config,
         .identity = launch->identity,
@@ -142,6 +105,7 @@ static bool negotiate(const struct launch *launch, struct negotiated *result, st
         .role = launch->role,
         .incoming_port = launch->incoming_port,
         .guarded = launch->guarded,
+        .renegotiate = launch->renegotiate,
         .qemu = &launch->qemu,
         .machine = launch->invocation.machine_type,
         .accel = launch->accel,
@@ -154,16 +118,21 @@ static bool negotiate(const struct launch *launch, struct negotiated *result, st
         .invocation = &launch->invocation,
         .prove = !launch->options.no_proof,
         .accepted = &launch->options.accepted,
+        .interrupted = &interrupted,
     };
+}
+
+static bool negotiate(const struct launch *launch, struct negotiated *result, struct error *err)
+{
+    struct exchange_self self = launch_self(launch);
     int64_t timeout = launch->options.timeout_ms;
     bool listen = launch->options.listen;
     self.when = timeout > 0 ? deadline_in_ms(timeout)
                 : listen    ? DEADLINE_NEVER
                             : deadline_in_ms(DEFAULT_TIMEOUT_MS);
-    self.interrupted = &interrupted;
     return listen ? negotiate_listen(&self, &launch->trust, launch->listen_host,
                                      launch->listen_port, result, err)
-                  : connect_peer(launch, &self, result, err);
+                  : launch_negotiate_with_peers(launch, &self, result, err);
 }
 
 bool launch_replace(char **place, const char *text)
@@ -180,21 +149,43 @@ bool launch_replace_path(char **place, const char *path)
     return whole && launch_replace(place, whole);
 }
 
+/* The one of the others that has that role, or NULL. */
+static const struct exchange_peer *find_role(const struct exchange *exchange, enum vm_role role)
+{
+    for (size_t i = 0; i < exchange->peer_count; i++)
+        if (exchange->peers[i].role == role)
+            return &exchange->peers[i];
+    return NULL;
+}
+
+/* The other end of the migration that is to come, if that is known: of a source its destination, of
+ * a destination the source, or whoever it was agreed with. */
+static bool fill_peer(struct launch *launch, const struct negotiated *negotiated)
+{
+    struct vm_record *record = &launch->record;
+    const struct exchange *exchange = &negotiated->exchange;
+    bool source = launch->role == ROLE_SOURCE;
+    const struct exchange_peer *peer = find_role(exchange, source ? ROLE_DESTINATION : ROLE_SOURCE);
+    if (!peer && !source && exchange->peer_count > 0)
+        peer = &exchange->peers[0];
+    const char *address = peer ? negotiated->addresses[peer - exchange->peers] : NULL;
+    record->peer_port = peer ? peer->incoming_port : 0;
+    record->guarded = launch->guarded || (peer && peer->guarded);
+    return launch_replace(&record->peer, peer ? peer->name : "") &&
+           launch_replace(&record->peer_host, address ? address : "");
+}
+
 static bool store_record(struct launch *launch, struct negotiated *negotiated, struct error *err)
 {
     struct vm_record *record = &launch->record;
     struct exchange *exchange = &negotiated->exchange;
     record->place = launch->role == ROLE_DESTINATION ? PLACE_INCOMING : PLACE_HERE;
     record->role = launch->role;
-    record->peer_port = exchange->peer.incoming_port;
-    record->guarded = launch->guarded || exchange->peer.guarded;
     record->guardian_port = launch->guarded ? launch->incoming_port : 0;
     vm_migration_free(&record->migration);
     memcpy(record->agreement, exchange->agreement_digest, DIGEST_HEX_SIZE);
-    if (!launch_replace(&record->vm, launch->vm) ||
+    if (!fill_peer(launch, negotiated) || !launch_replace(&record->vm, launch->vm) ||
         !launch_replace(&record->socket, launch->sockets.command) ||
-        !launch_replace(&record->peer, exchange->peer.name) ||
-        !launch_replace(&record->peer_host, negotiated->peer_host) ||
         !launch_replace(&record->guardian_address,
                         launch->listen_host ? launch->listen_host : "") ||
         !launch_replace_path(&record->qemu, launch->qemu.binary.path))
@@ -206,14 +197,12 @@ static bool store_record(struct launch *launch, struct negotiated *negotiated, s
            vm_record_store(&launch->context->paths, record, err);
 }
 
-static bool show(const struct launch *launch, const struct exchange *exchange, const char *cpu,
+static bool show(const struct launch *launch, const struct exchange *exchange,
                  const struct strlist *argv, struct error *err)
 {
     if (launch->context->json) {
-        autofree char *peer_cpu =
-            render_cpu(&exchange->agreement.baseline, &exchange->peer.profile.offer,
-                       launch->options.form, err);
-        return peer_cpu && put_json(launch_document(exchange, cpu, peer_cpu, argv), err);
+        json_t *document = launch_document(exchange, argv, err);
+        return document && put_json(document, err);
     }
     autofree char *line = command_line_quote(argv);
     return line ? put_line(line, err) : error_no_memory(err);
@@ -232,15 +221,19 @@ bool launch_begin(struct launch *launch, struct error *err)
            vm_sockets_prepare(paths, launch->vm, &launch->sockets, err);
 }
 
-/* The peer is the one who may move the guest to here. */
-static bool guard_for_peer(struct launch *launch, const struct negotiated *negotiated,
-                           struct error *err)
+/* The source may move the guest to here; if none is known, any of those who agreed. */
+static bool guard_for_peers(struct launch *launch, const struct negotiated *negotiated,
+                            struct error *err)
 {
+    const struct exchange *exchange = &negotiated->exchange;
+    const struct exchange_peer *source = find_role(exchange, ROLE_SOURCE);
     autostrlist struct strlist sources = {0};
     if (!launch->guarded)
         return true;
-    if (!strlist_push(&sources, negotiated->exchange.peer.pin))
-        return error_no_memory(err);
+    for (size_t i = 0; i < exchange->peer_count; i++)
+        if ((!source || source == &exchange->peers[i]) &&
+            !strlist_push(&sources, exchange->peers[i].pin))
+            return error_no_memory(err);
     return launch_guardian(launch, &sources,
                            launch->listener >= 0 ? launch->listener : negotiated->listener, err);
 }
@@ -259,8 +252,8 @@ static bool launch_agreed(struct launch *launch, struct error *err)
         return false;
     launch_report(exchange);
     if (launch->options.dry_run)
-        return show(launch, exchange, cpu, &argv, err);
-    return store_record(launch, &negotiated, err) && guard_for_peer(launch, &negotiated, err) &&
+        return show(launch, exchange, &argv, err);
+    return store_record(launch, &negotiated, err) && guard_for_peers(launch, &negotiated, err) &&
            exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
 }
 
@@ -271,6 +264,51 @@ static bool exec_query(const struct launch *launch, struct error *err)
     autofree char *path = process_find_executable(launch->arguments.program, err);
     return path && arglist_render(&launch->arguments, &argv, err) &&
            exec_plain(launch->context->start, path, &argv, err);
+}
+
+static bool check_options(const struct launch_options *options, struct error *err)
+{
+    bool asks = options->peers.count + options->profiles.count > 0;
+    if (options->agreement && asks)
+        return error_set(err, STATUS_USAGE,
+                         "--agreement needs no --peer and no --peer-profile: it was agreed "
+                         "already");
+    if (!options->agreement && options->listen == asks)
+        return error_set(err, STATUS_USAGE,
+                         "give --peer HOST (or --peer-profile FILE) or --listen, one of them");
+    if (options->offline_ok && options->peers.count == 0)
+        return error_set(err, STATUS_USAGE, "--offline-ok is about --peer");
+    if (options->no_proof && options->accepted.count > 0)
+        return error_set(err, STATUS_USAGE,
+                         "without a proof (--no-proof) there are no rows for "
+                         "--accept-row");
+    return true;
+}
+
+/* A guest that goes on from a snapshot keeps its CPU. */
+static bool check_snapshot(const struct launch *launch, struct error *err)
+{
+    if (!launch->invocation.uses_loadvm || launch->known)
+        return true;
+    if (launch->options.renegotiate)
+        return error_set(err, STATUS_INCOMPATIBLE,
+                         "-loadvm goes on with a guest that has its CPU already: it cannot be "
+                         "agreed anew (--renegotiate)");
+    log_warning("%s goes on from a snapshot (-loadvm), and there is no agreement about its CPU "
+                "here: if the snapshot was made with another CPU, the guest's changes under its "
+                "feet",
+                launch->vm);
+    return true;
+}
+
+static bool start(struct launch *launch, struct error *err)
+{
+    launch->known = launch->options.agreement != NULL;
+    launch->renegotiate = launch->options.renegotiate;
+    if (!launch->known && !launch_find_known(launch, &launch->known, &launch->renegotiate, err))
+        return false;
+    return check_snapshot(launch, err) &&
+           (launch->known ? launch_under_agreement(launch, err) : launch_agreed(launch, err));
 }
 
 static bool run(struct launch *launch, int count, char **words, struct error *err)
@@ -293,22 +331,15 @@ static bool run(struct launch *launch, int count, char **words, struct error *er
         return false;
     if (arglist_is_query(&launch->arguments))
         return exec_query(launch, err);
-    if (launch->options.agreement && launch->options.peer)
-        return error_set(err, STATUS_USAGE, "--agreement needs no --peer: it was agreed already");
-    if (!launch->options.agreement && launch->options.listen == (launch->options.peer != NULL))
-        return error_set(err, STATUS_USAGE, "give --peer HOST or --listen, one of them");
-    if (launch->options.no_proof && launch->options.accepted.count > 0)
-        return error_set(err, STATUS_USAGE,
-                         "without a proof (--no-proof) there are no rows for "
-                         "--accept-row");
+    if (!check_options(&launch->options, err))
+        return false;
     catch_interrupts(true);
     if (!config_load(context->paths.config, context->config_file, &launch->config, err) ||
         !trust_load(context->paths.config, &launch->trust, err) ||
         !(launch->identity = identity_load(context->paths.config, err)) ||
         !read_arguments(launch, err))
         return false;
-    return launch->options.agreement ? launch_under_agreement(launch, err)
-                                     : launch_agreed(launch, err);
+    return start(launch, err);
 }
 
 bool command_launch(struct context *context, int count, char **words, struct error *err)

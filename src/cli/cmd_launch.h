@@ -16,7 +16,9 @@
 
 struct launch_options {
     const char *vm;
-    const char *peer; /* HOST[:PORT] or a trust entry's name */
+    struct strlist peers;    /* each HOST[:PORT] or a trust entry's name */
+    struct strlist profiles; /* files by --peer-profile */
+    bool offline_ok;
     bool listen;
     const char *listen_address; /* [ADDR]:PORT, or NULL */
     bool incoming;
@@ -47,6 +49,8 @@ struct launch {
     char *incoming;         /* the URI to add; NULL: none */
     uint16_t incoming_port; /* of the guardian, or of QEMU itself */
     bool guarded;           /* a destination with a guardian */
+    bool known;             /* the VM has an agreement, which counts */
+    bool renegotiate;       /* --renegotiate, or what was agreed does not count */
     int listener;           /* the guardian's, if this side does not listen anyway; -1 */
     char *listen_host;      /* where this side listens; NULL: everywhere */
     uint16_t listen_port;
@@ -67,10 +71,25 @@ bool launch_choose_role(struct launch *launch, struct error *err);
 bool launch_guardian(struct launch *launch, const struct strlist *sources, int listener,
                      struct error *err);
 
-/* cmd_launch_agreement.c: launch under the agreement of --agreement, with no exchange: it is proven
- * on this host now. Returns only if that failed, or with --dry-run. STATUS_DRIFT, STATUS_DATA,
- * STATUS_NOT_TRUSTED, STATUS_INCOMPATIBLE and what a launch reports. */
+/* cmd_launch_agreement.c: launch under the agreement of --agreement, or else the one that is kept
+ * here, with no exchange: it is proven on this host now. Returns only if that failed, or with
+ * --dry-run. STATUS_DRIFT, STATUS_DATA, STATUS_NOT_TRUSTED, STATUS_INCOMPATIBLE and what a launch
+ * reports. */
 bool launch_under_agreement(struct launch *launch, struct error *err);
+
+/* cmd_launch_peers.c: agree with all that --peer and --peer-profile name. */
+bool launch_negotiate_with_peers(const struct launch *launch, const struct exchange_self *self,
+                                 struct negotiated *result, struct error *err);
+/* The trust entry that one --peer means, and its address; *host is the caller's to free. */
+const struct trust_entry *launch_find_peer(const struct launch *launch, const char *text,
+                                           char **host, uint16_t *port, struct error *err);
+
+/* Whether the VM has an agreement here that this launch is to use. What an earlier launch left
+ * half-done is finished, or said and set aside (*renegotiate). */
+bool launch_find_known(const struct launch *launch, bool *known, bool *renegotiate,
+                       struct error *err);
+/* What this side brings into an exchange. */
+struct exchange_self launch_self(const struct launch *launch);
 
 /* cmd_launch.c: what both ways of launching do first: lock and record, QEMU, sockets. */
 bool launch_begin(struct launch *launch, struct error *err);
@@ -81,8 +100,8 @@ bool launch_replace_path(char **place, const char *path);
 /* A few lines about what was agreed, with whom, what was lost: to standard error. */
 void launch_report(const struct exchange *exchange);
 
-/* The document of --dry-run --json; NULL for want of memory. cpu: of this host. */
-json_t *launch_document(const struct exchange *exchange, const char *cpu, const char *peer_cpu,
-                        const struct strlist *argv);
+/* The document of --dry-run --json; NULL with STATUS_INTERNAL and so on. */
+json_t *launch_document(const struct exchange *exchange, const struct strlist *argv,
+                        struct error *err);
 
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * --agreement: a launch under what was agreed before, with nobody to ask.
+ * A launch under what was agreed before, with nobody to ask: the agreement of --agreement, or the
+ * one that is kept here.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -24,24 +26,85 @@ static void known_free(struct known *known)
     json_decref(known->document);
 }
 
-static bool read_file(const struct launch *launch, struct known *known, struct error *err)
+static bool read_document(const struct launch *launch, struct known *known, struct error *err)
 {
     const char *path = launch->options.agreement;
     autofree char *text = NULL;
     size_t length;
+    if (!path)
+        return agreement_load(launch->context->paths.state, launch->vm, &known->document, err);
     if (!file_read(path, AGREEMENT_SIZE_MAX, false, &text, &length, err))
         return false;
     known->document = json_parse_strict(text, length, AGREEMENT_SIZE_MAX, err);
+    return known->document || error_wrap(err, "%s", path);
+}
+
+/* One that this host has signed nobody else can have made up. Of another one, the word of a party
+ * that is trusted counts, and the proof here. */
+static bool check_parties(const struct launch *launch, const struct known *known, const char *what,
+                          struct error *err)
+{
+    const struct agreement *agreement = &known->agreement;
+    if (agreement_find_party(agreement, launch->identity->pin))
+        return true;
+    for (size_t i = 0; i < agreement->party_count; i++) {
+        const struct trust_entry *entry = trust_find_pin(&launch->trust, agreement->parties[i].pin);
+        if (!entry || trust_entry_is_expired(entry, time(NULL)) || !agreement->proof.made)
+            continue;
+        log_info("%s: this host is no party to the agreement, %s is: the proof here decides",
+                 launch->vm, entry->name);
+        return true;
+    }
+    return error_set(err, STATUS_NOT_TRUSTED,
+                     "%s was not agreed with this host, nor with one that is trusted here: launch "
+                     "with --peer or --listen",
+                     what);
+}
+
+static bool read_known(const struct launch *launch, struct known *known, struct error *err)
+{
+    autofree char *what =
+        launch->options.agreement
+            ? strdup(launch->options.agreement)
+            : string_format("the agreement about %s that is kept here", launch->vm);
+    if (!what)
+        return error_no_memory(err);
+    if (!read_document(launch, known, err))
+        return false;
     if (!known->document ||
         !agreement_document_open(known->document, &known->agreement, known->digest, err))
-        return error_wrap(err, "%s", path);
+        return error_wrap(err, "%s", what);
     if (strcmp(known->agreement.vm, launch->vm) != 0)
-        return error_set(err, STATUS_INCOMPATIBLE, "%s is about VM %s, not %s", path,
+        return error_set(err, STATUS_INCOMPATIBLE, "%s is about VM %s, not %s", what,
                          known->agreement.vm, launch->vm);
-    /* It has this host's own signature, so that nobody else can have made it up. */
-    if (!agreement_find_party(&known->agreement, launch->identity->pin))
-        return error_set(err, STATUS_NOT_TRUSTED,
-                         "%s was not agreed with this host: launch with --peer or --listen", path);
+    return check_parties(launch, known, what, err);
+}
+
+/* The CPU is as it was agreed: other words than then do not count. */
+static bool check_request(const struct launch *launch, const struct agreement *agreement,
+                          struct error *err)
+{
+    const struct agreement_party *self = agreement_find_party(agreement, launch->identity->pin);
+    struct featureset_cursor cursor = {0};
+    for (const char *name; (name = featureset_next(&launch->options.require, &cursor));)
+        if (!featureset_has(&agreement->baseline.features, name))
+            return error_set(err, STATUS_INCOMPATIBLE,
+                             "%s was agreed on without %s, which is required: agree anew, with "
+                             "--renegotiate",
+                             launch->vm, name);
+    if (!self || self->role == ROLE_PARTY)
+        return true;
+    autojson json_t *now = cpu_request_to_json(&launch->request);
+    autojson json_t *then = cpu_request_to_json(&self->request);
+    if (!now || !then)
+        return error_no_memory(err);
+    /* A model stands there by its versioned name. */
+    json_object_del(now, "model");
+    json_object_del(then, "model");
+    if (!json_equal(now, then))
+        log_warning("%s has the CPU that was agreed on: -cpu and --deny ask for another one, which "
+                    "only --renegotiate gives it",
+                    launch->vm);
     return true;
 }
 
@@ -66,11 +129,41 @@ static bool check_arguments(const struct launch *launch, const struct agreement 
         return error_no_memory(err);
     const struct machine_wish wishes[] = {
         {launch->config.host_name, invocation->machine_type, &launch->qemu.machines,
-         launch->qemu.version},
-        {"the agreement", agreement->machine, &agreed, launch->qemu.version},
+         launch->qemu.version, false},
+        {"the agreement", agreement->machine, &agreed, launch->qemu.version, false},
     };
     autofree char *chosen = machine_choose(wishes, 2, err);
     return chosen != NULL;
+}
+
+/* --peer, as when it was agreed: where the destination of a pair is. One that is no party has
+ * promised nothing. */
+static bool use_peers(struct launch *launch, const struct agreement *agreement, struct error *err)
+{
+    struct vm_record *record = &launch->record;
+    for (size_t i = 0; i < launch->options.peers.count; i++) {
+        autofree char *host = NULL;
+        uint16_t port;
+        const struct trust_entry *entry =
+            launch_find_peer(launch, launch->options.peers.items[i], &host, &port, err);
+        if (!entry)
+            return false;
+        const struct agreement_party *party = NULL;
+        for (size_t k = 0; k < entry->pin_count && !party; k++)
+            party = agreement_find_party(agreement, entry->pins[k]);
+        if (!party)
+            log_warning("%s was agreed without %s, which has promised nothing: --renegotiate "
+                        "agrees anew",
+                        launch->vm, entry->name);
+        if (launch->role != ROLE_SOURCE || !party || party->role != ROLE_DESTINATION)
+            continue;
+        record->peer_port = port;
+        record->guarded = true;
+        if (!launch_replace(&record->peer, entry->name) ||
+            !launch_replace(&record->peer_host, host))
+            return error_no_memory(err);
+    }
+    return true;
 }
 
 /* The other parties: who may move the guest to here, and who to say that it comes from. */
@@ -89,7 +182,10 @@ static bool find_others(struct launch *launch, const struct agreement *agreement
     if (!first && launch->guarded)
         return error_set(err, STATUS_NOT_TRUSTED,
                          "none of those who agreed about %s is trusted here any more", launch->vm);
-    return launch_replace(&launch->record.peer, first ? first : "") || error_no_memory(err);
+    if (!launch_replace(&launch->record.peer,
+                        first && launch->role == ROLE_DESTINATION ? first : ""))
+        return error_no_memory(err);
+    return use_peers(launch, agreement, err);
 }
 
 /* Here it is started by the one that it was agreed to be started by, or where it has been since. */
@@ -152,6 +248,8 @@ static char *prove(const struct launch *launch, const struct known *known, struc
 static bool keep(const struct launch *launch, const struct known *known, struct error *err)
 {
     const char *state = launch->context->paths.state;
+    if (!launch->options.agreement)
+        return true;
     autojson json_t *kept = NULL;
     autoagreement struct agreement agreement = {0};
     char digest[DIGEST_HEX_SIZE];
@@ -183,13 +281,14 @@ bool launch_under_agreement(struct launch *launch, struct error *err)
     struct known known __attribute__((cleanup(known_free))) = {0};
     autostrlist struct strlist sources = {0};
     autostrlist struct strlist argv = {0};
-    if (launch->options.listen && !launch->options.incoming)
+    if (launch->options.agreement && launch->options.listen && !launch->options.incoming)
         return error_set(err, STATUS_USAGE,
                          "--agreement with --listen is for a destination: give "
                          "--incoming, too");
-    if (!read_file(launch, &known, err) || !launch_begin(launch, err) ||
+    if (!read_known(launch, &known, err) || !launch_begin(launch, err) ||
         !check_start(launch, &known.agreement, err) ||
-        !check_arguments(launch, &known.agreement, err) || !fill_record(launch, &known, err) ||
+        !check_arguments(launch, &known.agreement, err) ||
+        !check_request(launch, &known.agreement, err) || !fill_record(launch, &known, err) ||
         !find_others(launch, &known.agreement, &sources, err))
         return false;
     autofree char *cpu = prove(launch, &known, err);

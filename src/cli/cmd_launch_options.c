@@ -9,6 +9,8 @@ void launch_options_free(struct launch_options *options)
     featureset_free(&options->require);
     featureset_free(&options->deny);
     strlist_free(&options->accepted);
+    strlist_free(&options->peers);
+    strlist_free(&options->profiles);
 }
 
 static bool set_vm(void *target, const char *value, struct error *err)
@@ -24,10 +26,20 @@ static bool set_vm(void *target, const char *value, struct error *err)
 static bool set_peer(void *target, const char *value, struct error *err)
 {
     struct launch_options *options = target;
-    if (options->peer)
-        return error_set(err, STATUS_USAGE,
-                         "--peer was given twice: this version agrees with one peer");
-    options->peer = value;
+    if (strlist_contains(&options->peers, value))
+        return error_set(err, STATUS_USAGE, "--peer %.80s was given twice", value);
+    return strlist_push(&options->peers, value) || error_no_memory(err);
+}
+
+static bool set_peer_profile(void *target, const char *value, struct error *err)
+{
+    return strlist_push(&((struct launch_options *)target)->profiles, value) ||
+           error_no_memory(err);
+}
+
+static bool set_offline_ok(void *target, const char *value, struct error *err)
+{
+    ((struct launch_options *)target)->offline_ok = true;
     return true;
 }
 
@@ -130,12 +142,6 @@ static bool set_accept_row(void *target, const char *value, struct error *err)
     return strlist_push(&options->accepted, value) || error_no_memory(err);
 }
 
-static bool set_later(void *target, const char *value, struct error *err)
-{
-    return error_set(err, STATUS_USAGE,
-                     "--peer-profile and --offline-ok are not in this version yet");
-}
-
 const struct option_spec launch_specs[] = {
     {"vm", 0, ARGUMENT_REQUIRED, set_vm},
     {"peer", 0, ARGUMENT_REQUIRED, set_peer},
@@ -151,9 +157,9 @@ const struct option_spec launch_specs[] = {
     {"here", 0, ARGUMENT_NONE, set_here},
     {"timeout", 0, ARGUMENT_REQUIRED, set_timeout},
     {"dry-run", 0, ARGUMENT_NONE, set_dry_run},
-    {"peer-profile", 0, ARGUMENT_REQUIRED, set_later},
+    {"peer-profile", 0, ARGUMENT_REQUIRED, set_peer_profile},
     {"agreement", 0, ARGUMENT_REQUIRED, set_agreement},
-    {"offline-ok", 0, ARGUMENT_NONE, set_later},
+    {"offline-ok", 0, ARGUMENT_NONE, set_offline_ok},
     {"wait", 0, ARGUMENT_REQUIRED, set_wait},
     {NULL, 0, ARGUMENT_NONE, NULL},
 };

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -6,17 +7,40 @@
 #include "cli/cmd_launch.h"
 #include "cli/losses.h"
 
+/* The names of all hosts whose profiles count, this one first; the caller frees the array. */
+static const char **list_hosts(const struct exchange *exchange, size_t *count)
+{
+    const char **hosts = calloc(1 + exchange->peer_count + exchange->assumed_count, sizeof(*hosts));
+    if (!hosts)
+        return NULL;
+    hosts[0] = exchange->profile.offer.host;
+    *count = 1;
+    for (size_t i = 0; i < exchange->peer_count; i++)
+        hosts[(*count)++] = exchange->peers[i].host;
+    for (size_t i = 0; i < exchange->assumed_count; i++)
+        hosts[(*count)++] = exchange->assumed[i].profile.offer.host;
+    return hosts;
+}
+
 void launch_report(const struct exchange *exchange)
 {
     const struct agreement *agreement = &exchange->agreement;
     const struct baseline *baseline = &agreement->baseline;
-    log_info("%s: agreed with %s on %s, %zu features, %s", agreement->vm, exchange->peer.name,
-             agreement->machine, featureset_count(&baseline->features),
+    autofree char *names = exchange_peer_names(exchange);
+    size_t count = 0;
+    autofree const char **hosts = list_hosts(exchange, &count);
+    log_info("%s: agreed with %s on %s, %zu features, %s", agreement->vm,
+             names && *names ? names : "nobody else", agreement->machine,
+             featureset_count(&baseline->features),
              baseline->model ? baseline->model : "no CPU model is like them");
-    const char *const hosts[] = {exchange->profile.offer.host, exchange->peer.profile.offer.host};
-    losses_log(&exchange->report, hosts, 2);
+    for (size_t i = 0; i < agreement->assumed_count; i++)
+        log_info("%s: %s was not asked: it has to prove before the guest can go there",
+                 agreement->vm, agreement->assumed[i].host);
+    if (hosts)
+        losses_log(&exchange->report, hosts, count);
     if (!agreement->proof.made)
-        log_warning("nobody has looked whether a guest sees the same CPU on both (--no-proof)");
+        log_warning("nobody has looked whether a guest sees the same CPU on %s (--no-proof)",
+                    agreement->party_count > 2 ? "all" : "both");
     for (size_t i = 0; i < exchange->doubts.count; i++)
         log_warning("%s", exchange->doubts.items[i]);
 }
@@ -35,16 +59,47 @@ static json_t *proof_document(const struct exchange *exchange)
         "masked", featureset_to_json(&proof->masked), "doubts", json_from_names(&exchange->doubts));
 }
 
-json_t *launch_document(const struct exchange *exchange, const char *cpu, const char *peer_cpu,
-                        const struct strlist *argv)
+static bool add_host(json_t *hosts, const struct exchange *exchange, const struct cpu_offer *offer,
+                     struct error *err)
+{
+    autofree char *cpu =
+        render_cpu(&exchange->agreement.baseline, offer, exchange->agreement.form, err);
+    if (!cpu)
+        return false;
+    return json_array_append_new(hosts, json_pack("{s:s, s:s}", "name", offer->host, "cpu", cpu)) ==
+               0 ||
+           error_no_memory(err);
+}
+
+/* Of one that is asked by a group only the own -cpu is known. */
+static json_t *hosts_document(const struct exchange *exchange, struct error *err)
+{
+    autojson json_t *hosts = json_array();
+    if (!add_host(hosts, exchange, &exchange->profile.offer, err))
+        return NULL;
+    for (size_t i = 0; i < exchange->peer_count; i++)
+        if (!add_host(hosts, exchange, &exchange->peers[i].profile.offer, err))
+            return NULL;
+    for (size_t i = 0; i < exchange->assumed_count; i++)
+        if (!add_host(hosts, exchange, &exchange->assumed[i].profile.offer, err))
+            return NULL;
+    return STEAL(hosts);
+}
+
+json_t *launch_document(const struct exchange *exchange, const struct strlist *argv,
+                        struct error *err)
 {
     const struct baseline *baseline = &exchange->agreement.baseline;
-    return json_pack("{s:s, s:o, s:o, s:s, s:s, s:[{s:s, s:s}, {s:s, s:s}], s:o, s:s, s:o}", "vm",
-                     exchange->agreement.vm, "features", featureset_to_json(&baseline->features),
-                     "dropped", losses_to_json(&exchange->report), "model",
-                     baseline->model ? baseline->model : "", "machine", exchange->agreement.machine,
-                     "hosts", "name", exchange->profile.offer.host, "cpu", cpu, "name",
-                     exchange->peer.profile.offer.host, "cpu", peer_cpu, "argv",
-                     json_from_names(argv), "agreement", exchange->agreement_digest, "proof",
-                     proof_document(exchange));
+    json_t *hosts = hosts_document(exchange, err);
+    if (!hosts)
+        return NULL;
+    json_t *document = json_pack(
+        "{s:s, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o}", "vm", exchange->agreement.vm, "features",
+        featureset_to_json(&baseline->features), "dropped", losses_to_json(&exchange->report),
+        "model", baseline->model ? baseline->model : "", "machine", exchange->agreement.machine,
+        "hosts", hosts, "argv", json_from_names(argv), "agreement", exchange->agreement_digest,
+        "proof", proof_document(exchange));
+    if (!document)
+        error_no_memory(err);
+    return document;
 }

@@ -59,7 +59,7 @@ bool launch_choose_role(struct launch *launch, struct error *err)
     launch->guarded = true;
     guardian_dismiss(&launch->context->paths, launch->vm);
     launch->incoming_port = launch->listen_port;
-    if (options->agreement) {
+    if (launch->known && (options->agreement || options->listen)) {
         launch->listener = peer_listen(launch->listen_host, launch->listen_port, err);
         if (launch->listener < 0)
             return false;

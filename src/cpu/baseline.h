@@ -82,8 +82,8 @@ bool baseline_report_cost(const struct baseline_report *report, const char *host
 /* For baseline.c, baseline_check.c: the model-id as a guest can have it. */
 void baseline_replace_commas(char *model_id);
 
-/* For baseline.c, baseline_check.c and baseline_report.c: whether a party gives a feature, and if not, why; off is
- * what the joined request switches off, knobs what it sets. */
+/* For baseline.c, baseline_check.c and baseline_report.c: whether a party gives a feature, and if
+ * not, why; off is what the joined request switches off, knobs what it sets. */
 bool offer_gives(const struct cpu_offer *offer, const struct cpu_request *request,
                  const char *feature, enum loss_cause *cause);
 bool baseline_report_fill(const struct cpu_offer *const offers[], const struct cpu_request *request,

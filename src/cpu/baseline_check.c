@@ -29,8 +29,8 @@ static bool check_features(const struct baseline *baseline, const struct cpu_off
     }
     if (lacking.failed)
         return error_no_memory(err);
-    return lacking.length == 0 || error_set(err, STATUS_INCOMPATIBLE, "%s cannot be had on %s",
-                                            lacking.data, offer->host);
+    return lacking.length == 0 ||
+           error_set(err, STATUS_INCOMPATIBLE, "%s cannot be had on %s", lacking.data, offer->host);
 }
 
 static bool check_required(const struct baseline *baseline, const struct cpu_offer *offer,
@@ -77,8 +77,8 @@ bool baseline_check(const struct baseline *baseline, const struct cpu_offer *off
                          offer->host, offer->identity.vendor, baseline->identity.vendor);
     if (offer->phys_bits > 0 && baseline->phys_bits > offer->phys_bits)
         return error_set(err, STATUS_INCOMPATIBLE,
-                         "%s has %u physical address bits and the guest would have %u",
-                         offer->host, offer->phys_bits, baseline->phys_bits);
+                         "%s has %u physical address bits and the guest would have %u", offer->host,
+                         offer->phys_bits, baseline->phys_bits);
     if (!check_features(baseline, offer, err) || !check_required(baseline, offer, err))
         return false;
     return identity_is_ours(baseline, offer) ||

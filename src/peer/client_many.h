@@ -13,7 +13,7 @@ struct peer_ask {
     json_t *body;              /* what is asked, owned */
     bool skip;                 /* it is not asked */
     /* Filled: */
-    json_t *answer;     /* owned; NULL: there is none, and error says why */
+    json_t *answer; /* owned; NULL: there is none, and error says why */
     struct error error;
     bool retryable; /* no connection came about: it can be asked again */
 };

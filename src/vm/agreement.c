@@ -63,9 +63,8 @@ static json_t *assumed_to_json(const struct agreement *agreement)
     autojson json_t *array = json_array();
     for (size_t i = 0; i < agreement->assumed_count; i++) {
         const struct agreement_assumed *assumed = &agreement->assumed[i];
-        if (json_array_append_new(array,
-                                  json_pack("{s:s, s:s, s:s}", "host", assumed->host, "pin",
-                                            assumed->pin, "profile", assumed->profile)) != 0)
+        if (json_array_append_new(array, json_pack("{s:s, s:s, s:s}", "host", assumed->host, "pin",
+                                                   assumed->pin, "profile", assumed->profile)) != 0)
             return NULL;
     }
     return STEAL(array);
@@ -78,7 +77,8 @@ json_t *agreement_to_json(const struct agreement *agreement)
                      "kernel_irqchip", agreement->kernel_irqchip, "cpu_pm", (int)agreement->cpu_pm,
                      "form", cpu_form_name(agreement->form), "issued",
                      (json_int_t)agreement->issued, "parties", parties_to_json(agreement),
-                     "assumed", assumed_to_json(agreement), "baseline", baseline_to_json(&agreement->baseline), "proof",
+                     "assumed", assumed_to_json(agreement), "baseline",
+                     baseline_to_json(&agreement->baseline), "proof",
                      agreement_proof_to_json(&agreement->proof));
 }
 
@@ -107,8 +107,7 @@ static bool parties_from_json(json_t *array, struct agreement *agreement, struct
 {
     size_t i;
     json_t *entry;
-    if (!json_is_array(array) || json_array_size(array) < 1 ||
-        json_array_size(array) > PARTIES_MAX)
+    if (!json_is_array(array) || json_array_size(array) < 1 || json_array_size(array) > PARTIES_MAX)
         return error_set(err, STATUS_DATA, "the agreement's parties are not valid");
     agreement->parties = calloc(json_array_size(array), sizeof(*agreement->parties));
     if (!agreement->parties)

@@ -15,7 +15,7 @@
 #define APPROVAL_TYPE "qemu-migrate-launch-approval+json"
 #define AGREEMENT_VERSION 2
 #define AGREEMENT_SIZE_MAX ((size_t)376 << 10) /* fits a message, in base64 */
-#define NONCE_SIZE 65 /* 64 hexadecimal digits and a NUL */
+#define NONCE_SIZE 65                          /* 64 hexadecimal digits and a NUL */
 
 /* What a party is at the launch: it starts the guest, or waits for it, or neither: it promises that
  * the guest can come to it later. */

@@ -66,8 +66,7 @@ static bool find_known(struct exchange *exchange, struct error *err)
     const char *state = exchange->self->paths->state;
     if (!agreement_load(state, exchange->vm, &document, err))
         return false;
-    return !document ||
-           agreement_document_open(document, &agreement, exchange->known, err) ||
+    return !document || agreement_document_open(document, &agreement, exchange->known, err) ||
            error_wrap(err, "the agreement about %s that is kept on %s", exchange->vm,
                       exchange->self->config->host_name);
 }

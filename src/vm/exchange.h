@@ -35,14 +35,14 @@ struct exchange_self {
     bool guarded;           /* a destination: with a guardian */
     bool renegotiate;       /* another agreement about the VM is to be replaced */
     const struct qemu *qemu;
-    const char *machine;               /* (*) as the user wrote it; NULL: QEMU's default */
-    const char *accel;                 /* (*) */
-    const char *kernel_irqchip;        /* (*) or NULL */
-    bool cpu_pm;                       /* (*) */
-    const struct keyval *memory;       /* (*) -m */
-    const struct cpu_request *request; /* (*) */
-    enum cpu_form form;                /* (*) */
-    const struct featureset *required; /* by --require; may be NULL */
+    const char *machine;                 /* (*) as the user wrote it; NULL: QEMU's default */
+    const char *accel;                   /* (*) */
+    const char *kernel_irqchip;          /* (*) or NULL */
+    bool cpu_pm;                         /* (*) */
+    const struct keyval *memory;         /* (*) -m */
+    const struct cpu_request *request;   /* (*) */
+    enum cpu_form form;                  /* (*) */
+    const struct featureset *required;   /* by --require; may be NULL */
     const struct invocation *invocation; /* (*) what else of the command line the proof needs */
     bool prove;                          /* (*) not with --no-proof */
     const struct strlist *accepted;      /* rows by --accept-row; may be NULL */

@@ -36,14 +36,12 @@ static struct member *list_members(const struct exchange *exchange, size_t *coun
                                  &exchange->request};
     *count = 1;
     for (size_t i = 0; i < exchange->peer_count; i++)
-        members[(*count)++] =
-            (struct member){exchange->peers[i].pin, &exchange->peers[i].profile.offer,
-                            &exchange->peers[i].request};
+        members[(*count)++] = (struct member){
+            exchange->peers[i].pin, &exchange->peers[i].profile.offer, &exchange->peers[i].request};
     /* Who is not asked wishes what all wish. */
     for (size_t i = 0; i < exchange->assumed_count; i++)
-        members[(*count)++] =
-            (struct member){exchange->assumed[i].pin, &exchange->assumed[i].profile.offer,
-                            &exchange->request};
+        members[(*count)++] = (struct member){
+            exchange->assumed[i].pin, &exchange->assumed[i].profile.offer, &exchange->request};
     qsort(members, *count, sizeof(*members), compare_pins);
     return members;
 }
@@ -162,8 +160,7 @@ static bool fill_parties(const struct exchange *exchange, struct agreement *agre
             return error_no_memory(err);
         agreement->assumed_count++;
     }
-    qsort(agreement->parties, agreement->party_count, sizeof(*agreement->parties),
-          compare_parties);
+    qsort(agreement->parties, agreement->party_count, sizeof(*agreement->parties), compare_parties);
     qsort(agreement->assumed, agreement->assumed_count, sizeof(*agreement->assumed),
           compare_assumed);
     return true;

@@ -93,8 +93,8 @@ static bool mask(struct exchange *exchange, const struct guest_differences *diff
         const struct guest_difference *difference = &differences->items[i];
         bool same = true;
         for (size_t h = 1; h < hosts; h++)
-            same = same && shows_none(seen[0].table, difference) ==
-                               shows_none(seen[h].table, difference);
+            same = same &&
+                   shows_none(seen[0].table, difference) == shows_none(seen[h].table, difference);
         for (size_t k = 0; !difference->advisory && k < difference->features.count; k++) {
             const char *name = difference->features.items[k];
             if (!featureset_has(&baseline.features, name))

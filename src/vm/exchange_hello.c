@@ -170,8 +170,8 @@ static bool may_replace(const struct exchange *exchange, const struct exchange_p
     if (record.vm && *record.peer && (record.place == PLACE_MOVED || record.place == PLACE_TOLD) &&
         strcmp(record.peer, peer->name) != 0)
         return error_set(err, STATUS_DECISION,
-                         "%s moved from %s to %s: it is to be agreed anew from there",
-                         exchange->vm, self->config->host_name, record.peer);
+                         "%s moved from %s to %s: it is to be agreed anew from there", exchange->vm,
+                         self->config->host_name, record.peer);
     if (strcmp(peer->known, exchange->known) != 0 && !peer->renegotiate)
         return error_set(err, STATUS_INCOMPATIBLE,
                          "%s has another agreement about %s (%.12s): --renegotiate replaces it",
@@ -185,15 +185,11 @@ static char *choose_for_two(const struct exchange *exchange, const struct exchan
 {
     const struct exchange_self *self = exchange->self;
     struct machine_wish wishes[2] = {
-        {self->config->host_name, self->machine, &self->qemu->machines, self->qemu->version},
-        {peer->host, peer->machine, &peer->machines, peer->qemu_version},
+        {self->config->host_name, self->role == ROLE_PARTY ? peer->machine : self->machine,
+         &self->qemu->machines, self->qemu->version, self->role == ROLE_PARTY},
+        {peer->host, peer->role == ROLE_PARTY ? self->machine : peer->machine, &peer->machines,
+         peer->qemu_version, peer->role == ROLE_PARTY},
     };
-    if (self->role == ROLE_PARTY)
-        wishes[0].machine = peer->machine;
-    if (peer->role == ROLE_PARTY)
-        wishes[1].machine = self->machine;
-    wishes[0].follows = self->role == ROLE_PARTY;
-    wishes[1].follows = peer->role == ROLE_PARTY;
     /* One order on both sides, so that both give the same words when it does not work out. */
     if (strcmp(wishes[0].host, wishes[1].host) > 0) {
         struct machine_wish first = wishes[0];
@@ -293,9 +289,8 @@ bool exchange_choose_machine(struct exchange *exchange, struct error *err)
     for (size_t i = 0; i < exchange->peer_count; i++) {
         const struct exchange_peer *peer = &exchange->peers[i];
         bool follows = peer->role == ROLE_PARTY;
-        wishes[count++] =
-            (struct machine_wish){peer->host, follows ? self->machine : peer->machine,
-                                  &peer->machines, peer->qemu_version, follows};
+        wishes[count++] = (struct machine_wish){peer->host, follows ? self->machine : peer->machine,
+                                                &peer->machines, peer->qemu_version, follows};
     }
     for (size_t i = 0; i < exchange->assumed_count; i++) {
         const struct profile *profile = &exchange->assumed[i].profile;

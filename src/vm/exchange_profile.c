@@ -111,8 +111,7 @@ static bool open_profile(const struct exchange *exchange, const char *text, cons
         return error_wrap(err, "%s", what);
     if (strcmp(envelope.pin, pin) != 0)
         return error_set(err, STATUS_NOT_TRUSTED, "%s is signed by another key", what);
-    if (!profile_read(envelope.payload, profile, err) ||
-        !profile_check(profile, time(NULL), err))
+    if (!profile_read(envelope.payload, profile, err) || !profile_check(profile, time(NULL), err))
         return error_wrap(err, "%s", what);
     if (profile->imported)
         return error_set(err, STATUS_NOT_TRUSTED,
@@ -125,8 +124,7 @@ static bool check_parameters(const struct exchange *exchange, const struct profi
                              const char *machine, const char *what, struct error *err)
 {
     if (strcmp(profile->machine, machine) == 0 &&
-        strcmp(profile->offer.accel, exchange->accel) == 0 &&
-        profile->cpu_pm == exchange->cpu_pm &&
+        strcmp(profile->offer.accel, exchange->accel) == 0 && profile->cpu_pm == exchange->cpu_pm &&
         strcmp(profile->kernel_irqchip, exchange->kernel_irqchip) == 0)
         return true;
     return error_set(err, STATUS_PROTOCOL,
@@ -201,8 +199,8 @@ bool exchange_take_profile(struct exchange *exchange, struct exchange_peer *peer
     if (!open_profile(exchange, text, peer->name, peer->pin, what, digest, &profile, err))
         return false;
     if (strcmp(profile.offer.host, peer->host) != 0)
-        return error_set(err, STATUS_PROTOCOL, "%s is of host %s, not %s", what,
-                         profile.offer.host, peer->host);
+        return error_set(err, STATUS_PROTOCOL, "%s is of host %s, not %s", what, profile.offer.host,
+                         peer->host);
     if (!check_parameters(exchange, &profile, exchange->machine, what, err) ||
         !take_request(exchange, peer, request_json, err) ||
         !keep_profile(exchange, peer->name, text, err))

@@ -214,11 +214,10 @@ json_t *exchange_prove_body(struct exchange *exchange, struct error *err)
     bool group = exchange->peer_count + exchange->assumed_count > 1;
     if (!exchange_baseline(exchange, &baseline, NULL, err))
         return NULL;
-    json_t *body = json_pack(
-        "{s:s, s:o, s:o, s:o}", "exchange", exchange->id, "unshown",
-        group ? json_object() : unshown_to_json(exchange), "baseline",
-        group ? baseline_to_json(&baseline) : json_null(), "arguments",
-        peer_arguments_make(&exchange->arguments));
+    json_t *body = json_pack("{s:s, s:o, s:o, s:o}", "exchange", exchange->id, "unshown",
+                             group ? json_object() : unshown_to_json(exchange), "baseline",
+                             group ? baseline_to_json(&baseline) : json_null(), "arguments",
+                             peer_arguments_make(&exchange->arguments));
     if (!body)
         error_no_memory(err);
     return body;
@@ -316,10 +315,10 @@ json_t *exchange_prove_answer(struct exchange *exchange, json_t *body, struct er
     static const struct strlist none = {0};
     const struct strlist *accepted = exchange->self->accepted ? exchange->self->accepted : &none;
     bool proven = exchange->table.count > 0;
-    json_t *answer = json_pack("{s:s, s:o, s:o, s:o}", "exchange", exchange->id, "table",
-                               proven ? guest_table_to_json(&exchange->table) : json_null(),
-                               "refused", json_from_names(&exchange->refused), "accepted",
-                               json_from_names(accepted));
+    json_t *answer =
+        json_pack("{s:s, s:o, s:o, s:o}", "exchange", exchange->id, "table",
+                  proven ? guest_table_to_json(&exchange->table) : json_null(), "refused",
+                  json_from_names(&exchange->refused), "accepted", json_from_names(accepted));
     if (!answer)
         error_no_memory(err);
     else

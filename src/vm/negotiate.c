@@ -35,8 +35,8 @@ static bool take_all(struct round *round,
 {
     for (size_t i = 0; i < round->count; i++) {
         struct peer_ask *ask = &round->asks[i];
-        if (!ask->skip && !take(round->exchange, &round->exchange->peers[i], ask->answer,
-                                &ask->error) &&
+        if (!ask->skip &&
+            !take(round->exchange, &round->exchange->peers[i], ask->answer, &ask->error) &&
             ask->error.status == STATUS_INTERNAL)
             return error_set(err, STATUS_INTERNAL, "%s", ask->error.message);
     }
@@ -61,8 +61,8 @@ static bool replace_offline(struct round *round, const struct negotiate_others *
             if (!exchange_stored_profile(round->self->paths, entry->name, &text, err))
                 return false;
             if (!text)
-                return error_set(err, STATUS_UNAVAILABLE, "%s, and there is no stored profile of it",
-                                 ask->error.message);
+                return error_set(err, STATUS_UNAVAILABLE,
+                                 "%s, and there is no stored profile of it", ask->error.message);
             if (!exchange_assume(exchange, text, entry, what, err))
                 return false;
             log_warning("%s is not there: its last profile counts, and it has to prove before %s "
@@ -135,8 +135,7 @@ static bool prove(struct round *round, struct error *err)
         if (round->count > 0 &&
             !round_ask(round, "prove", exchange_prove_body(exchange, err), false, err))
             return false;
-        if (!exchange_prove_finish(exchange, err) ||
-            !take_all(round, exchange_take_table, err) ||
+        if (!exchange_prove_finish(exchange, err) || !take_all(round, exchange_take_table, err) ||
             !exchange_settle(exchange, &settled, err))
             return false;
     }
@@ -192,8 +191,7 @@ static bool agree(struct round *round, const struct negotiate_others *others, ch
         (exchange->prove && !prove(round, err)) || !exchange_agree(exchange, time(NULL), err))
         return false;
     autojson json_t *document = propose(round, err);
-    if (!document ||
-        !agreement_store_committing(self->paths->state, exchange->vm, document, err) ||
+    if (!document || !agreement_store_committing(self->paths->state, exchange->vm, document, err) ||
         !round_commit(round, document, exchange->agreement_digest, exchange->id, err) ||
         !agreement_store(self->paths->state, exchange->vm, document, err))
         return false;

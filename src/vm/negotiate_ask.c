@@ -81,8 +81,8 @@ static bool ask_again(struct round *round, const char *name)
             final = final || (!ask->answer && !ask->retryable);
             retry = retry || !ask->skip;
             if (!ask->skip && !told[i])
-                log_info("waiting for %s: nobody answers at %s port %u yet",
-                         ask->client.peer->name, ask->client.host, ask->client.port);
+                log_info("waiting for %s: nobody answers at %s port %u yet", ask->client.peer->name,
+                         ask->client.host, ask->client.port);
             told[i] = told[i] || !ask->skip;
         }
         /* What has failed for good will not be mended by waiting for others. */
@@ -97,8 +97,7 @@ static bool ask_again(struct round *round, const char *name)
     return all;
 }
 
-bool round_ask(struct round *round, const char *name, json_t *body, bool patient,
-               struct error *err)
+bool round_ask(struct round *round, const char *name, json_t *body, bool patient, struct error *err)
 {
     const struct exchange_self *self = round->self;
     autojson json_t *shared = body;

@@ -56,14 +56,13 @@ bool round_commit(struct round *round, json_t *document, const char *digest, con
 }
 
 bool negotiate_commit_again(const struct exchange_self *self, json_t *document,
-                            const struct negotiate_target *targets, size_t count,
-                            struct error *err)
+                            const struct negotiate_target *targets, size_t count, struct error *err)
 {
     autoround struct round round = {0};
     autoagreement struct agreement agreement = {0};
     char digest[DIGEST_HEX_SIZE], id[EXCHANGE_ID_SIZE];
-    return agreement_document_open(document, &agreement, digest, err) &&
-           random_hex(16, id, err) && round_begin(&round, self, targets, count, err) &&
+    return agreement_document_open(document, &agreement, digest, err) && random_hex(16, id, err) &&
+           round_begin(&round, self, targets, count, err) &&
            round_commit(&round, document, digest, id, err) &&
            agreement_store(self->paths->state, agreement.vm, document, err);
 }

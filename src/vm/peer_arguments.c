@@ -125,12 +125,12 @@ static bool take_one(enum where where, const char *key, const char *value, struc
         autofree char *name = own_name(&options[i], number);
         if (!name)
             return error_no_memory(err);
-        return mine ? keyval_set(taken, name, mine, err)
-                    : error_set(err, STATUS_INCOMPATIBLE,
-                                "a guest with -%s %s=%.40s cannot be proven here: only %s",
-                                members[where], options[i].name, value,
-                                *options[i].values == '#' ? "numbers are known"
-                                                          : options[i].values);
+        return mine
+                   ? keyval_set(taken, name, mine, err)
+                   : error_set(err, STATUS_INCOMPATIBLE,
+                               "a guest with -%s %s=%.40s cannot be proven here: only %s",
+                               members[where], options[i].name, value,
+                               *options[i].values == '#' ? "numbers are known" : options[i].values);
     }
     return error_set(err, STATUS_INCOMPATIBLE,
                      "a guest with -%s %.60s cannot be proven here: it is not an option that is "
@@ -157,9 +157,9 @@ static bool take_all(json_t *object, enum where where, const char *name, char **
     if (!name && taken.count == 0)
         return true;
     autofree char *rendered = keyval_render(&taken);
-    *text = rendered ? string_format("%s%s%s", name ? name : "", name && *rendered ? "," : "",
-                                     rendered)
-                     : NULL;
+    *text = rendered
+                ? string_format("%s%s%s", name ? name : "", name && *rendered ? "," : "", rendered)
+                : NULL;
     return *text || error_no_memory(err);
 }
 

@@ -168,7 +168,7 @@ START_TEST(bad_payloads)
     static const struct {
         const char *path, *value; /* path: members and indices; value NULL: removed */
     } rows[] = {
-        {"version", "2"},
+        {"version", "1"},
         {"version", "0"},
         {"version", "\"1\""},
         {"version", NULL},
@@ -373,8 +373,8 @@ START_TEST(bad_documents)
     static const struct {
         const char *member, *value;
     } rows[] = {
-        {"version", "2"},
-        {"version", "\"1\""},
+        {"version", "1"},
+        {"version", "\"2\""},
         {"version", "4294967297"},
         {"agreement", "{}"},
         {"agreement", "\"x\""},

@@ -120,7 +120,7 @@ START_TEST(choice)
                 if (from < count)
                     wishes[used++] =
                         (struct machine_wish){hosts[from], rows[i].wishes[from].machine,
-                                              &lists[from], rows[i].wishes[from].version};
+                                              &lists[from], rows[i].wishes[from].version, false};
             }
             autofree char *machine = machine_choose(wishes, count, &err);
             ck_assert_msg(
@@ -153,7 +153,7 @@ START_TEST(newest)
         automachinelist struct machine_list a = {0}, b = {0};
         fill(&a, cases[i].a);
         fill(&b, cases[i].b);
-        struct machine_wish wishes[2] = {{"a", "m", &a, "1"}, {"b", "m", &b, "2"}};
+        struct machine_wish wishes[2] = {{"a", "m", &a, "1", false}, {"b", "m", &b, "2", false}};
         for (int swap = 0; swap < 2; swap++) {
             struct error err = ERROR_INIT;
             autofree char *machine = machine_choose(wishes, 2, &err);

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "vm/responder.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "host/qemu.h"
+#include "vm/record.h"
+#include "vm/respond.h"
+
+#define EXCHANGES_MAX 32 /* at a time */
+#define PER_PEER_MAX 8   /* of one peer */
+#define PROOF_MS 30000   /* of each request that starts QEMU */
+#define STALE_MS 120000  /* an exchange that stands still for so long is forgotten */
+#define DEFAULT_QEMU "qemu-system-x86_64"
+
+/* One exchange; self is its own, so that it can stay where it is. */
+struct session {
+    struct session *next;
+    char *peer; /* the trust entry's name */
+    char *vm;
+    struct exchange_self self;
+    struct respond respond;
+    deadline stale;
+};
+
+struct responder {
+    struct responder_setup setup;
+    struct qemu qemu;
+    bool has_qemu;
+    struct session *sessions; /* the newest first */
+};
+
+static void session_free(struct session *session)
+{
+    exchange_free(&session->respond.exchange);
+    free(session->peer);
+    free(session->vm);
+    free(session);
+}
+
+struct responder *responder_new(const struct responder_setup *setup, struct error *err)
+{
+    struct responder *responder = calloc(1, sizeof(*responder));
+    if (!responder) {
+        error_no_memory(err);
+        return NULL;
+    }
+    responder->setup = *setup;
+    return responder;
+}
+
+void responder_free(struct responder *responder)
+{
+    if (!responder)
+        return;
+    for (struct session *session = responder->sessions, *next; session; session = next) {
+        next = session->next;
+        session_free(session);
+    }
+    if (responder->has_qemu)
+        qemu_free(&responder->qemu);
+    free(responder);
+}
+
+bool responder_knows(const char *name)
+{
+    static const char *const names[] = {"hello", "profile", "prove", "propose", "commit", "cancel"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* The configured QEMU; looked at again when the file is another one. */
+static bool open_qemu(struct responder *responder, struct error *err)
+{
+    const struct strlist *binaries = &responder->setup.config->qemu_binaries;
+    if (responder->has_qemu && qemu_binary_check(&responder->qemu.binary, NULL))
+        return true;
+    if (responder->has_qemu)
+        qemu_free(&responder->qemu);
+    responder->has_qemu =
+        qemu_open(binaries->count > 0 ? binaries->items[0] : DEFAULT_QEMU, &responder->qemu, err);
+    return responder->has_qemu;
+}
+
+/* Forget what stands still, and what of this peer's is about this VM: it begins anew. */
+static void tidy(struct responder *responder, const char *peer, const char *vm)
+{
+    for (struct session **place = &responder->sessions; *place;) {
+        struct session *session = *place;
+        bool replaced = strcmp(session->peer, peer) == 0 && strcmp(session->vm, vm) == 0;
+        if (!replaced && deadline_left_ms(session->stale) > 0) {
+            place = &session->next;
+            continue;
+        }
+        *place = session->next;
+        session_free(session);
+    }
+}
+
+static bool has_room(const struct responder *responder, const char *peer, struct error *err)
+{
+    size_t all = 0, of_peer = 0;
+    for (const struct session *session = responder->sessions; session; session = session->next) {
+        all++;
+        of_peer += strcmp(session->peer, peer) == 0;
+    }
+    return (all < EXCHANGES_MAX && of_peer < PER_PEER_MAX) ||
+           error_set(err, STATUS_UNAVAILABLE, "%s is busy with other exchanges: try again later",
+                     responder->setup.config->host_name);
+}
+
+/* A VM's name out of hello, before it is known to be good otherwise. */
+static const char *hello_vm(json_t *body)
+{
+    const char *vm = json_string_value(json_object_get(body, "vm"));
+    return vm && name_is_vm(vm) ? vm : NULL;
+}
+
+static json_t *take_hello(struct responder *responder, const struct trust_entry *peer, json_t *body,
+                          struct error *err)
+{
+    const struct responder_setup *setup = &responder->setup;
+    const char *id = exchange_body_id(body), *vm = hello_vm(body);
+    if (!id || !vm) {
+        error_set(err, STATUS_DATA, "hello names no %s", id ? "VM" : "exchange");
+        return NULL;
+    }
+    tidy(responder, peer->name, vm);
+    if (!has_room(responder, peer->name, err) || !open_qemu(responder, err))
+        return NULL;
+    struct session *session = calloc(1, sizeof(*session));
+    if (!session || !(session->peer = strdup(peer->name)) || !(session->vm = strdup(vm))) {
+        if (session)
+            session_free(session);
+        error_no_memory(err);
+        return NULL;
+    }
+    session->self = (struct exchange_self){.paths = setup->paths,
+                                           .config = setup->config,
+                                           .identity = setup->identity,
+                                           .vm = session->vm,
+                                           .role = ROLE_PARTY,
+                                           .qemu = &responder->qemu,
+                                           .when = deadline_in_ms(PROOF_MS),
+                                           .interrupted = setup->interrupted};
+    session->stale = deadline_in_ms(STALE_MS);
+    struct exchange *exchange = &session->respond.exchange;
+    json_t *answer = exchange_begin(exchange, &session->self, id, 1, err) &&
+                             exchange_take_hello(exchange, &exchange->peers[0], body, peer, err)
+                         ? exchange_hello_body(exchange, err)
+                         : NULL;
+    if (!answer) {
+        session_free(session);
+        return NULL;
+    }
+    session->next = responder->sessions;
+    responder->sessions = session;
+    return answer;
+}
+
+static struct session *find(struct responder *responder, const struct trust_entry *peer,
+                            const char *id)
+{
+    for (struct session *session = responder->sessions; session; session = session->next)
+        if (strcmp(session->respond.exchange.id, id) == 0 && strcmp(session->peer, peer->name) == 0)
+            return session;
+    return NULL;
+}
+
+static void forget(struct responder *responder, const struct session *session)
+{
+    for (struct session **place = &responder->sessions; *place; place = &(*place)->next) {
+        if (*place != session)
+            continue;
+        struct session *gone = *place;
+        *place = gone->next;
+        session_free(gone);
+        return;
+    }
+}
+
+/* What this host has to know of a VM that it promised something to. */
+static bool note_record(const struct responder *responder, const struct trust_entry *peer,
+                        struct session *session, const char *digest, struct error *err)
+{
+    const struct paths *paths = responder->setup.paths;
+    struct exchange *exchange = &session->respond.exchange;
+    autovmrecord struct vm_record record = {0};
+    autoclose int lock = vm_record_lock(paths, session->vm, err);
+    if (lock < 0 || !vm_record_load(paths, session->vm, &record, err) ||
+        !vm_record_set_elsewhere(&record, session->vm, digest, peer->name, err))
+        return false;
+    char *qemu = strdup(responder->qemu.binary.path);
+    if (!qemu)
+        return error_no_memory(err);
+    free(record.qemu);
+    record.qemu = qemu;
+    proof_arguments_free(&record.arguments);
+    record.arguments = exchange->arguments;
+    exchange->arguments = (struct proof_arguments){0};
+    return vm_record_store(paths, &record, err);
+}
+
+/* One whose exchange is not known any more, since the agent was started anew, counts as well: what
+ * was approved is on disk. */
+static json_t *commit(struct responder *responder, const struct trust_entry *peer,
+                      struct session *session, json_t *body, struct error *err)
+{
+    char digest[DIGEST_HEX_SIZE];
+    bool fresh;
+    json_t *answer = respond_to_commit(responder->setup.paths, body, digest, &fresh, err);
+    if (!answer || !session)
+        return answer;
+    if (session->respond.exchange.step == STEP_AGREED &&
+        !note_record(responder, peer, session, digest, err)) {
+        json_decref(answer);
+        return NULL;
+    }
+    session->respond.exchange.step = STEP_COMMITTED;
+    return answer;
+}
+
+static json_t *answer_request(struct responder *responder, const struct trust_entry *peer,
+                              const char *name, json_t *body, struct error *err)
+{
+    if (strcmp(name, "hello") == 0)
+        return take_hello(responder, peer, body, err);
+    const char *id = exchange_body_id(body);
+    struct session *session = id ? find(responder, peer, id) : NULL;
+    if (strcmp(name, "commit") == 0)
+        return commit(responder, peer, session, body, err);
+    if (!session) {
+        error_set(err, STATUS_PROTOCOL, "%s does not know this exchange (any more): start again",
+                  responder->setup.config->host_name);
+        return NULL;
+    }
+    session->stale = deadline_in_ms(STALE_MS);
+    session->self.when = deadline_in_ms(PROOF_MS);
+    json_t *answer = respond_to(&session->respond, name, body, err);
+    if (session->respond.cancelled) {
+        log_info("%s gave up: %s", peer->name, session->respond.reason.message);
+        forget(responder, session);
+    }
+    return answer;
+}
+
+bool responder_handle(struct responder *responder, const struct trust_entry *peer,
+                      const char *remote, const char *name, json_t *body, json_t **answer,
+                      struct error *err)
+{
+    *answer = answer_request(responder, peer, name, body, err);
+    return *answer != NULL;
+}
