@@ -11,11 +11,11 @@
 
 static const struct option_spec specs[] = {{NULL, 0, ARGUMENT_NONE, NULL}};
 
-/* The record of a VM that runs here, and the agreement that it was started under. */
-static bool find_vm(const struct context *context, const char *vm, struct vm_record *record,
-                    struct agreement *agreement, struct error *err)
+/* The record of a VM that runs here. */
+static bool find_running(const struct context *context, const char *vm, struct vm_record *record,
+                         struct error *err)
 {
-    char digest[DIGEST_HEX_SIZE];
+    vm_record_free(record);
     if (!vm_record_load(&context->paths, vm, record, err))
         return false;
     if (!record->vm)
@@ -26,6 +26,15 @@ static bool find_vm(const struct context *context, const char *vm, struct vm_rec
                          record->place == PLACE_MOVED ? "has moved to" : "lives on", record->peer);
     if (!running)
         return error_set(err, STATUS_DECISION, "%s does not run here any more", vm);
+    return true;
+}
+
+/* The agreement that it was started under. */
+static bool find_agreement(const struct context *context, const struct vm_record *record,
+                           struct agreement *agreement, struct error *err)
+{
+    char digest[DIGEST_HEX_SIZE];
+    const char *vm = record->vm;
     if (!open_agreement(context, vm, STATUS_CONFIG, agreement, digest, err))
         return false;
     if (strcmp(digest, record->agreement) != 0)
@@ -104,8 +113,8 @@ static bool put_differences(const struct differences *differences, struct error 
     return true;
 }
 
-static bool put_document(const char *vm, size_t vcpus, const struct differences *differences,
-                         struct error *err)
+static bool put_document(const struct vm_record *record, size_t vcpus,
+                         const struct differences *differences, struct error *err)
 {
     autojson json_t *array = json_array();
     for (size_t i = 0; i < differences->count; i++) {
@@ -116,8 +125,9 @@ static bool put_document(const char *vm, size_t vcpus, const struct differences 
                                                    item->found)) != 0)
             return error_no_memory(err);
     }
-    return put_json(json_pack("{s:s, s:s, s:I, s:O}", "vm", vm, "status",
-                              differences->count == 0 ? "agreed" : "differs", "vcpus",
+    return put_json(json_pack("{s:s, s:s, s:I, s:s, s:I, s:O}", "vm", record->vm, "place",
+                              vm_place_name(record->place), "pid", (json_int_t)record->pid,
+                              "status", differences->count == 0 ? "agreed" : "differs", "vcpus",
                               (json_int_t)vcpus, "differences", array),
                     err);
 }
@@ -145,13 +155,17 @@ bool command_verify(struct context *context, int count, char **words, struct err
     autoagreement struct agreement agreement = {0};
     autorunningcpu struct running_cpu cpu = {0};
     autodifferences struct differences differences = {0};
+    /* Of one that does not run here nothing is locked: a launch of it may be about to begin. */
+    if (!find_running(context, vm, &record, err))
+        return false;
     /* A migration that is under way has QEMU's socket: better said at once. */
     autoclose int lock = vm_record_lock(&context->paths, vm, err);
-    if (lock < 0 || !find_vm(context, vm, &record, &agreement, err) ||
-        !read_cpu(&record, &cpu, err) || !verify_cpu(&agreement, &cpu, &differences, err))
+    if (lock < 0 || !find_running(context, vm, &record, err) ||
+        !find_agreement(context, &record, &agreement, err) || !read_cpu(&record, &cpu, err) ||
+        !verify_cpu(&agreement, &cpu, &differences, err))
         return false;
     if (context->json) {
-        if (!put_document(vm, cpu.count, &differences, err))
+        if (!put_document(&record, cpu.count, &differences, err))
             return false;
     } else if (!(differences.count == 0 ? put_agreed(&agreement, cpu.count, err)
                                         : put_differences(&differences, err))) {

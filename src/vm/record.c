@@ -25,6 +25,11 @@ static const char *const place_names[] = {
     [PLACE_TOLD] = "told", [PLACE_MOVED] = "moved",       [PLACE_ELSEWHERE] = "elsewhere",
 };
 
+const char *vm_place_name(enum vm_place place)
+{
+    return place_names[place];
+}
+
 void vm_migration_free(struct vm_migration *migration)
 {
     free(migration->host);

@@ -58,6 +58,9 @@ struct vm_record {
                           * known */
 };
 
+/* As it stands in the record: "here", "incoming", "moving", "told", "moved" … */
+const char *vm_place_name(enum vm_place place);
+
 /* 32 lower-case hexadecimal digits. */
 bool migration_id_is_good(const char *id);
 

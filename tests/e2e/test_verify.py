@@ -21,6 +21,8 @@ def verify(host, status=0):
     result = host.run("verify", VM, "--json", check=status)
     document = json.loads(result.stdout)
     check_equal((document["vm"], document["status"]), (VM, "differs" if status else "agreed"), "document of verify")
+    record = json.loads((host.home / "state" / "vms" / f"{VM}.json").read_text())
+    check_equal((document["place"], document["pid"]), (record["place"], record["pid"]), "where it is")
     check_equal(bool(document["differences"]), bool(status), f"differences: {document['differences'][:5]}")
     return document
 
