@@ -52,7 +52,7 @@ class Connection:
 
 
 class Proxy:
-    """Listens at 127.0.0.1:`port` and carries each connection to `host`:`target`.
+    """Listens at `at`:`port` and carries each connection to `host`:`target`.
 
         proxy = Proxy(target)
         a.trust(b, address=proxy.address)
@@ -72,10 +72,11 @@ class Proxy:
     Control it from any thread; each call has taken effect when it returns.
     """
 
-    def __init__(self, target, port=None, host="127.0.0.1"):
+    def __init__(self, target, port=None, host="127.0.0.1", at="127.0.0.1"):
         self.target = (host, target)
         self.port = port or free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.at = at
+        self.address = f"{at}:{self.port}"
         self.connections = []  # all there ever were, oldest first
         self._stalled, self._dropped = set(), set()
         self._delay, self._rate, self._allowance, self._counted = 0.0, None, 0.0, time.monotonic()
@@ -189,7 +190,7 @@ class Proxy:
     def _listen(self):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
+        listener.bind((self.at, self.port))
         listener.listen(64)
         self._listener = listener
         self._selector.register(listener, selectors.EVENT_READ, None)
