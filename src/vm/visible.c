@@ -176,7 +176,7 @@ static bool say(const struct comparison *comparison, const struct visible_thing 
                 const struct visible_property *here, const struct visible_property *there,
                 struct error *err)
 {
-    bool untold = there && strcmp(there->shown, VISIBLE_NOT_TOLD) == 0;
+    bool untold = there && strstr(there->shown, VISIBLE_NOT_TOLD);
     bool content = here && there && here->how == VISIBLE_CONTENT;
     bool policy = visible_option_find(thing->option)->kind == VISIBLE_POLICY;
     struct strlist *list =

@@ -8,7 +8,7 @@
 
 #include "vm/arglist.h"
 
-/* In place of what a host does not tell about itself (vm_secrets.h). */
+/* In place of what a host does not tell about itself (secrets.h). */
 #define VISIBLE_NOT_TOLD "(not told)"
 
 /* Compare, by the table visible.def. CPU, machine type and accelerator are the agreement's and not

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "vm/args_file.h"
+#include "vm/secrets.h"
 #include "vm/visible.h"
 
 static void parse(const char *line, struct arglist *list)
@@ -207,6 +208,58 @@ START_TEST(escaped)
 }
 END_TEST
 
+/* What other hosts get to see of a command line. */
+START_TEST(secrets)
+{
+    static const struct {
+        const char *line, *told;
+    } rows[] = {
+        {"-m 1G,, -name x", "-m|1G,,|-name|x"}, /* byte for byte */
+        {"-object secret,id=s,data=x -m 1", "-m|1"},
+        {"-object qom-type=secret_keyring,id=s", ""},
+        {"-object '{\"qom-type\":\"secret\",\"data\":\"x\"}'", ""},
+        {"-object '{\"data\":\"x\"}'", ""},
+        {"-object tls-creds-x509,id=t,dir=/x", ""},
+        {"-object rng-random,id=r", "-object|rng-random,id=r"},
+        {"-set object.s.data=x", ""},
+        {"-spice port=1,password=x,addr=::", "-spice|port=1,password=(not told),addr=::"},
+        {"-vnc :1,password=on", "-vnc|:1,password=on"},
+        {"-vnc :1,password", "-vnc|:1,password"},
+        {"-drive if=none,file.password-secret=s,file=x",
+         "-drive|if=none,file.password-secret=(not told),file=x"},
+        {"-drive file=https://u:p@h/i.raw,if=virtio",
+         "-drive|file=https://u:(not told)@h/i.raw,if=virtio"},
+        {"-drive file=https://u@h/i.raw", "-drive|file=https://u@h/i.raw"},
+        {"-drive file=iscsi://u%p@h/t/1", "-drive|file=iscsi://u:(not told)@h/t/1"},
+        {"ssh://u:p@h/i", "ssh://u:(not told)@h/i"},
+        {"-drive file=rbd:p/i:id=a:key=AQ==:mon_host=h",
+         "-drive|file=rbd:p/i:id=a:key=(not told):mon_host=h"},
+        {"-blockdev '{\"a\":{\"password\":\"x\",\"b\":[\"https://u:p@h\"]}}'",
+         "-blockdev|{\"a\":{\"password\":\"(not told)\",\"b\":[\"https://u:(not told)@h\"]}}"},
+        {"-blockdev {broken", "-blockdev|(not told)"},
+        {"-fw_cfg opt/x,string=s", "-fw_cfg|opt/x,string=(not told)"},
+        {"-fw_cfg opt/x,file=/s", "-fw_cfg|opt/x,file=/s"},
+        {"-smbios type=11,value=io.systemd.credential:a=b", "-smbios|type=11,value=(not told)"},
+        {"-smbios type=1,serial=7", "-smbios|type=1,serial=7"},
+        {"-append 'root=/dev/vda my_token=x ro'", "-append|root=/dev/vda my_token=(not told) ro"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autoarglist struct arglist list = {0}, told = {0};
+        autostrlist struct strlist left_out = {0}, argv = {0};
+        autofree char *wanted = string_format("qemu%s%s", *rows[i].told ? "|" : "", rows[i].told);
+        parse(rows[i].line, &list);
+        MUST(arglist_without_secrets(&list, &told, &left_out, &err));
+        MUST(arglist_render(&told, &argv, &err));
+        autofree char *joined = strlist_join(&argv, "|");
+        ck_assert_str_eq(joined, wanted);
+        autostrlist struct strlist before = {0};
+        MUST(arglist_render(&list, &before, &err));
+        autofree char *whole = strlist_join(&before, "|");
+        ck_assert_msg((left_out.count > 0) == (strcmp(whole, joined) != 0), "%s", rows[i].line);
+    }
+}
+END_TEST
+
 /* A row for every option that QEMU has for x86. */
 START_TEST(complete)
 {
@@ -304,6 +357,6 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {equal, different, escaped, complete, args, files};
+    const TTest *const tests[] = {equal, different, escaped, secrets, complete, args, files};
     return unit_run("visible", tests, COUNT(tests));
 }
