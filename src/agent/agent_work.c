@@ -6,7 +6,15 @@
 #include <time.h>
 
 #include "agent/agent_private.h"
+#include "agent/vm_answers.h"
 #include "base/cleanup.h"
+
+static bool answer_about_vm(struct agent *agent, const struct trust_entry *peer, const char *remote,
+                            const char *name, json_t *body, json_t **answer, struct error *err)
+{
+    const struct vm_answers_setup setup = {.paths = agent->setup->paths};
+    return vm_answers_handle(&setup, peer, remote, name, body, answer, err);
+}
 
 /* Who answers which requests. What nobody knows is refused. */
 static const struct {
@@ -14,6 +22,7 @@ static const struct {
     bool (*handle)(struct agent *agent, const struct trust_entry *peer, const char *remote,
                    const char *name, json_t *body, json_t **answer, struct error *err);
 } kinds[] = {
+    {vm_answers_know, answer_about_vm},
     {NULL, NULL},
 };
 
