@@ -21,6 +21,7 @@ void migration_free(struct migration *m)
     identity_free(m->identity);
     trust_free(&m->trust);
     free(m->self);
+    free(m->peer_before);
 }
 
 static bool replace(char **to, const char *text, struct error *err)
@@ -60,7 +61,8 @@ static bool find_elsewhere(struct migration *m, struct error *err)
     if (port == 0)
         port = entry->port ? entry->port : DEFAULT_PORT;
     record->migration.port = port;
-    return replace(&record->migration.host,
+    return replace(&m->peer_before, record->peer, err) &&
+           replace(&record->migration.host,
                    entry->host ? entry->host
                    : host      ? host
                                : entry->name,
@@ -86,6 +88,11 @@ bool migration_find_destination(struct migration *m, struct error *err)
                          "%s was started here to be moved here from %s; to move it on from here: "
                          "give --to PEER, where a QEMU waits for it",
                          record->vm, record->peer);
+    if (!*record->peer)
+        return error_set(err, STATUS_USAGE,
+                         "no host waits for %s yet: say 'receive %s --from HERE' on the one that "
+                         "it is to move to (HERE: this host's name there)",
+                         record->vm, record->vm);
     if (!record->guarded)
         return error_set(err, STATUS_MIGRATION,
                          "%s runs on here: its destination on %s was started with "
@@ -155,8 +162,13 @@ void migration_restore_peer(struct migration *m)
     autojson json_t *document = NULL;
     autoagreement struct agreement agreement = {0};
     const struct trust_entry *entry = NULL;
+    if (m->peer_before) {
+        replace(&m->record->peer, m->peer_before, NULL);
+        return;
+    }
+    /* One who takes up does not know: with two parties there is only one other. */
     if (!agreement_load(m->paths->state, m->record->vm, &document, NULL) || !document ||
-        !agreement_document_open(document, &agreement, NULL, NULL))
+        !agreement_document_open(document, &agreement, NULL, NULL) || agreement.party_count != 2)
         return;
     for (size_t i = 0; i < agreement.party_count && !entry; i++)
         if (strcmp(agreement.parties[i].pin, m->identity->pin) != 0)

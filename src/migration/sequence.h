@@ -27,7 +27,8 @@ struct migration {
     struct identity *identity;
     struct trust trust;
     const struct trust_entry *peer;
-    char *self; /* this host's name, by the agreement */
+    char *self;        /* this host's name, by the agreement */
+    char *peer_before; /* the record's, before --to named another; NULL: it did not */
     struct peer_client client;
     struct order_key key;
     struct guardian_link *link;
