@@ -419,7 +419,7 @@ static bool propose_and_commit(struct bad_peer *peer, struct error *err)
         strlist_free(&approvals);
     json_t *document =
         is(peer, "early-commit") || is(peer, "unapproved-commit")
-            ? json_pack("{s:i, s:o, s:[]}", "version", 1, "agreement",
+            ? json_pack("{s:i, s:o, s:[]}", "version", AGREEMENT_VERSION, "agreement",
                         json_parse_strict(text, strlen(text), SIZE_MAX, err), "approvals")
             : agreement_document(text, &approvals, err);
     autojson json_t *done =

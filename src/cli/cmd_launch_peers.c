@@ -182,11 +182,34 @@ static bool finish_commit(const struct launch *launch, json_t *document, struct 
            negotiate_commit_again(&self, document, others.targets, count, err);
 }
 
+/* What only --dry-run agreed on binds nobody: the VM has never had that CPU. */
+static bool was_launched(const struct launch *launch, bool *known, struct error *err)
+{
+    const struct paths *paths = &launch->context->paths;
+    autojson json_t *kept = NULL;
+    autoagreement struct agreement agreement = {0};
+    autovmrecord struct vm_record record = {0};
+    char digest[DIGEST_HEX_SIZE];
+    if (!agreement_load(paths->state, launch->vm, &kept, err) ||
+        !vm_record_load(paths, launch->vm, &record, err))
+        return false;
+    if (!kept || !record.vm)
+        return true;
+    if (!agreement_document_open(kept, &agreement, digest, err))
+        return error_wrap(err, "the agreement about %s that is kept here", launch->vm);
+    *known = strcmp(digest, record.agreement) == 0;
+    if (!*known)
+        log_warning("%s was last launched under another agreement (%.12s) than the one that is "
+                    "kept here (%.12s): it is agreed anew",
+                    launch->vm, record.agreement, digest);
+    return true;
+}
+
 bool launch_find_known(const struct launch *launch, bool *known, bool *renegotiate,
                        struct error *err)
 {
     const char *state = launch->context->paths.state;
-    autojson json_t *committing = NULL, *kept = NULL;
+    autojson json_t *committing = NULL;
     char pending[DIGEST_HEX_SIZE];
     struct error failure = ERROR_INIT;
     *known = false;
@@ -210,10 +233,5 @@ bool launch_find_known(const struct launch *launch, bool *known, bool *renegotia
             *renegotiate = true;
         }
     }
-    if (*renegotiate)
-        return true;
-    if (!agreement_load(state, launch->vm, &kept, err))
-        return false;
-    *known = kept != NULL;
-    return true;
+    return *renegotiate || was_launched(launch, known, err);
 }

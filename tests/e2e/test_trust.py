@@ -36,7 +36,7 @@ BAD_INITIATORS = {
     "accepted-lie": (76, "a accepts what can be left out (smap)"),
     "other-accepted": (76, "proposes another agreement"),
     "unapproved-commit": (77, "not approved"),
-    "early-commit": (77, "not approved"),
+    "early-commit": (76, "not approved"),
     "unknown-request": (76, "surrender"),
     "unknown-member": (65, "colour"),
     "garbage-body": (76, "version"),
