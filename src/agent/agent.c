@@ -2,7 +2,6 @@
 #include "agent/agent.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -126,7 +125,6 @@ static void reload_config(struct agent *agent)
     agent->config = fresh;
     fresh = (struct config){0};
     memcpy(agent->config_digest, digest, sizeof(digest));
-    log_info("the configuration was read again");
     if (!agent_work_open(agent, &err))
         log_error("%s", err.message);
 }
@@ -139,6 +137,7 @@ static void reload(struct agent *agent)
     if (agent_trust_reload(agent, true))
         agent_child_send_trust(agent);
     agent_drift_begin(agent);
+    log_info("configuration and trust were read again");
     systemd_notify(&agent->systemd, "READY=1");
 }
 
@@ -250,9 +249,7 @@ static void serve_child(struct agent *agent)
     }
     if (!was_ready && agent->child.ready) {
         systemd_notify(&agent->systemd, "READY=1");
-        process_forget_code();
     }
-    malloc_trim(0); /* a table or a profile is large, and the next one may be hours away */
 }
 
 /* One look at everything. True: it is over, well or with err. */
@@ -280,10 +277,17 @@ static bool turn(struct agent *agent, bool *good, struct error *err)
         *good = agent_child_ended(agent, stopping, err);
         return stopping || !*good;
     }
+    bool drift = !stopping && !items[2].revents && agent_drift_is_due(agent);
     if (items[2].revents)
         serve_child(agent);
-    else if (!stopping && agent_drift_is_due(agent))
+    else if (drift)
         agent_drift_step(agent);
+    if (items[2].revents || drift) {
+        agent->rest = deadline_in_ms(AGENT_REST_MS);
+    } else if (deadline_left_ms(agent->rest) == 0) {
+        agent->rest = DEADLINE_NEVER;
+        process_rest();
+    }
     agent_status_tell(agent);
     return false;
 }

@@ -11,7 +11,6 @@
 #include "agent/agent_private.h"
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/process.h"
 #include "vm/drift.h"
 
 #define AGAIN_MS ((int64_t)24 * 3600 * 1000)
@@ -90,7 +89,6 @@ static void finish(struct agent_drift *drift)
     drift->finished = time(NULL);
     log_info("drift: %zu agreements were checked, %zu no longer hold", drift->vms.count,
              drift->found.count);
-    process_forget_code();
 }
 
 void agent_drift_step(struct agent *agent)

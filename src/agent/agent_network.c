@@ -21,7 +21,7 @@ static const struct peer_limits limits = {
 struct network {
     struct peer_server *server;
     struct bufferevent *worker;
-    struct event *terminated, *drain_tick;
+    struct event *terminated, *drain_tick, *rest;
     struct trust trust;
     struct agent_queue queue;
     struct agent_waiting *sent; /* what the worker is at */
@@ -90,6 +90,12 @@ static void on_drain_tick(evutil_socket_t fd, short what, void *context)
     look_at_end(context);
 }
 
+/* Nothing was asked for a while. */
+static void on_rest(evutil_socket_t fd, short what, void *context)
+{
+    process_rest();
+}
+
 static void on_terminated(evutil_socket_t fd, short what, void *context)
 {
     struct network *network = context;
@@ -125,7 +131,6 @@ static bool take_trust(struct network *network, json_t *frame, struct error *err
     trust_free(&old);
     if (!network->ready) {
         network->ready = send_frame(network, json_pack("{s:b}", "ready", true), PIPE_QUESTION_MAX);
-        process_forget_code();
     }
     return true;
 }
@@ -178,8 +183,10 @@ static int take_frame(struct network *network, struct evbuffer *input, struct er
 static void on_input(struct bufferevent *worker, void *context)
 {
     struct network *network = context;
+    const struct timeval later = {.tv_sec = AGENT_REST_MS / 1000};
     struct error err = ERROR_INIT;
     int result;
+    event_add(network->rest, &later);
     do {
         result = take_frame(network, bufferevent_get_input(worker), &err);
     } while (result > 0);
@@ -208,7 +215,8 @@ static bool set_up(struct network *network, const struct identity *identity, int
     network->worker = bufferevent_socket_new(base, pipe, BEV_OPT_CLOSE_ON_FREE);
     network->terminated = evsignal_new(base, SIGTERM, on_terminated, network);
     network->drain_tick = evtimer_new(base, on_drain_tick, network);
-    if (!network->worker || !network->terminated || !network->drain_tick ||
+    network->rest = evtimer_new(base, on_rest, network);
+    if (!network->worker || !network->terminated || !network->drain_tick || !network->rest ||
         event_add(network->terminated, NULL) != 0)
         return error_no_memory(err);
     bufferevent_setcb(network->worker, on_input, NULL, on_worker_event, network);

@@ -11,6 +11,8 @@
 
 #define AGENT_GRACE_MS 10000 /* for what is under way when the agent is told to stop */
 
+#define AGENT_REST_MS 3000 /* without work, after which memory is given back */
+
 /* Serve on the listening socket, asking the worker at the other end of pipe; both are owned. It
  * ends with the worker, or when SIGTERM has come and all is answered. The process's exit status. */
 int agent_network_run(const struct identity *identity, int listener, int pipe);

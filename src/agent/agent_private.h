@@ -15,6 +15,7 @@
 #include "host/config.h"
 #include "peer/identity.h"
 #include "peer/trust.h"
+#include "vm/responder.h"
 
 #define AGENT_DEATHS_MAX 5 /* of network processes, within AGENT_DEATHS_MS */
 #define AGENT_DEATHS_MS 60000
@@ -57,10 +58,12 @@ struct agent {
     struct systemd systemd;
     int lock, listener, wake;
     struct agent_child child;
+    struct responder *responder;
     struct agent_drift drift;
     struct agent_log log;
     char status[512]; /* as systemd knows it */
     deadline tell, watchdog;
+    deadline rest; /* nothing was done lately: DEADLINE_NEVER: it rests already */
 };
 
 /* Not 0: work that is under way is to be given up. */

@@ -16,30 +16,42 @@ static bool answer_about_vm(struct agent *agent, const struct trust_entry *peer,
     return vm_answers_handle(&setup, peer, remote, name, body, answer, err);
 }
 
+static bool answer_exchange(struct agent *agent, const struct trust_entry *peer, const char *remote,
+                            const char *name, json_t *body, json_t **answer, struct error *err)
+{
+    return responder_handle(agent->responder, peer, remote, name, body, answer, err);
+}
+
 /* Who answers which requests. What nobody knows is refused. */
 static const struct {
     bool (*knows)(const char *name);
     bool (*handle)(struct agent *agent, const struct trust_entry *peer, const char *remote,
                    const char *name, json_t *body, json_t **answer, struct error *err);
 } kinds[] = {
+    {responder_knows, answer_exchange},
     {vm_answers_know, answer_about_vm},
-    {NULL, NULL},
 };
 
 bool agent_work_open(struct agent *agent, struct error *err)
 {
-    return true;
+    const struct responder_setup setup = {.paths = agent->setup->paths,
+                                          .config = &agent->config,
+                                          .identity = agent->identity,
+                                          .interrupted = &agent_interrupted};
+    agent->responder = responder_new(&setup, err);
+    return agent->responder != NULL;
 }
 
 void agent_work_close(struct agent *agent)
 {
+    responder_free(STEAL(agent->responder));
 }
 
 static bool dispatch(struct agent *agent, const struct trust_entry *peer,
                      const struct agent_question *question, json_t **answer, struct error *err)
 {
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-        if (kinds[i].knows && kinds[i].knows(question->name))
+        if (kinds[i].knows(question->name))
             return kinds[i].handle(agent, peer, question->remote, question->name, question->body,
                                    answer, err);
     return error_set(err, STATUS_PROTOCOL, "'%s' is not a request that an agent answers",

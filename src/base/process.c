@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -238,7 +239,8 @@ static int forget_segments(struct dl_phdr_info *object, size_t size, void *conte
     return 0;
 }
 
-void process_forget_code(void)
+void process_rest(void)
 {
+    malloc_trim(0);
     dl_iterate_phdr(forget_segments, NULL);
 }

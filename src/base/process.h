@@ -50,10 +50,9 @@ const char *process_describe_status(int wait_status, char *buffer, size_t size);
  * own way, whoever opened them. */
 void process_close_others(int keep);
 
-/* Give back the pages of the program and its libraries that are as in their files: starting up has
- * touched many that are not needed again; those that are come back by themselves. For a process
- * that waits for months. */
-void process_forget_code(void);
+/* Give back memory, for a process that waits: freed blocks, and the pages of the program and its
+ * libraries that are as in their files. What is needed again comes back by itself. */
+void process_rest(void);
 
 /* Find name on PATH as execvp would; a name with a slash is itself. The caller frees it. NULL with
  * STATUS_CONFIG if there is no such executable. */
