@@ -52,8 +52,8 @@ static json_t *approve(struct respond *respond, json_t *body, struct error *err)
     return approval_json ? exchange_body(exchange, "approval", approval_json, err) : NULL;
 }
 
-json_t *respond_to_commit(const struct paths *paths, json_t *body, char digest[DIGEST_HEX_SIZE],
-                          bool *fresh, struct error *err)
+json_t *respond_to_commit(const struct paths *paths, json_t *body, char **vm,
+                          char digest[DIGEST_HEX_SIZE], bool *fresh, struct error *err)
 {
     autoagreement struct agreement agreement = {0}, kept = {0};
     autojson json_t *before = NULL;
@@ -78,7 +78,11 @@ json_t *respond_to_commit(const struct paths *paths, json_t *body, char digest[D
         error_set(err, STATUS_PROTOCOL, "a commit of an agreement that was not approved here");
         return NULL;
     }
-    json_t *answer = json_pack("{s:s, s:s}", "exchange", id, "committed", digest);
+    char *name = strdup(agreement.vm);
+    json_t *answer = name ? json_pack("{s:s, s:s}", "exchange", id, "committed", digest) : NULL;
+    if (answer && vm)
+        *vm = STEAL(name);
+    free(name);
     if (!answer)
         error_no_memory(err);
     return answer;
@@ -96,7 +100,7 @@ static json_t *commit(struct respond *respond, json_t *body, struct error *err)
     }
     if (!exchange_check_id(exchange, body, err))
         return NULL;
-    json_t *answer = respond_to_commit(exchange->self->paths, body, digest, &fresh, err);
+    json_t *answer = respond_to_commit(exchange->self->paths, body, NULL, digest, &fresh, err);
     if (answer && strcmp(digest, exchange->agreement_digest) == 0) {
         exchange->step = STEP_COMMITTED;
         return answer;

@@ -185,16 +185,17 @@ static void forget(struct responder *responder, const struct session *session)
     }
 }
 
-/* What this host has to know of a VM that it promised something to. */
-static bool note_record(const struct responder *responder, const struct trust_entry *peer,
-                        struct session *session, const char *digest, struct error *err)
+/* What this host has to know of a VM that it promised something to. Without a session, which an
+ * agent that was started anew does not have, it is not known with what it was proven. */
+static bool note_record(struct responder *responder, const struct trust_entry *peer,
+                        struct session *session, const char *vm, const char *digest,
+                        struct error *err)
 {
     const struct paths *paths = responder->setup.paths;
-    struct exchange *exchange = &session->respond.exchange;
     autovmrecord struct vm_record record = {0};
-    autoclose int lock = vm_record_lock(paths, session->vm, err);
-    if (lock < 0 || !vm_record_load(paths, session->vm, &record, err) ||
-        !vm_record_set_elsewhere(&record, session->vm, digest, peer->name, err))
+    autoclose int lock = vm_record_lock(paths, vm, err);
+    if (lock < 0 || !open_qemu(responder, err) || !vm_record_load(paths, vm, &record, err) ||
+        !vm_record_set_elsewhere(&record, vm, digest, peer->name, err))
         return false;
     char *qemu = strdup(responder->qemu.binary.path);
     if (!qemu)
@@ -202,8 +203,10 @@ static bool note_record(const struct responder *responder, const struct trust_en
     free(record.qemu);
     record.qemu = qemu;
     proof_arguments_free(&record.arguments);
-    record.arguments = exchange->arguments;
-    exchange->arguments = (struct proof_arguments){0};
+    if (session) {
+        record.arguments = session->respond.exchange.arguments;
+        session->respond.exchange.arguments = (struct proof_arguments){0};
+    }
     return vm_record_store(paths, &record, err);
 }
 
@@ -212,17 +215,18 @@ static bool note_record(const struct responder *responder, const struct trust_en
 static json_t *commit(struct responder *responder, const struct trust_entry *peer,
                       struct session *session, json_t *body, struct error *err)
 {
+    autofree char *vm = NULL;
     char digest[DIGEST_HEX_SIZE];
     bool fresh;
-    json_t *answer = respond_to_commit(responder->setup.paths, body, digest, &fresh, err);
-    if (!answer || !session)
+    json_t *answer = respond_to_commit(responder->setup.paths, body, &vm, digest, &fresh, err);
+    if (!answer || !fresh)
         return answer;
-    if (session->respond.exchange.step == STEP_AGREED &&
-        !note_record(responder, peer, session, digest, err)) {
+    if (!note_record(responder, peer, session, vm, digest, err)) {
         json_decref(answer);
         return NULL;
     }
-    session->respond.exchange.step = STEP_COMMITTED;
+    if (session)
+        session->respond.exchange.step = STEP_COMMITTED;
     return answer;
 }
 
