@@ -52,8 +52,16 @@ static json_t *approve(struct respond *respond, json_t *body, struct error *err)
     return approval_json ? exchange_body(exchange, "approval", approval_json, err) : NULL;
 }
 
-json_t *respond_to_commit(const struct paths *paths, json_t *body, char **vm,
-                          char digest[DIGEST_HEX_SIZE], bool *fresh, struct error *err)
+static bool is_of_peer(const struct agreement *agreement, const struct trust_entry *peer)
+{
+    for (size_t i = 0; i < agreement->party_count; i++)
+        if (trust_entry_has_pin(peer, agreement->parties[i].pin))
+            return true;
+    return false;
+}
+
+json_t *respond_to_commit(const struct paths *paths, const struct trust_entry *peer, json_t *body,
+                          char **vm, char digest[DIGEST_HEX_SIZE], bool *fresh, struct error *err)
 {
     autoagreement struct agreement agreement = {0}, kept = {0};
     autojson json_t *before = NULL;
@@ -67,6 +75,10 @@ json_t *respond_to_commit(const struct paths *paths, json_t *body, char **vm,
     if (!json_take(body, err, "commit", "{s:s, s:o}", "exchange", &again, "document", &document) ||
         !agreement_document_open(document, &agreement, digest, err))
         return NULL;
+    if (peer && !is_of_peer(&agreement, peer)) {
+        error_set(err, STATUS_NOT_TRUSTED, "%s is no party to that agreement", peer->name);
+        return NULL;
+    }
     agreement_pending_digest(paths->state, agreement.vm, pending);
     *fresh = strcmp(pending, digest) == 0;
     if (*fresh) {
@@ -100,7 +112,8 @@ static json_t *commit(struct respond *respond, json_t *body, struct error *err)
     }
     if (!exchange_check_id(exchange, body, err))
         return NULL;
-    json_t *answer = respond_to_commit(exchange->self->paths, body, NULL, digest, &fresh, err);
+    json_t *answer =
+        respond_to_commit(exchange->self->paths, NULL, body, NULL, digest, &fresh, err);
     if (answer && strcmp(digest, exchange->agreement_digest) == 0) {
         exchange->step = STEP_COMMITTED;
         return answer;

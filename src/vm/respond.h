@@ -22,8 +22,9 @@ json_t *respond_to(struct respond *respond, const char *name, json_t *body, stru
 /* commit, whatever is known of its exchange: the agreement that was approved here, and is signed by
  * all, goes to disk before it is acknowledged; one that is there already is acknowledged again.
  * *fresh: it was stored now. *vm (may be NULL) gets the VM's name, for the caller to free.
- * STATUS_PROTOCOL: it was not approved here. */
-json_t *respond_to_commit(const struct paths *paths, json_t *body, char **vm,
-                          char digest[DIGEST_HEX_SIZE], bool *fresh, struct error *err);
+ * peer: who sends it, NULL if that is known to be the one who proposed it. STATUS_PROTOCOL: it was
+ * not approved here; STATUS_NOT_TRUSTED: by one who is no party. */
+json_t *respond_to_commit(const struct paths *paths, const struct trust_entry *peer, json_t *body,
+                          char **vm, char digest[DIGEST_HEX_SIZE], bool *fresh, struct error *err);
 
 #endif

@@ -194,8 +194,14 @@ static bool note_record(struct responder *responder, const struct trust_entry *p
     const struct paths *paths = responder->setup.paths;
     autovmrecord struct vm_record record = {0};
     autoclose int lock = vm_record_lock(paths, vm, err);
-    if (lock < 0 || !open_qemu(responder, err) || !vm_record_load(paths, vm, &record, err) ||
-        !vm_record_set_elsewhere(&record, vm, digest, peer->name, err))
+    if (lock < 0 || !open_qemu(responder, err) || !vm_record_load(paths, vm, &record, err))
+        return false;
+    if (record.vm && strcmp(record.agreement, digest) == 0)
+        return true; /* noted when this commit came for the first time */
+    if (record.vm && vm_record_is_running(&record))
+        return error_set(err, STATUS_DECISION, "%s runs on %s", vm,
+                         responder->setup.config->host_name);
+    if (!vm_record_set_elsewhere(&record, vm, digest, peer->name, err))
         return false;
     char *qemu = strdup(responder->qemu.binary.path);
     if (!qemu)
@@ -218,9 +224,10 @@ static json_t *commit(struct responder *responder, const struct trust_entry *pee
     autofree char *vm = NULL;
     char digest[DIGEST_HEX_SIZE];
     bool fresh;
-    json_t *answer = respond_to_commit(responder->setup.paths, body, &vm, digest, &fresh, err);
-    if (!answer || !fresh)
-        return answer;
+    json_t *answer =
+        respond_to_commit(responder->setup.paths, peer, body, &vm, digest, &fresh, err);
+    if (!answer)
+        return NULL;
     if (!note_record(responder, peer, session, vm, digest, err)) {
         json_decref(answer);
         return NULL;
