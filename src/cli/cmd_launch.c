@@ -21,6 +21,7 @@
 #include "vm/record.h"
 
 #define DEFAULT_TIMEOUT_MS 30000
+#define ONE_OF_THEM "give --peer HOST (or --peer-profile FILE) or --listen, one of them"
 
 static void launch_free(struct launch *launch)
 {
@@ -273,9 +274,8 @@ static bool check_options(const struct launch_options *options, struct error *er
         return error_set(err, STATUS_USAGE,
                          "--agreement needs no --peer and no --peer-profile: it was agreed "
                          "already");
-    if (!options->agreement && options->listen == asks)
-        return error_set(err, STATUS_USAGE,
-                         "give --peer HOST (or --peer-profile FILE) or --listen, one of them");
+    if (!options->agreement && options->listen && asks)
+        return error_set(err, STATUS_USAGE, ONE_OF_THEM);
     if (options->offline_ok && options->peers.count == 0)
         return error_set(err, STATUS_USAGE, "--offline-ok is about --peer");
     if (options->no_proof && options->accepted.count > 0)
@@ -307,6 +307,9 @@ static bool start(struct launch *launch, struct error *err)
     launch->renegotiate = launch->options.renegotiate;
     if (!launch->known && !launch_find_known(launch, &launch->known, &launch->renegotiate, err))
         return false;
+    const struct launch_options *options = &launch->options;
+    if (!launch->known && !options->listen && options->peers.count + options->profiles.count == 0)
+        return error_set(err, STATUS_USAGE, ONE_OF_THEM);
     return check_snapshot(launch, err) &&
            (launch->known ? launch_under_agreement(launch, err) : launch_agreed(launch, err));
 }

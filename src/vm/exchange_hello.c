@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "cpu/feature_table.h"
 #include "vm/exchange.h"
 #include "vm/record.h"
@@ -140,8 +141,7 @@ static bool check_names(const struct exchange *exchange, const struct exchange_p
     return true;
 }
 
-/* Where the VM lives, as far as this host knows, may a new agreement be made; and only by one who
- * knows of the old one. */
+/* Only a party may replace an agreement, and only when it says so; not over a VM that runs here. */
 static bool may_replace(const struct exchange *exchange, const struct exchange_peer *peer,
                         struct error *err)
 {
@@ -167,15 +167,14 @@ static bool may_replace(const struct exchange *exchange, const struct exchange_p
                          "%s has an agreement about %s with others, and %s is no party to it: only "
                          "a party can replace it",
                          self->config->host_name, exchange->vm, peer->name);
-    if (record.vm && *record.peer && (record.place == PLACE_MOVED || record.place == PLACE_TOLD) &&
-        strcmp(record.peer, peer->name) != 0)
-        return error_set(err, STATUS_DECISION,
-                         "%s moved from %s to %s: it is to be agreed anew from there", exchange->vm,
-                         self->config->host_name, record.peer);
     if (strcmp(peer->known, exchange->known) != 0 && !peer->renegotiate)
         return error_set(err, STATUS_INCOMPATIBLE,
                          "%s has another agreement about %s (%.12s): --renegotiate replaces it",
                          self->config->host_name, exchange->vm, exchange->known);
+    /* It may have moved on since this host heard of it: a party's word counts, and is noted. */
+    if (record.vm && *record.peer && strcmp(record.peer, peer->name) != 0)
+        log_info("%s is agreed anew from %s: the last that was known here is that it lives on %s",
+                 exchange->vm, peer->name, record.peer);
     return true;
 }
 
