@@ -9,13 +9,12 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "peer/identity.h"
 #include "peer/trust.h"
 #include "vm/command_line.h"
-#include "vm/config_file.h"
+#include "vm/config_files.h"
 #include "vm/invocation.h"
 #include "vm/query.h"
 #include "vm/record.h"
@@ -43,33 +42,13 @@ static void launch_free(struct launch *launch)
         close(launch->lock);
 }
 
-/* The configuration files that QEMU would read. */
-static bool check_config_files(const struct invocation *invocation, struct error *err)
-{
-    autostrlist struct strlist files = {0};
-    if (!invocation->no_user_config && !strlist_push(&files, QEMU_DEFAULT_CONFIG))
-        return error_no_memory(err);
-    for (size_t i = 0; i < invocation->readconfig.count; i++)
-        if (!strlist_push(&files, invocation->readconfig.items[i]))
-            return error_no_memory(err);
-    for (size_t i = 0; i < files.count; i++) {
-        autofree char *text = NULL;
-        size_t length;
-        /* One that is missing is QEMU's to complain about. */
-        if (!file_read(files.items[i], QEMU_CONFIG_SIZE_MAX, true, &text, &length, err) ||
-            (text && !config_file_check(files.items[i], text, err)))
-            return false;
-    }
-    return true;
-}
-
 /* What the user's QEMU command line asks for. */
 static bool read_arguments(struct launch *launch, struct error *err)
 {
     struct invocation *invocation = &launch->invocation;
     if (!invocation_read(&launch->arguments, invocation, err))
         return false;
-    if (!check_config_files(invocation, err))
+    if (!config_files_check(invocation, err))
         return false;
     if (invocation->cpu_overrides.count > 0)
         return error_set(err, STATUS_USAGE,

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The configuration files that a QEMU command line makes QEMU read.
+ */
+#ifndef QML_VM_CONFIG_FILES_H
+#define QML_VM_CONFIG_FILES_H
+
+#include "vm/invocation.h"
+
+/* Look through QEMU's own configuration file, unless -no-user-config, and those of -readconfig; one
+ * that is missing is QEMU's to complain about. STATUS_USAGE as config_file_check; STATUS_CONFIG,
+ * STATUS_DATA for one that cannot be read. */
+bool config_files_check(const struct invocation *invocation, struct error *err);
+
+#endif
