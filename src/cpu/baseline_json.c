@@ -28,7 +28,7 @@ bool baseline_from_json(json_t *json, struct baseline *out, struct error *err)
         return false;
     if (!featureset_from_json(&baseline.features, features, "the baseline: features", err) ||
         !cpu_identity_from_json(identity, "the baseline", &baseline.identity, err) ||
-        !cpu_knobs_from_json(knobs, "the baseline: knobs", &baseline.knobs, err))
+        !cpu_knobs_from_json(knobs, "the baseline: knobs", knob_is_kept, &baseline.knobs, err))
         return false;
     if ((strcmp(accel, "kvm") != 0 && strcmp(accel, "tcg") != 0) || phys_bits < 0 ||
         phys_bits > 64 || (*model && !name_is_model(model)))

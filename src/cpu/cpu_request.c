@@ -184,7 +184,7 @@ bool cpu_request_from_json(json_t *json, struct cpu_request *out, struct error *
                    &enforce) ||
         !featureset_from_json(&request.on, on, "the CPU request: on", err) ||
         !featureset_from_json(&request.off, off, "the CPU request: off", err) ||
-        !cpu_knobs_from_json(knobs, "the CPU request: knobs", &request.knobs, err))
+        !cpu_knobs_from_json(knobs, "the CPU request: knobs", knob_is_carried, &request.knobs, err))
         return false;
     if ((*model && !name_is_model(model)) || phys_bits < 0 || phys_bits > 64)
         return error_set(err, STATUS_DATA, "the CPU request: not valid");

@@ -228,6 +228,21 @@ enum knob_verdict knob_check(const char *name, const char *value, struct error *
     return KNOB_REFUSED;
 }
 
+bool knob_is_carried(const char *name, const char *value)
+{
+    return knob_check(name, value, NULL) == KNOB_CARRIED;
+}
+
+bool knob_is_kept(const char *name, const char *value)
+{
+    /* On by default in `max` and `host`. */
+    static const char *const names[] = {"lmce", "pmu"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], name) == 0)
+            return strcmp(value, "on") == 0;
+    return knob_is_carried(name, value);
+}
+
 json_t *cpu_knobs_to_json(const struct cpu_knobs *set)
 {
     autojson json_t *object = json_object();
@@ -237,7 +252,9 @@ json_t *cpu_knobs_to_json(const struct cpu_knobs *set)
     return STEAL(object);
 }
 
-bool cpu_knobs_from_json(json_t *json, const char *what, struct cpu_knobs *out, struct error *err)
+bool cpu_knobs_from_json(json_t *json, const char *what,
+                         bool (*is_good)(const char *name, const char *value),
+                         struct cpu_knobs *out, struct error *err)
 {
     struct cpu_knobs made = {0};
     const char *name;
@@ -246,7 +263,7 @@ bool cpu_knobs_from_json(json_t *json, const char *what, struct cpu_knobs *out, 
     json_object_foreach(json, name, value)
     {
         const char *text = json_string_value(value);
-        if (good && (!text || knob_check(name, text, NULL) != KNOB_CARRIED))
+        if (good && (!text || !is_good(name, text)))
             good = error_set(err, STATUS_DATA, "%s: '%.80s' is not valid", what, name);
         if (good && !cpu_knobs_set(&made, name, text))
             good = error_no_memory(err);

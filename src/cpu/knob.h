@@ -32,9 +32,11 @@ void cpu_knobs_remove(struct cpu_knobs *knobs, const char *name);
 bool cpu_knobs_copy(struct cpu_knobs *copy, const struct cpu_knobs *knobs);
 /* {"NAME":"VALUE"}; NULL for want of memory. */
 json_t *cpu_knobs_to_json(const struct cpu_knobs *knobs);
-/* Only knobs that a request could carry are taken. what names it for the message. STATUS_DATA. */
-bool cpu_knobs_from_json(json_t *json, const char *what, struct cpu_knobs *knobs,
-                         struct error *err);
+/* Only knobs for which is_good(name, value) is true are taken: knob_is_carried or knob_is_kept.
+ * what names it for the message. STATUS_DATA. */
+bool cpu_knobs_from_json(json_t *json, const char *what,
+                         bool (*is_good)(const char *name, const char *value),
+                         struct cpu_knobs *knobs, struct error *err);
 
 /* value as it is carried: a number that QEMU takes in hexadecimal (hv-spinlocks=0x1fff) becomes
  * decimal, for two ways to write it are the same request. The caller frees it; NULL for want of
@@ -51,5 +53,11 @@ enum knob_verdict {
 /* What to make of `name=value` (name canonical). For KNOB_REFUSED err says why (STATUS_USAGE).
  * Sources: QEMU 10.0 target/i386/cpu.c x86_cpu_properties; docs/system/i386/hyperv.rst. */
 enum knob_verdict knob_check(const char *name, const char *value, struct error *err);
+
+/* A request may carry it. */
+bool knob_is_carried(const char *name, const char *value);
+/* An agreement may hold it: beside what a request may carry, what a guest that plain QEMU started
+ * has and will keep, where the guest CPU tables of all parties are the same with it. */
+bool knob_is_kept(const char *name, const char *value);
 
 #endif

@@ -78,7 +78,8 @@ static void put_numbers(struct strbuf *cpu, const struct baseline *baseline,
         strbuf_printf(cpu, ",host-phys-bits=on,host-phys-bits-limit=%u", baseline->phys_bits);
     else if (baseline->phys_bits > 0)
         strbuf_printf(cpu, ",phys-bits=%u", baseline->phys_bits);
-    strbuf_puts(cpu, ",pmu=off");
+    if (!has_knob(baseline, "pmu"))
+        strbuf_puts(cpu, ",pmu=off");
     for (size_t i = 0; i < baseline->knobs.count; i++)
         strbuf_printf(cpu, ",%s=%s", baseline->knobs.items[i].name, baseline->knobs.items[i].value);
 }

@@ -48,7 +48,7 @@ static void clean_identity(struct cpu_identity *identity)
 
 static bool read_knobs(json_t *json, struct cpu_knobs *knobs)
 {
-    return cpu_knobs_from_json(json, "knobs", knobs, NULL);
+    return cpu_knobs_from_json(json, "knobs", knob_is_kept, knobs, NULL);
 }
 
 static bool read_offer(json_t *json, struct cpu_offer *offer)
