@@ -70,6 +70,14 @@ static bool make_files(struct guest_run *run, struct error *err)
     return true;
 }
 
+static bool add_globals(const struct strlist *globals, struct strlist *argv)
+{
+    bool good = true;
+    for (size_t i = 0; globals && good && i < globals->count; i++)
+        good = strlist_push(argv, "-global") && strlist_push(argv, globals->items[i]);
+    return good;
+}
+
 /* Image and RAM are reached through our own descriptors, which works through wrapper scripts of any
  * kind that keep the user. A memory-backend in proof->machine has no effect: the last one counts.
  */
@@ -92,8 +100,8 @@ static bool make_arguments(const struct guest_proof *proof, const struct guest_r
            (!proof->smp || (strlist_push(argv, "-smp") && strlist_push(argv, proof->smp))) &&
            (!proof->cpu_pm ||
             (strlist_push(argv, "-overcommit") && strlist_push(argv, "cpu-pm=on"))) &&
-           strlist_push(argv, "-bios") && strlist_pushf(argv, "/proc/%ld/fd/%d", pid, run->rom) &&
-           strlist_push(argv, "-device") &&
+           add_globals(proof->globals, argv) && strlist_push(argv, "-bios") &&
+           strlist_pushf(argv, "/proc/%ld/fd/%d", pid, run->rom) && strlist_push(argv, "-device") &&
            strlist_pushf(argv, "isa-debug-exit,iobase=0x%x", GUEST_ROM_DEBUG_EXIT);
 }
 

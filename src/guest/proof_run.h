@@ -20,6 +20,7 @@ struct guest_proof {
     const char *accel;                        /* of -accel */
     const char *smp;                          /* of -smp, or NULL */
     bool cpu_pm;                              /* -overcommit cpu-pm=on */
+    const struct strlist *globals;            /* values of -global, or NULL */
     int timeout_ms;                           /* 0: GUEST_PROOF_TIMEOUT_MS */
     const volatile sig_atomic_t *interrupted; /* not 0: finish gives up; or NULL */
 };

@@ -248,6 +248,17 @@ struct qmp *qmp_connect(const char *path, int64_t greeting_ms, struct error *err
     return qmp;
 }
 
+bool qmp_peer(const struct qmp *qmp, pid_t *pid, uid_t *user)
+{
+    struct ucred who;
+    socklen_t size = sizeof(who);
+    if (getsockopt(qmp->fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 || who.pid <= 0)
+        return false;
+    *pid = who.pid;
+    *user = who.uid;
+    return true;
+}
+
 unsigned qmp_version(const struct qmp *qmp)
 {
     return qmp->version;

@@ -6,6 +6,8 @@
 #ifndef QML_QMP_QMP_H
 #define QML_QMP_QMP_H
 
+#include <sys/types.h>
+
 #include "base/deadline.h"
 #include "base/json.h"
 
@@ -19,6 +21,10 @@ struct qmp *qmp_open(int fd, deadline when, struct error *err);
 /* Connect to a QMP server's Unix socket. A second client on a busy socket gets no greeting: that is
  * STATUS_UNAVAILABLE after `greeting_ms`. */
 struct qmp *qmp_connect(const char *path, int64_t greeting_ms, struct error *err);
+
+/* The process at the other end of a Unix socket: who listened on it (SO_PEERCRED, unix(7)), and as
+ * which user. False if the kernel does not tell. */
+bool qmp_peer(const struct qmp *qmp, pid_t *pid, uid_t *user);
 
 void qmp_close(struct qmp *qmp);
 static inline void cleanup_qmp(struct qmp **qmp)

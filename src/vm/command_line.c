@@ -20,19 +20,39 @@ void vm_sockets_free(struct vm_sockets *sockets)
     *sockets = (struct vm_sockets){0};
 }
 
+/* "command" of a VM: eight digits of a digest. */
+static bool socket_name(const char *vm, const char *purpose, char digest[DIGEST_HEX_SIZE],
+                        struct error *err)
+{
+    autofree char *text = string_format("%s %s", vm, purpose);
+    if (!text)
+        return error_no_memory(err);
+    if (!digest_hex(text, strlen(text), digest, err))
+        return false;
+    digest[8] = '\0';
+    return true;
+}
+
+bool vm_socket_is_private(const char *path, const char *vm)
+{
+    char digest[DIGEST_HEX_SIZE];
+    autofree char *end =
+        socket_name(vm, "command", digest, NULL) ? string_format("/%s/%s", vm, digest) : NULL;
+    size_t length = strlen(path), wanted = end ? strlen(end) : 0;
+    return end && length > wanted && strcmp(path + length - wanted, end) == 0;
+}
+
 char *vm_socket_path(const struct paths *paths, const char *vm, const char *purpose,
                      struct error *err)
 {
     char digest[DIGEST_HEX_SIZE];
     autofree char *folder = path_join(paths->run, vm, "");
-    autofree char *text = string_format("%s %s", vm, purpose);
-    if (!folder || !text) {
+    if (!folder) {
         error_no_memory(err);
         return NULL;
     }
-    if (!digest_hex(text, strlen(text), digest, err))
+    if (!socket_name(vm, purpose, digest, err))
         return NULL;
-    digest[8] = '\0';
     autofree char *path = path_join(folder, digest, "");
     if (!path) {
         error_no_memory(err);

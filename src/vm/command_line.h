@@ -29,6 +29,10 @@ bool vm_sockets_prepare(const struct paths *paths, const char *vm, struct vm_soc
 char *vm_socket_path(const struct paths *paths, const char *vm, const char *purpose,
                      struct error *err);
 
+/* A path that vm_socket_path has made for commands to that VM, under any folder: no other QEMU ever
+ * listens there. */
+bool vm_socket_is_private(const char *path, const char *vm);
+
 /* The user's list with the agreed CPU (its -cpu value), machine type and accelerator, the sockets,
  * "-S" if paused, and, when incoming is not NULL, "-incoming" with that URI. *argv must be empty.
  */

@@ -35,7 +35,7 @@ static bool make_key(struct proof *proof, const char *host, struct error *err)
 }
 
 /* Under TCG each vCPU takes QEMU some 10 ms to make, more on a busy host. */
-static int default_timeout_ms(const struct proof_arguments *arguments)
+int proof_timeout_ms(const struct proof_arguments *arguments)
 {
     autokeyval struct keyval smp = {0};
     uint64_t cpus = 1;
@@ -67,7 +67,7 @@ bool proof_start(struct proof *out, const struct paths *paths, const struct qemu
                                   .cpu_pm = arguments->cpu_pm,
                                   .timeout_ms = limits && limits->timeout_ms > 0
                                                     ? limits->timeout_ms
-                                                    : default_timeout_ms(arguments),
+                                                    : proof_timeout_ms(arguments),
                                   .interrupted = limits ? limits->interrupted : NULL};
         if (!(proof.run = guest_proof_start(&how, err)))
             return error_wrap(err, "the proof");

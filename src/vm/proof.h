@@ -31,6 +31,9 @@ struct proof {
 void proof_free(struct proof *proof);
 #define autoproof __attribute__((cleanup(proof_free)))
 
+/* How long a proof may take with so many vCPUs as the arguments have. */
+int proof_timeout_ms(const struct proof_arguments *arguments);
+
 /* Begin: QEMU runs while the caller does something else, or an earlier proof is found. paths, qemu
  * and arguments are borrowed until the end. host: a digest of all that is known of this host and
  * its QEMU; "" when that is in doubt: then no earlier proof is used and this one is not kept.

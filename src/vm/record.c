@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "host/system.h"
 #include "vm/argv_json.h"
+#include "vm/command_line.h"
 
 #define RECORD_SIZE_MAX ((size_t)512 << 10)
 #define RECORD_VERSION 3
@@ -257,7 +258,8 @@ bool vm_record_is_running(struct vm_record *record)
         return false;
     if (process_start_time(record->pid, &started) && started == record->started)
         return true;
-    if (!find_listener(record, &pid) || !process_start_time(pid, &started))
+    /* At a socket that the user chose another QEMU may listen by now. */
+    if (!vm_socket_is_private(record->socket, record->vm) || !find_listener(record, &pid) || !process_start_time(pid, &started))
         return false;
     record->pid = pid;
     record->started = started;
@@ -327,9 +329,16 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
 
 bool vm_record_set_self(struct vm_record *record, struct error *err)
 {
-    record->pid = getpid();
-    if (!process_start_time(record->pid, &record->started))
-        return error_set(err, STATUS_INTERNAL, "cannot read /proc/self/stat");
+    return vm_record_set_process(record, getpid(), err);
+}
+
+bool vm_record_set_process(struct vm_record *record, pid_t pid, struct error *err)
+{
+    uint64_t started;
+    if (!process_start_time(pid, &started))
+        return error_set(err, STATUS_CONFIG, "there is no process %ld", (long)pid);
+    record->pid = pid;
+    record->started = started;
     return system_boot_id(record->boot_id, sizeof(record->boot_id), err);
 }
 

@@ -91,6 +91,8 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
 
 /* This process's pid, start time and boot id into the record. */
 bool vm_record_set_self(struct vm_record *record, struct error *err);
+/* The same of another process. STATUS_CONFIG if it has ended. */
+bool vm_record_set_process(struct vm_record *record, pid_t pid, struct error *err);
 
 /* The user's QEMU command line into the record; one that is too long for it (argv_json.h) is left
  * out, with a warning. */
