@@ -32,6 +32,7 @@ const struct command commands[] = {
      command_migrate},
     {"serve", "serve [--listen [ADDR]:PORT]", command_serve},
     {"verify", "verify VM", command_verify},
+    {"adopt", "adopt VM --qmp SOCKET [--qemu BIN] [--renegotiate]", command_adopt},
     {"agreement",
      "agreement list\n"
      "agreement show VM [--cpuid]\n"

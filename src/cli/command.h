@@ -42,6 +42,7 @@ bool command_trust(struct context *context, int count, char **words, struct erro
 bool command_migrate(struct context *context, int count, char **words, struct error *err);
 bool command_verify(struct context *context, int count, char **words, struct error *err);
 bool command_serve(struct context *context, int count, char **words, struct error *err);
+bool command_adopt(struct context *context, int count, char **words, struct error *err);
 bool command_agreement(struct context *context, int count, char **words, struct error *err);
 
 /* The options that every command takes, for a struct context. */
