@@ -209,9 +209,33 @@ static bool answer_incoming(const struct vm_answers_setup *setup, const struct t
     return *answer || error_no_memory(err);
 }
 
+/* For 'migrate --to': where the guardian of a VM that waits here is to be found. */
+static bool answer_waiting(const struct vm_answers_setup *setup, const struct trust_entry *peer,
+                           json_t *body, json_t **answer, struct error *err)
+{
+    autovmrecord struct vm_record record = {0};
+    const char *name;
+    if (!json_take(body, err, "the request", "{s:s}", "vm", &name))
+        return false;
+    if (!name_is_vm(name))
+        return error_set(err, STATUS_DATA, "the request's vm is no name of a VM");
+    if (!vm_record_load(setup->paths, name, &record, err))
+        return false;
+    if (!record.vm || record.place != PLACE_INCOMING || record.guardian_port == 0 ||
+        !vm_record_is_running(&record))
+        return error_set(err, STATUS_DECISION, "%s does not wait here: it needs 'receive %s --from %s' first",
+                         name, name, peer->name);
+    if (strcmp(record.peer, peer->name) != 0)
+        return error_set(err, STATUS_DECISION, "%s waits here to come from %s", name, record.peer);
+    *answer = json_pack("{s:s, s:s, s:i}", "vm", name, "agreement", record.agreement, "port",
+                        (int)record.guardian_port);
+    return *answer || error_no_memory(err);
+}
+
 bool vm_answers_know(const char *name)
 {
-    return strcmp(name, "agreement") == 0 || strcmp(name, "incoming") == 0;
+    return strcmp(name, "agreement") == 0 || strcmp(name, "incoming") == 0 ||
+           strcmp(name, "waiting") == 0;
 }
 
 bool vm_answers_handle(const struct vm_answers_setup *setup, const struct trust_entry *peer,
@@ -222,5 +246,7 @@ bool vm_answers_handle(const struct vm_answers_setup *setup, const struct trust_
         return answer_agreement(setup, peer, body, answer, err);
     if (strcmp(name, "incoming") == 0)
         return answer_incoming(setup, peer, remote, body, answer, err);
+    if (strcmp(name, "waiting") == 0)
+        return answer_waiting(setup, peer, body, answer, err);
     return error_set(err, STATUS_PROTOCOL, "'%.16s' is not answered here", name);
 }

@@ -11,6 +11,7 @@
 #include "vm/agreement.h"
 
 #define GREETING_MS 2000
+#define WAITING_MS 5000 /* for an agent's answer */
 
 void migration_free(struct migration *m)
 {
@@ -44,6 +45,42 @@ static const struct trust_entry *find_entry(const struct trust *trust, const cha
     return entry ? entry : trust_find(trust, *host);
 }
 
+static bool load_identity(struct migration *m, struct error *err)
+{
+    return m->identity || (m->identity = identity_load(m->paths->config, err));
+}
+
+/* An agent there knows the port of the guardian; what is no agent is the guardian itself, and does
+ * not answer that. */
+static bool ask_agent(struct migration *m, const struct trust_entry *entry, struct error *err)
+{
+    struct vm_record *record = m->record;
+    struct error refused = ERROR_INIT;
+    if (!load_identity(m, err))
+        return false;
+    autojson json_t *body = json_pack("{s:s}", "vm", record->vm), *answer = NULL;
+    const struct peer_client client = {.identity = m->identity,
+                                       .peer = entry,
+                                       .host = record->migration.host,
+                                       .port = record->migration.port,
+                                       .interrupted = m->options->interrupted};
+    const char *vm, *agreement;
+    json_int_t port;
+    if (!body)
+        return error_no_memory(err);
+    if (!peer_call(&client, "waiting", body, deadline_in_ms(WAITING_MS), &answer, &refused))
+        return refused.status != STATUS_DECISION ||
+               error_set(err, STATUS_MIGRATION, "%s was not moved and runs on here: %s", record->vm,
+                         refused.message);
+    if (!json_take(answer, err, "waiting", "{s:s, s:s, s:I}", "vm", &vm, "agreement", &agreement,
+                   "port", &port))
+        return error_wrap(err, "%s", entry->name);
+    if (port < 1 || port > 65535)
+        return error_set(err, STATUS_DATA, "%s: its port is none", entry->name);
+    record->migration.port = (uint16_t)port;
+    return true;
+}
+
 static bool find_elsewhere(struct migration *m, struct error *err)
 {
     struct vm_record *record = m->record;
@@ -58,16 +95,16 @@ static bool find_elsewhere(struct migration *m, struct error *err)
                          "--to: no trust entry is named %.80s, or not just one has that address: "
                          "qemu-migrate-launch trust add NAME PIN --address %.80s",
                          to, to);
-    if (port == 0)
-        port = entry->port ? entry->port : DEFAULT_PORT;
-    record->migration.port = port;
-    return replace(&m->peer_before, record->peer, err) &&
-           replace(&record->migration.host,
-                   entry->host ? entry->host
-                   : host      ? host
-                               : entry->name,
-                   err) &&
-           replace(&record->peer, entry->name, err);
+    record->migration.port = port ? port : entry->port ? entry->port : DEFAULT_PORT;
+    if (!replace(&m->peer_before, record->peer, err) ||
+        !replace(&record->migration.host,
+                 entry->host ? entry->host
+                 : host      ? host
+                             : entry->name,
+                 err) ||
+        !replace(&record->peer, entry->name, err))
+        return false;
+    return port > 0 || ask_agent(m, entry, err);
 }
 
 bool migration_find_destination(struct migration *m, struct error *err)
@@ -125,7 +162,7 @@ static bool read_agreement(struct migration *m, struct error *err)
 bool migration_open_link(struct migration *m, const struct lease_source *lease, struct error *err)
 {
     struct vm_record *record = m->record;
-    if (!(m->identity = identity_load(m->paths->config, err)) || !read_agreement(m, err))
+    if (!load_identity(m, err) || !read_agreement(m, err))
         return false;
     if (m->trust.count == 0 && !trust_load(m->paths->config, &m->trust, err))
         return false;
