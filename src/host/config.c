@@ -22,6 +22,7 @@ void config_free(struct config *config)
     featureset_free(&config->deny);
     featureset_free(&config->require);
     path_map_free(&config->map);
+    pool_config_free(&config->pool);
     *config = (struct config){0};
 }
 
@@ -97,6 +98,12 @@ static bool add_mapping(struct config *config, const char *key, const char *valu
     return path_map_add(&config->map, key, value, err);
 }
 
+static bool set_pool_key(struct config *config, const char *key, const char *value,
+                         struct error *err)
+{
+    return pool_config_set(&config->pool, key, value, err);
+}
+
 /* Known to the format; read by commands that this version does not have yet. */
 static bool leave(struct config *config, const char *value, struct error *err)
 {
@@ -116,7 +123,7 @@ static const struct {
     {"qemu", "binary", add_binary, NULL},
     {"policy", "deny", add_deny, NULL},
     {"policy", "require", add_require, NULL},
-    {"pool", "url", leave, NULL},
+    {"pool", NULL, NULL, set_pool_key},
     {"map", NULL, NULL, add_mapping},
     {"launch", NULL, leave, NULL},
 };
@@ -220,6 +227,8 @@ bool config_load(const char *folder, const char *file, struct config *out, struc
             return error_set(err, STATUS_CONFIG, "%s: line %d: %s", path, reading.line,
                              inner.message);
     }
+    if (!pool_config_check(&config.pool, err))
+        return error_wrap(err, "%s", path);
     if (!config.host_name && !default_host_name(&config, err))
         return false;
     doubt_names(&config.deny, "deny");

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "cpu/featureset.h"
+#include "host/config_pool.h"
 #include "host/path_map.h"
 
 #define DEFAULT_PORT 16515
@@ -23,6 +24,7 @@ struct config {
     struct featureset deny;       /* [policy] deny, canonical names */
     struct featureset require;    /* [policy] require */
     struct path_map map;          /* [map] */
+    struct pool_config pool;      /* [pool] */
 };
 
 void config_free(struct config *config);

@@ -39,7 +39,10 @@ START_TEST(everything)
               "[listen]\naddress = [::1]:7\nmigration-ports = 5-5\n"
               "[qemu]\nbinary = /a/qemu\nbinary = qemu-system-x86_64 ; for all\n"
               "[policy]\ndeny = avx2, sse4_1 ,,sse3\ndeny=rdtscp\nrequire: smap\n"
-              "[pool]\nurl = https://x\n[map]\n/there = /here\n[launch]\ncpu-form = host\n",
+              "[pool]\nurl = etcd+https://e1.lan,[::1]:5/prod/fleet-1\n"
+              "url = etcd+https://e3:2380/prod/fleet-1\nca = /ca\ncert = /cert\nkey = /key\n"
+              "user = us\npassword-file = /password\naddress = [::2]:99\n[map]\n/there = "
+              "/here\n[launch]\ncpu-form = host\n",
               0644, &config, &err));
     ck_assert_str_eq(config.host_name, "web-1.lan");
     ck_assert_str_eq(config.listen_address, "[::1]:7");
@@ -56,6 +59,74 @@ START_TEST(everything)
     ck_assert_uint_eq(config.map.count, 1);
     ck_assert_str_eq(config.map.items[0].there, "/there");
     ck_assert_str_eq(config.map.items[0].here, "/here");
+    autofree char *endpoints = strlist_join(&config.pool.endpoints, "|");
+    ck_assert_str_eq(endpoints, "https://e1.lan:2379|https://[::1]:5|https://e3:2380");
+    ck_assert_str_eq(config.pool.prefix, "prod/fleet-1");
+    ck_assert_str_eq(config.pool.ca, "/ca");
+    ck_assert_str_eq(config.pool.cert, "/cert");
+    ck_assert_str_eq(config.pool.key, "/key");
+    ck_assert_str_eq(config.pool.user, "us");
+    ck_assert_str_eq(config.pool.password_file, "/password");
+    ck_assert_str_eq(config.pool.address, "[::2]:99");
+}
+END_TEST
+
+START_TEST(pools)
+{
+    static const struct {
+        const char *text, *words; /* NULL: good */
+    } rows[] = {
+        {"url = etcd+http://127.0.0.1/p", NULL},
+        {"url = etcd+http://127.9.9.9:1,[::1],localhost:5/p", NULL},
+        {"url = etcd+https://e/p.1/P_2/3-x\nuser = u\npassword-file = /p", NULL},
+        {"url = https://e/p", "line 2: 'https://e/p' is not etcd+https://"},
+        {"url = etcd://e/p", "line 2: 'etcd://e/p'"},
+        {"url = etcd+https:e/p", "line 2"},
+        {"url =", "line 2: '' is not etcd+https://"},
+        {"url = etcd+http://e/p", "etcd+http:// is for this machine only"},
+        {"url = etcd+http://128.0.0.1/p", "for this machine only"},
+        {"url = etcd+http://127.0.0.1.lan/p", "for this machine only"},
+        {"url = etcd+http://[::2]/p", "for this machine only"},
+        {"url = etcd+http://localhost.lan/p", "for this machine only"},
+        {"url = etcd+http://127.0.0.1,e/p", "for this machine only"},
+        {"url = etcd+https://e", "has no valid prefix"},
+        {"url = etcd+https://e/", "has no valid prefix"},
+        {"url = etcd+https://e//p", "has no valid prefix"},
+        {"url = etcd+https://e/p/", "has no valid prefix"},
+        {"url = etcd+https://e/p//q", "has no valid prefix"},
+        {"url = etcd+https://e/../q", "has no valid prefix"},
+        {"url = etcd+https://e/a b", "has no valid prefix"},
+        {"url = etcd+https://e/a?b", "has no valid prefix"},
+        {"url = etcd+https:///p", "'' is not HOST[:PORT]"},
+        {"url = etcd+https://e,/p", "'' is not HOST[:PORT]"},
+        {"url = etcd+https://,e/p", "'' is not HOST[:PORT]"},
+        {"url = etcd+https://u:p@e/p", "is not HOST[:PORT]"},
+        {"url = etcd+https://e:0/p", "is not HOST[:PORT]"},
+        {"url = etcd+https://e:65536/p", "is not HOST[:PORT]"},
+        {"url = etcd+https://e,e:2379/p", "https://e:2379 is given twice"},
+        {"url = etcd+https://e/p\nurl = etcd+https://f/q", "line 3: two prefixes"},
+        {"url = etcd+https://e/p\nurl = etcd+http://[::1]/p", "etcd+https and etcd+http"},
+        {"url = etcd+https://1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17/p", "more than 16"},
+        {"ca = /ca", "there is no url"},
+        {"address = a", "there is no url"},
+        {"url = etcd+https://e/p\nca = ca.pem", "line 3: 'ca.pem' is not a file's whole path"},
+        {"url = etcd+https://e/p\ncert = /c", "cert and key go together"},
+        {"url = etcd+https://e/p\nkey = /c", "cert and key go together"},
+        {"url = etcd+https://e/p\nuser = u", "user and password-file go together"},
+        {"url = etcd+https://e/p\npassword-file = /u", "user and password-file go together"},
+        {"url = etcd+https://e/p\nuser = a b\n", "line 3: 'a b' is not a user's name"},
+        {"url = etcd+http://[::1]/p\nca = /c", "for etcd+https"},
+        {"url = etcd+https://e/p\naddress = :5", "line 3: ':5' is not HOST[:PORT]"},
+        {"url = etcd+https://e/p\nURL = x", "line 3: unknown key 'URL' in [pool]"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autoconfig struct config config = {0};
+        autofree char *text = string_format("[pool]\n%s\n", rows[i].text);
+        if (rows[i].words)
+            MUST_FAIL(STATUS_CONFIG, rows[i].words, load(text, 0600, &config, &err));
+        else
+            MUST(load(text, 0600, &config, &err));
+    }
 }
 END_TEST
 
@@ -204,6 +275,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {nothing, everything, bad, long_lines, mapping, who_can_change_it};
+    const TTest *const tests[] = {nothing, everything,       pools, bad, long_lines,
+                                  mapping, who_can_change_it};
     return unit_run("config", tests, COUNT(tests));
 }
