@@ -21,7 +21,7 @@
 
 volatile sig_atomic_t agent_interrupted;
 static volatile sig_atomic_t stopping, reloading;
-static volatile int wake_fd = -1;
+static volatile int wake_fd = -1, listener_fd = -1;
 static const volatile pid_t *network_pid;
 
 static void wake(void)
@@ -33,16 +33,20 @@ static void wake(void)
     errno = saved;
 }
 
-/* The network process stops listening at once, whatever the worker is at. */
+/* Both stop listening at once, whatever the worker is at. */
 static void on_stop(int number)
 {
+    int saved = errno;
     pid_t pid = *network_pid;
-    if (!stopping)
+    if (!stopping) {
         alarm(AGENT_GRACE_MS / 1000);
+        close(listener_fd);
+    }
     stopping = 1;
     if (pid > 0)
         kill(pid, SIGTERM);
     wake();
+    errno = saved;
 }
 
 static void on_reload(int number)
@@ -76,6 +80,7 @@ static bool catch_signals(struct agent *agent, struct error *err)
     if (agent->wake < 0)
         return error_set_errno(err, STATUS_INTERNAL, errno, "eventfd");
     wake_fd = agent->wake;
+    listener_fd = agent->listener;
     network_pid = &agent->child.pid;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct sigaction action = {.sa_handler = rows[i].handler};
@@ -209,7 +214,7 @@ static void close_agent(struct agent *agent)
     config_free(&agent->config);
     trust_free(&agent->trust);
     identity_free(agent->identity);
-    if (agent->listener >= 0)
+    if (agent->listener >= 0 && !stopping) /* or it is closed */
         close(agent->listener);
     if (agent->lock >= 0)
         close(agent->lock);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -50,8 +51,13 @@ bool systemd_take_socket(int *fd, struct error *err)
     if (count != 1)
         return error_set(err, STATUS_CONFIG, "%llu sockets came from systemd: one is wanted",
                          (unsigned long long)count);
-    if (fcntl(FIRST_FD, F_SETFD, FD_CLOEXEC) < 0)
-        return error_set_errno(err, STATUS_CONFIG, errno, "the socket from systemd");
+    int listens = 0, protocol = 0;
+    socklen_t size = sizeof(int);
+    if (getsockopt(FIRST_FD, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens ||
+        getsockopt(FIRST_FD, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) < 0 ||
+        protocol != IPPROTO_TCP || fcntl(FIRST_FD, F_SETFD, FD_CLOEXEC) < 0)
+        return error_set(err, STATUS_CONFIG,
+                         "what came from systemd is not a listening TCP socket");
     *fd = FIRST_FD;
     return true;
 }

@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -145,9 +146,26 @@ static bool is_authenticated(const struct connection *connection)
     return SSL_is_init_finished(connection->ssl) && connection->session.refusal == TLS_REFUSAL_NONE;
 }
 
-/* Who makes room first: strangers; then peers that have asked nothing; then those that have not
- * taken their answer yet, and may ask again. */
-enum stay { STAY_STRANGER, STAY_SILENT, STAY_ANSWERED, STAY_FOR_GOOD };
+/* Who makes room first: peers that come in crowds and ask nothing, or not to the end; strangers;
+ * other peers that have asked nothing yet; those that have not taken their answer, and may ask
+ * again. */
+enum stay { STAY_CROWD, STAY_STRANGER, STAY_SILENT, STAY_ANSWERED, STAY_FOR_GOOD };
+
+static bool is_silent(const struct connection *connection)
+{
+    return !connection->asked && !connection->cut && is_authenticated(connection);
+}
+
+/* Whether its peer has more silent connections than it may have requests. */
+static bool is_one_of_a_crowd(const struct connection *connection)
+{
+    const struct peer_server *server = connection->server;
+    size_t count = 0;
+    for (const struct connection *item = server->oldest;
+         item && count <= server->limits.pending_per_peer; item = item->newer)
+        count += strcmp(item->session.pin, connection->session.pin) == 0 && is_silent(item);
+    return count > server->limits.pending_per_peer;
+}
 
 static enum stay stay_of(const struct connection *connection)
 {
@@ -155,7 +173,9 @@ static enum stay stay_of(const struct connection *connection)
         return STAY_FOR_GOOD;
     if (connection->asked)
         return STAY_ANSWERED;
-    return is_authenticated(connection) ? STAY_SILENT : STAY_STRANGER;
+    if (!is_authenticated(connection))
+        return STAY_STRANGER;
+    return is_one_of_a_crowd(connection) ? STAY_CROWD : STAY_SILENT;
 }
 
 /* False if there is no room, and nobody who must make it. */
@@ -165,7 +185,7 @@ static bool make_room(struct peer_server *server)
     enum stay least = STAY_FOR_GOOD;
     if (server->connection_count < server->limits.connections)
         return true;
-    for (struct connection *item = server->oldest; item && least != STAY_STRANGER;
+    for (struct connection *item = server->oldest; item && least != STAY_CROWD;
          item = item->newer) {
         enum stay stay = stay_of(item);
         if (stay < least) {
