@@ -33,8 +33,15 @@ static bool set_machine(void *target, const char *value, struct error *err)
            error_set(err, STATUS_USAGE, "--machine: '%.80s' is not a machine type", value);
 }
 
+static bool set_agreement(void *target, const char *value, struct error *err)
+{
+    ((struct baseline_command *)target)->agreement = value;
+    return true;
+}
+
 static bool set_form(void *target, const char *value, struct error *err)
 {
+    ((struct baseline_command *)target)->form_given = true;
     return cpu_form_parse(value, &((struct baseline_command *)target)->form) ||
            error_set(err, STATUS_USAGE, "--cpu-form is named, base or host");
 }
@@ -55,6 +62,7 @@ static const struct option_spec specs[] = {
     {"qemu", 0, ARGUMENT_REQUIRED, set_qemu},
     {"cpu", 0, ARGUMENT_REQUIRED, set_cpu},
     {"machine", 0, ARGUMENT_REQUIRED, set_machine},
+    {"agreement", 0, ARGUMENT_REQUIRED, set_agreement},
     {"cpu-form", 0, ARGUMENT_REQUIRED, set_form},
     {"require", 0, ARGUMENT_REQUIRED, set_require},
     {"deny", 0, ARGUMENT_REQUIRED, set_deny},
@@ -201,11 +209,19 @@ static bool run(struct baseline_command *command, const struct operands *operand
 {
     if (operands->count < 1 || operands->rest_count >= 0)
         return error_set(err, STATUS_USAGE, "baseline needs the files of one or more profiles");
+    if (command->agreement &&
+        (command->qemu || command->machine || command->request.model || command->form_given ||
+         featureset_count(&command->require) + featureset_count(&command->deny) > 0))
+        return error_set(err, STATUS_USAGE,
+                         "--agreement takes no other option: what is wanted was agreed on");
     if (!featureset_unite(&command->request.off, &command->deny))
         return error_no_memory(err);
     featureset_subtract(&command->request.on, &command->deny);
-    if (!read_profiles(command, operands, err) || !lend_models(command, err) ||
-        !choose_machine(command, err) ||
+    if (!read_profiles(command, operands, err))
+        return false;
+    if (command->agreement)
+        return baseline_against_agreement(command, err);
+    if (!lend_models(command, err) || !choose_machine(command, err) ||
         !baseline_compute(command->offers, command->requests, command->count, &command->require,
                           &command->baseline, &command->report, err))
         return false;

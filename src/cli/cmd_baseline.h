@@ -13,8 +13,10 @@
 struct baseline_command {
     struct context *context;
     const char *qemu, *machine;
+    const char *agreement; /* --agreement, or NULL */
     struct cpu_request request;
     enum cpu_form form;
+    bool form_given;
     struct featureset require, deny;
 
     size_t count; /* of profiles */
@@ -34,5 +36,8 @@ json_t *baseline_document(const struct baseline_command *command);
 
 /* Tables for people on standard output. */
 bool baseline_print(const struct baseline_command *command, struct error *err);
+
+/* With --agreement: which of the hosts could take that VM. STATUS_INCOMPATIBLE if not all. */
+bool baseline_against_agreement(const struct baseline_command *command, struct error *err);
 
 #endif

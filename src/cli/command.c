@@ -24,7 +24,8 @@ const struct command commands[] = {
      command_profile},
     {"baseline",
      "baseline [--qemu BIN] [--cpu REQUEST] [--machine TYPE] [--cpu-form named|base|host]\n"
-     "        [--require F[,F...]] [--deny F[,F...]] PROFILE...",
+     "        [--require F[,F...]] [--deny F[,F...]] PROFILE...\n"
+     "baseline --agreement VM|FILE PROFILE...",
      command_baseline},
     {"migrate",
      "migrate VM [--to PEER] [--bandwidth B] [--downtime MS] [--multifd N] [--postcopy]\n"

@@ -360,6 +360,52 @@ def blocked(t):
     check_equal(result.stderr.count("would not migrate"), len(blocked_now), f"warnings: {result.stderr}")
 
 
+# Who could take it.
+
+
+@test()
+def planned(t):
+    """baseline --agreement: which hosts could take an adopted guest, with names of what is missing"""
+    host = make_host(t)
+    guest = Plain(t, cpu="max")
+    adopt(host, guest)
+    features = json.loads(host.run("agreement", "show", VM, "--json", check=0).stdout)["baseline"]["features"]
+    check_in("smap", features, "agreed features")
+    files = {}
+    for name, more, words in (
+        ("b", "", []),
+        ("c", "[policy]\ndeny = smap\n", []),
+        ("d", "", ["--qemu", t.second_qemu_path]),
+        ("e", "", ["--machine", "pc"]),
+    ):
+        other = make_host(t, name, more)
+        files[name] = t.dir / f"{name}.profile"
+        machine = [] if "--machine" in words else ["--machine", "q35" if name != "d" else MACHINE]
+        other.run("profile", "--accel", "tcg", *machine, *words, "-o", files[name], check=0)
+    result = host.run("baseline", "--agreement", VM, files["b"], check=0)
+    check_equal(result.stdout.splitlines(), [f"b: could take {VM}"], "a host that could")
+    # QEMU 7.2's max has a feature that 10.0 does not know any more.
+    result = host.run("baseline", "--agreement", VM, files["b"], files["c"], files["d"], check=10)
+    lines = [f"b: could take {VM}", f"c: cannot take {VM}: lacks smap (policy)"]
+    lines += [f"d: cannot take {VM}: lacks pcommit (qemu)"]
+    check_equal(result.stdout.splitlines(), lines, "hosts of which two could not")
+    check_in("2 of 3 hosts cannot take", result.stderr, "standard error")
+    result = host.run("baseline", "--agreement", VM, files["e"], check=0)
+    check_in("e is described for machine type pc-i440fx", result.stderr, "a profile of another machine type")
+    # From a file, and as a document.
+    path = t.dir / "copy.json"
+    shutil.copy(host.home / "state" / "agreements" / f"{VM}.json", path)
+    desk = make_host(t, "desk")
+    document = json.loads(desk.run("baseline", "--agreement", path, files["c"], files["b"], "--json", check=10).stdout)
+    check_equal(document["vm"], VM, "VM")
+    lacks = [(one["name"], one["could_take"], one["missing"], one["reasons"]) for one in document["hosts"]]
+    wanted = [("c", False, [{"feature": "smap", "why": "policy"}], []), ("b", True, [], [])]
+    check_equal(lacks, wanted, "hosts of the document")
+    for words in (["--agreement", "web9"], ["--agreement", VM, "--machine", "q35"], ["--agreement", VM, "--cpu-form", "base"]):
+        host.run("baseline", *words, files["b"], check=64)
+    host.run("baseline", "--agreement", files["b"], files["b"], check=65)
+
+
 # Sockets.
 
 
