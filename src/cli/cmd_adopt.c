@@ -2,10 +2,8 @@
  *
  * The adopt command: an agreement for a guest that plain QEMU runs.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,8 +16,6 @@
 #include "vm/adopt_store.h"
 #include "vm/config_files.h"
 #include "vm/running_qemu.h"
-
-#define GREETING_MS 2000
 
 struct adopt_command {
     struct context *context;
@@ -88,42 +84,11 @@ static const struct option_spec specs[] = {
     {NULL, 0, ARGUMENT_NONE, NULL},
 };
 
-/* A conversation, or what to do that there is none. */
-static struct qmp *connect_guest(const struct adopt_command *command, struct error *err)
-{
-    struct error inner = ERROR_INIT;
-    struct qmp *qmp = qmp_connect(command->qmp, GREETING_MS, &inner);
-    if (qmp)
-        return qmp;
-    struct stat st;
-    if (access(command->qmp, R_OK | W_OK) < 0 && errno == EACCES)
-        error_set(err, STATUS_NOT_TRUSTED,
-                  "%s is another user's: run this as the user that started QEMU, or as root",
-                  command->qmp);
-    else if (stat(command->qmp, &st) < 0 || !S_ISSOCK(st.st_mode))
-        error_set(err, STATUS_USAGE,
-                  "--qmp: %s is no socket: give the path of QEMU's own -qmp unix:PATH,server=on",
-                  command->qmp);
-    else if (inner.status == STATUS_PROTOCOL)
-        error_set(err, STATUS_PROTOCOL,
-                  "%s: what listens there does not speak QMP: give the socket of -qmp, not that of "
-                  "-monitor",
-                  command->qmp);
-    else if (inner.status == STATUS_UNAVAILABLE)
-        error_set(err, STATUS_UNAVAILABLE,
-                  "%s: see that QEMU runs (it may be stopped) and that no other client is at that "
-                  "socket, and try again",
-                  inner.message);
-    else
-        *err = inner;
-    return NULL;
-}
-
 /* All that the running QEMU is asked. */
 static bool look(struct adopt_command *command, struct error *err)
 {
     const struct paths *paths = &command->context->paths;
-    autoqmp struct qmp *qmp = connect_guest(command, err);
+    autoqmp struct qmp *qmp = running_qemu_connect(command->qmp, err);
     if (!qmp || !running_qemu_find(qmp, &command->running, err))
         return false;
     pid_t pid = command->running.pid;
@@ -235,6 +200,8 @@ static bool examine_host(struct adopt_command *command, struct error *err)
         return error_no_memory(err);
     autojson json_t *payload = profile_make(&command->config, command->context->paths.state,
                                             &command->qemu, &parameters, &model, err);
+    if (model && !(agreement->parties[0].request.model = strdup(model)))
+        return error_no_memory(err);
     return payload && profile_read(payload, &command->profile, err) &&
            envelope_sign_digest(command->identity, PROFILE_TYPE, payload, &text,
                                 agreement->parties[0].profile, err) &&

@@ -16,12 +16,42 @@
 
 #define CMDLINE_MAX ((size_t)1 << 20)
 #define MAPS_MAX ((size_t)8 << 20)
+#define GREETING_MS 2000
 
 void running_qemu_free(struct running_qemu *qemu)
 {
     free(qemu->program);
     arglist_free(&qemu->arguments);
     *qemu = (struct running_qemu){0};
+}
+
+struct qmp *running_qemu_connect(const char *path, struct error *err)
+{
+    struct error inner = ERROR_INIT;
+    struct qmp *qmp = qmp_connect(path, GREETING_MS, &inner);
+    if (qmp)
+        return qmp;
+    struct stat st;
+    if (access(path, R_OK | W_OK) < 0 && errno == EACCES)
+        error_set(err, STATUS_NOT_TRUSTED,
+                  "%s is another user's: run this as the user that started QEMU, or as root", path);
+    else if (stat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        error_set(err, STATUS_USAGE,
+                  "--qmp: %s is no socket: give the path of QEMU's own -qmp unix:PATH,server=on",
+                  path);
+    else if (inner.status == STATUS_PROTOCOL)
+        error_set(err, STATUS_PROTOCOL,
+                  "%s: what listens there does not speak QMP: give the socket of -qmp, not that of "
+                  "-monitor",
+                  path);
+    else if (inner.status == STATUS_UNAVAILABLE)
+        error_set(err, STATUS_UNAVAILABLE,
+                  "%s: see that QEMU runs (it may be stopped) and that no other client is at that "
+                  "socket, and try again",
+                  inner.message);
+    else
+        *err = inner;
+    return NULL;
 }
 
 /* Where a link of /proc leads; NULL with STATUS_CONFIG or STATUS_NOT_TRUSTED. */

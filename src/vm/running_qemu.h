@@ -25,6 +25,11 @@ struct running_qemu {
 void running_qemu_free(struct running_qemu *qemu);
 #define autorunningqemu __attribute__((cleanup(running_qemu_free)))
 
+/* A conversation with the QEMU whose QMP socket the user gave; NULL with what to do that there is
+ * none: STATUS_USAGE, STATUS_UNAVAILABLE (busy, stopped, gone), STATUS_PROTOCOL,
+ * STATUS_NOT_TRUSTED. */
+struct qmp *running_qemu_connect(const char *path, struct error *err);
+
 /* The process that listens on the socket at the other end of qmp. STATUS_NOT_TRUSTED: it is another
  * user's, and the kernel does not let us look at it; STATUS_CONFIG: it has ended, its arguments are
  * not QEMU's, or too many. */

@@ -78,6 +78,7 @@ def check_adopted(t, host, guest, binary, more=(), smp=1, accel="tcg"):
     shown = json.loads(host.run("agreement", "show", VM, "--json", check=0).stdout)
     parties = [(party["host"], party["role"], party["pin"]) for party in shown["parties"]]
     check_equal(parties, [(host.name, "source", host.identity_pin())], "parties")
+    check_equal(shown["parties"][0]["request"]["model"], document["model"] or "", "what was asked for")
     check_equal((shown["machine"], shown["digest"]), (document["machine"], document["agreement"]), "agreement show")
     # The same -cpu, given to a QEMU by hand, is the same CPU.
     other = Plain(
