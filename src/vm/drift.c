@@ -5,13 +5,32 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "guest/compare.h"
 #include "host/profile.h"
+#include "vm/drift_facts.h"
 #include "vm/proof.h"
+
+#define DEFAULT_QEMU "qemu-system-x86_64"
+
+/* This host as it is now. */
+struct now {
+    struct profile profile;
+    json_t *facts;
+    struct drift_changes changes; /* since the agreement held the last time */
+};
+
+static void now_free(struct now *now)
+{
+    profile_free(&now->profile);
+    json_decref(now->facts);
+    drift_changes_free(&now->changes);
+}
+#define autonow __attribute__((cleanup(now_free)))
 
 /* What the host can give now, for the agreement's machine type and accelerator. */
 static bool look(const struct config *config, const struct agreement *agreement,
-                 const struct qemu *qemu, struct profile *profile, struct error *err)
+                 const struct qemu *qemu, struct now *now, struct error *err)
 {
     struct probe_parameters parameters = {
         .machine = agreement->machine,
@@ -19,27 +38,42 @@ static bool look(const struct config *config, const struct agreement *agreement,
         .kernel_irqchip = *agreement->kernel_irqchip ? agreement->kernel_irqchip : NULL,
         .cpu_pm = agreement->cpu_pm};
     autojson json_t *payload = profile_make(config, NULL, qemu, &parameters, NULL, err);
-    return payload && profile_read(payload, profile, err);
+    return payload && profile_read(payload, &now->profile, err) &&
+           (now->facts = drift_facts(payload, err));
 }
 
 /* Agreed features that the host no longer offers, with why. */
-static bool find_lost(const struct agreement *agreement, const struct cpu_offer *offer,
+static bool find_lost(const struct agreement *agreement, const struct now *now,
                       struct strlist *reasons)
 {
-    const struct featureset *agreed = &agreement->baseline.features;
+    const struct cpu_offer *offer = &now->profile.offer;
     struct cpu_request none = {.knobs = agreement->baseline.knobs}; /* borrowed: tsc-frequency */
     struct featureset_cursor cursor = {0};
-    for (const char *name; (name = featureset_next(agreed, &cursor));) {
+    for (const char *name; (name = featureset_next(&agreement->baseline.features, &cursor));) {
         enum loss_cause cause;
-        if (!feature_is_benign(name) && !offer_gives(offer, &none, name, &cause) &&
-            !strlist_pushf(reasons, "%s is gone on %s (%s)", name, offer->host,
-                           loss_cause_name(cause)))
+        if (feature_is_benign(name) || offer_gives(offer, &none, name, &cause))
+            continue;
+        autofree char *changes = drift_changes_for(&now->changes, cause);
+        if (!strlist_pushf(reasons, "%s%s%s is gone on %s (%s)", changes ? changes : "",
+                           changes ? ": " : "", name, offer->host, loss_cause_name(cause)))
             return false;
     }
     return true;
 }
 
-static bool compare(const struct agreement *agreement, const char *host,
+/* Leaves in which -smp shows: not comparable when it is not known. */
+static bool is_topology(const struct guest_difference *difference)
+{
+    static const uint32_t leaves[] = {1,          4,          0xb,        0x1f,
+                                      0x80000008, 0x8000001d, 0x8000001e, 0x80000026};
+    for (size_t i = 0; i < sizeof(leaves) / sizeof(*leaves); i++)
+        if (difference->kind == GUEST_ROW_CPUID && difference->number == leaves[i] &&
+            difference->features.count == 0)
+            return true;
+    return false;
+}
+
+static bool compare(const struct agreement *agreement, const char *host, bool all,
                     const struct guest_table *table, struct strlist *reasons, struct error *err)
 {
     autoguestdifferences struct guest_differences differences = {0};
@@ -48,6 +82,7 @@ static bool compare(const struct agreement *agreement, const char *host,
         return false;
     for (size_t i = 0; i < differences.count; i++)
         if (!differences.items[i].accepted && !differences.items[i].advisory &&
+            (all || !is_topology(&differences.items[i])) &&
             !strlist_push(reasons, differences.items[i].text))
             return error_no_memory(err);
     /* What was accepted was accepted as it was. */
@@ -64,46 +99,123 @@ static bool compare(const struct agreement *agreement, const char *host,
     return true;
 }
 
+/* Of the agreement's own: one vCPU. */
+static bool guess_arguments(const struct agreement *agreement, struct proof_arguments *arguments,
+                            struct error *err)
+{
+    bool irqchip = *agreement->kernel_irqchip;
+    *arguments = (struct proof_arguments){
+        .machine = string_format("%s%s%s", agreement->machine, irqchip ? ",kernel-irqchip=" : "",
+                                 agreement->kernel_irqchip),
+        .accel = strdup(agreement->baseline.accel),
+        .cpu_pm = agreement->cpu_pm};
+    return (arguments->machine && arguments->accel) || error_no_memory(err);
+}
+
+/* Each reason has its cause, or all of them have one line about what might be it. */
+static bool add_changes(const struct drift_changes *changes, struct strlist *reasons)
+{
+    autofree char *text = drift_changes_text(changes);
+    for (size_t i = 0; i < reasons->count; i++)
+        for (size_t j = 0; j < changes->count; j++)
+            if (strstr(reasons->items[i], changes->items[j].text))
+                return true;
+    return reasons->count == 0 || !text ||
+           strlist_pushf(reasons, "since it held the last time: %s", text);
+}
+
+bool drift_remember(const struct paths *paths, const char *vm, json_t *payload, struct error *err)
+{
+    autojson json_t *facts = drift_facts(payload, err);
+    return facts && drift_facts_store(paths->state, vm, facts, err);
+}
+
+/* Not worth failing for. */
+static void remember(const struct paths *paths, const char *vm, const json_t *then,
+                     const json_t *now)
+{
+    struct error err = ERROR_INIT;
+    if (!(then && json_equal(then, now)) && !drift_facts_store(paths->state, vm, now, &err))
+        log_warning("%s", err.message);
+}
+
+bool drift_render(const struct config *config, const struct agreement *agreement,
+                  const struct qemu *qemu, struct strlist *reasons, char **cpu, struct error *err)
+{
+    autonow struct now now = {0};
+    if (!look(config, agreement, qemu, &now, err))
+        return false;
+    if (!find_lost(agreement, &now, reasons))
+        return error_no_memory(err);
+    if (reasons->count > 0)
+        return true;
+    *cpu = render_cpu(&agreement->baseline, &now.profile.offer, agreement->form, err);
+    return *cpu != NULL;
+}
+
+static bool check_record(const struct agreement *agreement, const char *digest,
+                         const struct vm_record *record, struct error *err)
+{
+    if (!agreement->proof.made)
+        return error_set(err, STATUS_DATA,
+                         "the agreement about %s was made without a proof: there is nothing to "
+                         "compare with",
+                         agreement->vm);
+    return !record->vm || strcmp(record->agreement, digest) == 0 ||
+           error_set(err, STATUS_DATA,
+                     "%s was last launched here under another agreement than the one that is "
+                     "kept: launch it again with --renegotiate",
+                     agreement->vm);
+}
+
 bool drift_check(const struct paths *paths, const struct config *config,
                  const struct agreement *agreement, const char *digest,
                  const struct vm_record *record, struct strlist *reasons, char **rendered,
                  struct error *err)
 {
     autoqemu struct qemu qemu = {0};
-    autoprofile struct profile profile = {0};
+    autonow struct now now = {0};
     autoproof struct proof proof = {0};
     autoguesttable struct guest_table table = {0};
+    autoproofarguments struct proof_arguments guess = {0};
+    autojson json_t *then = NULL;
     struct error refused = ERROR_INIT;
-    if (!agreement->proof.made)
-        return error_set(err, STATUS_DATA,
-                         "the agreement about %s was made without a proof: there is nothing to "
-                         "compare with",
-                         agreement->vm);
-    if (!record->vm || !record->arguments.machine)
-        return error_set(err, STATUS_DATA,
-                         "%s was never launched here: with which QEMU and arguments it would be is "
-                         "not known",
-                         agreement->vm);
-    if (strcmp(record->agreement, digest) != 0)
-        return error_set(err, STATUS_DATA,
-                         "%s was last launched here under another agreement than the one that is "
-                         "kept: launch it again with --renegotiate",
-                         agreement->vm);
-    if (!qemu_open(record->qemu, &qemu, err) || !look(config, agreement, &qemu, &profile, err))
+    bool known = record->vm && record->arguments.machine;
+    const char *binary =
+        config->qemu_binaries.count > 0 ? config->qemu_binaries.items[0] : DEFAULT_QEMU;
+    /* Only for saying why: nothing fails for want of them. */
+    if (!drift_facts_load(paths->state, agreement->vm, &then, &refused))
+        log_warning("%s", refused.message);
+    if (!check_record(agreement, digest, record, err) ||
+        (!known && !guess_arguments(agreement, &guess, err)) ||
+        !qemu_open(record->qemu && *record->qemu ? record->qemu : binary, &qemu, err) ||
+        !look(config, agreement, &qemu, &now, err) ||
+        !drift_facts_compare(then, now.facts, &now.changes, err))
         return false;
-    if (!find_lost(agreement, &profile.offer, reasons))
+    if (!known)
+        log_info("%s was never launched here: it is checked with one vCPU, and what more of them "
+                 "would change is left out",
+                 agreement->vm);
+    if (!find_lost(agreement, &now, reasons))
         return error_no_memory(err);
     autofree char *cpu =
-        render_cpu(&agreement->baseline, &profile.offer, agreement->form, &refused);
-    if (!cpu || !proof_start(&proof, paths, &qemu, &record->arguments, "", cpu, NULL, &refused) ||
+        render_cpu(&agreement->baseline, &now.profile.offer, agreement->form, &refused);
+    if (!cpu ||
+        !proof_start(&proof, paths, &qemu, known ? &record->arguments : &guess, "", cpu, NULL,
+                     &refused) ||
         !proof_finish(&proof, &table, NULL, &refused)) {
         /* It is the drift, if its cause is known already or QEMU names it. */
         if (reasons->count == 0 && refused.status != STATUS_INCOMPATIBLE)
             return error_set(err, refused.status, "%s", refused.message);
-        return strlist_push(reasons, refused.message) || error_no_memory(err);
+        return (strlist_push(reasons, refused.message) && add_changes(&now.changes, reasons)) ||
+               error_no_memory(err);
     }
-    if (!compare(agreement, config->host_name, &table, reasons, err))
+    if (!compare(agreement, config->host_name, known, &table, reasons, err))
         return false;
+    if (!add_changes(&now.changes, reasons))
+        return error_no_memory(err);
+    if (reasons->count == 0)
+        remember(paths, agreement->vm, then, now.facts);
     if (rendered)
         *rendered = reasons->count == 0 ? STEAL(cpu) : NULL;
     return true;

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "host/qemu.h"
+#include "vm/drift.h"
 #include "vm/record.h"
 #include "vm/respond.h"
 
@@ -213,7 +214,9 @@ static bool note_record(struct responder *responder, const struct trust_entry *p
         record.arguments = session->respond.exchange.arguments;
         session->respond.exchange.arguments = (struct proof_arguments){0};
     }
-    return vm_record_store(paths, &record, err);
+    json_t *payload = session ? session->respond.exchange.profile_payload : NULL;
+    return vm_record_store(paths, &record, err) &&
+           (!payload || drift_remember(paths, vm, payload, err));
 }
 
 /* One whose exchange is not known any more, since the agent was started anew, counts as well: what
