@@ -23,7 +23,7 @@ static const struct command *find_command(const char *name)
 /* Names that the command line has and this version does not. */
 static bool is_later_command(const char *name)
 {
-    static const char *const later[] = {"receive", "doctor"};
+    static const char *const later[] = {"doctor"};
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
         if (strcmp(later[i], name) == 0)
             return true;

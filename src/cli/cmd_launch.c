@@ -15,14 +15,14 @@
 #include "peer/trust.h"
 #include "vm/command_line.h"
 #include "vm/config_files.h"
+#include "vm/drift.h"
 #include "vm/invocation.h"
 #include "vm/query.h"
 #include "vm/record.h"
 
-#define DEFAULT_TIMEOUT_MS 30000
 #define ONE_OF_THEM "give --peer HOST (or --peer-profile FILE) or --listen, one of them"
 
-static void launch_free(struct launch *launch)
+void launch_free(struct launch *launch)
 {
     launch_options_free(&launch->options);
     config_free(&launch->config);
@@ -35,7 +35,6 @@ static void launch_free(struct launch *launch)
     free(launch->incoming);
     vm_record_free(&launch->record);
     vm_sockets_free(&launch->sockets);
-    pool_members_free(&launch->members);
     free(launch->listen_host);
     if (launch->listener >= 0)
         close(launch->listener);
@@ -43,8 +42,7 @@ static void launch_free(struct launch *launch)
         close(launch->lock);
 }
 
-/* What the user's QEMU command line asks for. */
-static bool read_arguments(struct launch *launch, struct error *err)
+bool launch_read_arguments(struct launch *launch, struct error *err)
 {
     struct invocation *invocation = &launch->invocation;
     if (!invocation_read(&launch->arguments, invocation, err))
@@ -110,7 +108,7 @@ static bool negotiate(const struct launch *launch, struct negotiated *result, st
     bool listen = launch->options.listen;
     self.when = timeout > 0 ? deadline_in_ms(timeout)
                 : listen    ? DEADLINE_NEVER
-                            : deadline_in_ms(DEFAULT_TIMEOUT_MS);
+                            : deadline_in_ms(LAUNCH_TIMEOUT_MS);
     return listen ? negotiate_listen(&self, &launch->trust, launch->listen_host,
                                      launch->listen_port, result, err)
                   : launch_negotiate_with_peers(launch, &self, result, err);
@@ -175,7 +173,8 @@ static bool store_record(struct launch *launch, struct negotiated *negotiated, s
     record->arguments = exchange->arguments;
     exchange->arguments = (struct proof_arguments){0};
     return vm_record_set_argv(record, &launch->arguments, err) && vm_record_set_self(record, err) &&
-           vm_record_store(&launch->context->paths, record, err);
+           vm_record_store(&launch->context->paths, record, err) &&
+           drift_remember(&launch->context->paths, launch->vm, exchange->profile_payload, err);
 }
 
 static bool show(const struct launch *launch, const struct exchange *exchange,
@@ -234,7 +233,6 @@ static bool launch_agreed(struct launch *launch, struct error *err)
     launch_report(exchange);
     if (launch->options.dry_run)
         return show(launch, exchange, &argv, err);
-    launch_tell_pool(launch);
     return store_record(launch, &negotiated, err) && guard_for_peers(launch, &negotiated, err) &&
            exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
 }
@@ -289,10 +287,7 @@ static bool start(struct launch *launch, struct error *err)
     if (!launch->known && !launch_find_known(launch, &launch->known, &launch->renegotiate, err))
         return false;
     const struct launch_options *options = &launch->options;
-    if (!launch->known && launch_may_use_pool(launch) && !launch_find_in_pool(launch, err))
-        return false;
-    if (!launch->known && !options->listen &&
-        options->peers.count + options->profiles.count + launch->members.count == 0)
+    if (!launch->known && !options->listen && options->peers.count + options->profiles.count == 0)
         return error_set(err, STATUS_USAGE, ONE_OF_THEM);
     return check_snapshot(launch, err) &&
            (launch->known ? launch_under_agreement(launch, err) : launch_agreed(launch, err));
@@ -324,7 +319,7 @@ static bool run(struct launch *launch, int count, char **words, struct error *er
     if (!config_load(context->paths.config, context->config_file, &launch->config, err) ||
         !trust_load(context->paths.config, &launch->trust, err) ||
         !(launch->identity = identity_load(context->paths.config, err)) ||
-        !read_arguments(launch, err))
+        !launch_read_arguments(launch, err))
         return false;
     return start(launch, err);
 }

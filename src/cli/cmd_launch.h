@@ -9,7 +9,6 @@
 #include "cpu/render.h"
 #include "peer/identity.h"
 #include "peer/trust.h"
-#include "pool/pool.h"
 #include "vm/command_line.h"
 #include "vm/invocation.h"
 #include "vm/negotiate.h"
@@ -47,14 +46,13 @@ struct launch {
     const char *vm;
     const char *accel;
     enum vm_role role;
-    char *incoming;              /* the URI to add; NULL: none */
-    uint16_t incoming_port;      /* of the guardian, or of QEMU itself */
-    bool guarded;                /* a destination with a guardian */
-    bool known;                  /* the VM has an agreement, which counts */
-    bool renegotiate;            /* --renegotiate, or what was agreed does not count */
-    struct pool_members members; /* the pool's, when it says who the parties are */
-    int listener;                /* the guardian's, if this side does not listen anyway; -1 */
-    char *listen_host;           /* where this side listens; NULL: everywhere */
+    char *incoming;         /* the URI to add; NULL: none */
+    uint16_t incoming_port; /* of the guardian, or of QEMU itself */
+    bool guarded;           /* a destination with a guardian */
+    bool known;             /* the VM has an agreement, which counts */
+    bool renegotiate;       /* --renegotiate, or what was agreed does not count */
+    int listener;           /* the guardian's, if this side does not listen anyway; -1 */
+    char *listen_host;      /* where this side listens; NULL: everywhere */
     uint16_t listen_port;
     struct vm_record record;
     struct vm_sockets sockets;
@@ -63,6 +61,35 @@ struct launch {
 
 void launch_options_free(struct launch_options *options);
 extern const struct option_spec launch_specs[];
+/* --timeout and --wait of a struct launch_options. */
+bool launch_set_timeout(void *target, const char *value, struct error *err);
+bool launch_set_wait(void *target, const char *value, struct error *err);
+
+#define LAUNCH_TIMEOUT_MS 30000 /* for an exchange, if nothing else was said */
+
+/* cmd_launch.c: what the user's QEMU command line asks for, in launch->arguments. STATUS_USAGE,
+ * STATUS_INCOMPATIBLE, STATUS_CONFIG. */
+bool launch_read_arguments(struct launch *launch, struct error *err);
+void launch_free(struct launch *launch);
+
+/* An agreement that a launch goes by; owned. */
+struct launch_known {
+    struct agreement agreement;
+    char digest[DIGEST_HEX_SIZE];
+    json_t *document;
+};
+
+void launch_known_free(struct launch_known *known);
+#define autolaunchknown __attribute__((cleanup(launch_known_free)))
+
+/* cmd_launch_agreement.c: what a guest sees besides -cpu is as it was agreed: accelerator, irqchip,
+ * cpu-pm, machine type. STATUS_INCOMPATIBLE. */
+bool launch_check_arguments(const struct launch *launch, const struct agreement *agreement,
+                            struct error *err);
+/* launch->record as the launch makes it, with what is to be proven; who the peer is, is left. */
+bool launch_fill_record(struct launch *launch, const struct launch_known *known, struct error *err);
+/* --dry-run: the command line, on standard output. */
+bool launch_show(const struct launch *launch, const struct strlist *argv, struct error *err);
 
 /* cmd_launch_role.c: source or destination, and where a destination waits: fills the role,
  * incoming, listen_* and listener. */
@@ -82,19 +109,11 @@ bool launch_under_agreement(struct launch *launch, struct error *err);
 /* cmd_launch_peers.c: agree with all that --peer and --peer-profile name. */
 bool launch_negotiate_with_peers(const struct launch *launch, const struct exchange_self *self,
                                  struct negotiated *result, struct error *err);
-/* The trust entry that one --peer means, and its address; *host is the caller's to free. */
-const struct trust_entry *launch_find_peer(const struct launch *launch, const char *text,
-                                           char **host, uint16_t *port, struct error *err);
-
-/* cmd_launch_pool.c: whether the pool says who the parties are: it is configured, and nobody is
- * named. */
-bool launch_may_use_pool(const struct launch *launch);
-/* Who is in the pool, with what is to be said of it in the log; what pool_members reports. */
-bool launch_read_pool(const struct launch *launch, struct pool_members *members, struct error *err);
-/* Make them the parties of this launch. STATUS_UNAVAILABLE, too, when there is nobody. */
-bool launch_find_in_pool(struct launch *launch, struct error *err);
-/* Put what was agreed on into the pool, if there is one. A failure is a warning. */
-void launch_tell_pool(const struct launch *launch);
+/* The trust entry that the value of that option (--peer) means, and its address; *host is the
+ * caller's to free. STATUS_USAGE, STATUS_NOT_TRUSTED. */
+const struct trust_entry *launch_find_peer(const struct launch *launch, const char *option,
+                                           const char *text, char **host, uint16_t *port,
+                                           struct error *err);
 
 /* Whether the VM has an agreement here that this launch is to use. What an earlier launch left
  * half-done is finished, or said and set aside (*renegotiate). */

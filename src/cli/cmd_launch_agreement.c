@@ -14,19 +14,14 @@
 #include "vm/drift.h"
 #include "vm/exec.h"
 
-struct known {
-    struct agreement agreement;
-    char digest[DIGEST_HEX_SIZE];
-    json_t *document;
-};
-
-static void known_free(struct known *known)
+void launch_known_free(struct launch_known *known)
 {
     agreement_free(&known->agreement);
     json_decref(known->document);
 }
 
-static bool read_document(const struct launch *launch, struct known *known, struct error *err)
+static bool read_document(const struct launch *launch, struct launch_known *known,
+                          struct error *err)
 {
     const char *path = launch->options.agreement;
     autofree char *text = NULL;
@@ -41,8 +36,8 @@ static bool read_document(const struct launch *launch, struct known *known, stru
 
 /* One that this host has signed nobody else can have made up. Of another one, the word of a party
  * that is trusted counts, and the proof here. */
-static bool check_parties(const struct launch *launch, const struct known *known, const char *what,
-                          struct error *err)
+static bool check_parties(const struct launch *launch, const struct launch_known *known,
+                          const char *what, struct error *err)
 {
     const struct agreement *agreement = &known->agreement;
     if (agreement_find_party(agreement, launch->identity->pin))
@@ -61,7 +56,7 @@ static bool check_parties(const struct launch *launch, const struct known *known
                      what);
 }
 
-static bool read_known(const struct launch *launch, struct known *known, struct error *err)
+static bool read_known(const struct launch *launch, struct launch_known *known, struct error *err)
 {
     autofree char *what =
         launch->options.agreement
@@ -108,8 +103,7 @@ static bool check_request(const struct launch *launch, const struct agreement *a
     return true;
 }
 
-/* What a guest sees besides -cpu must be as it was agreed. */
-static bool check_arguments(const struct launch *launch, const struct agreement *agreement,
+bool launch_check_arguments(const struct launch *launch, const struct agreement *agreement,
                             struct error *err)
 {
     const struct invocation *invocation = &launch->invocation;
@@ -145,7 +139,7 @@ static bool use_peers(struct launch *launch, const struct agreement *agreement, 
         autofree char *host = NULL;
         uint16_t port;
         const struct trust_entry *entry =
-            launch_find_peer(launch, launch->options.peers.items[i], &host, &port, err);
+            launch_find_peer(launch, "--peer", launch->options.peers.items[i], &host, &port, err);
         if (!entry)
             return false;
         const struct agreement_party *party = NULL;
@@ -203,8 +197,7 @@ static bool check_start(const struct launch *launch, const struct agreement *agr
                      launch->vm);
 }
 
-/* The record as the launch makes it; with what was proven. */
-static bool fill_record(struct launch *launch, const struct known *known, struct error *err)
+bool launch_fill_record(struct launch *launch, const struct launch_known *known, struct error *err)
 {
     struct vm_record *record = &launch->record;
     record->place = launch->role == ROLE_DESTINATION ? PLACE_INCOMING : PLACE_HERE;
@@ -228,7 +221,7 @@ static bool fill_record(struct launch *launch, const struct known *known, struct
 }
 
 /* Prove it on this host, as it is now; the -cpu for it. */
-static char *prove(const struct launch *launch, const struct known *known, struct error *err)
+static char *prove(const struct launch *launch, const struct launch_known *known, struct error *err)
 {
     autostrlist struct strlist reasons = {0};
     char *cpu = NULL;
@@ -245,7 +238,7 @@ static char *prove(const struct launch *launch, const struct known *known, struc
 }
 
 /* Another agreement that is kept here is not replaced by a file. */
-static bool keep(const struct launch *launch, const struct known *known, struct error *err)
+static bool keep(const struct launch *launch, const struct launch_known *known, struct error *err)
 {
     const char *state = launch->context->paths.state;
     if (!launch->options.agreement)
@@ -268,7 +261,7 @@ static bool keep(const struct launch *launch, const struct known *known, struct 
                      launch->vm, digest, known->digest);
 }
 
-static bool show(const struct launch *launch, const struct strlist *argv, struct error *err)
+bool launch_show(const struct launch *launch, const struct strlist *argv, struct error *err)
 {
     if (launch->context->json)
         return put_json(json_pack("{s:o}", "argv", json_from_names(argv)), err);
@@ -278,7 +271,7 @@ static bool show(const struct launch *launch, const struct strlist *argv, struct
 
 bool launch_under_agreement(struct launch *launch, struct error *err)
 {
-    struct known known __attribute__((cleanup(known_free))) = {0};
+    autolaunchknown struct launch_known known = {0};
     autostrlist struct strlist sources = {0};
     autostrlist struct strlist argv = {0};
     if (launch->options.agreement && launch->options.listen && !launch->options.incoming)
@@ -287,8 +280,8 @@ bool launch_under_agreement(struct launch *launch, struct error *err)
                          "--incoming, too");
     if (!read_known(launch, &known, err) || !launch_begin(launch, err) ||
         !check_start(launch, &known.agreement, err) ||
-        !check_arguments(launch, &known.agreement, err) ||
-        !check_request(launch, &known.agreement, err) || !fill_record(launch, &known, err) ||
+        !launch_check_arguments(launch, &known.agreement, err) ||
+        !check_request(launch, &known.agreement, err) || !launch_fill_record(launch, &known, err) ||
         !find_others(launch, &known.agreement, &sources, err))
         return false;
     autofree char *cpu = prove(launch, &known, err);
@@ -297,7 +290,7 @@ bool launch_under_agreement(struct launch *launch, struct error *err)
         return false;
     log_info("%s: as agreed, %.12s, proven here", launch->vm, known.digest);
     if (launch->options.dry_run)
-        return show(launch, &argv, err);
+        return launch_show(launch, &argv, err);
     return keep(launch, &known, err) &&
            vm_record_store(&launch->context->paths, &launch->record, err) &&
            (!launch->guarded || launch_guardian(launch, &sources, launch->listener, err)) &&

@@ -105,7 +105,7 @@ static bool set_dry_run(void *target, const char *value, struct error *err)
     return true;
 }
 
-static bool set_timeout(void *target, const char *value, struct error *err)
+bool launch_set_timeout(void *target, const char *value, struct error *err)
 {
     uint64_t seconds;
     if (!parse_number(value, 1, 86400, &seconds))
@@ -114,7 +114,7 @@ static bool set_timeout(void *target, const char *value, struct error *err)
     return true;
 }
 
-static bool set_wait(void *target, const char *value, struct error *err)
+bool launch_set_wait(void *target, const char *value, struct error *err)
 {
     uint64_t seconds;
     if (!parse_number(value, 1, 31536000, &seconds))
@@ -155,11 +155,11 @@ const struct option_spec launch_specs[] = {
     {"accept-row", 0, ARGUMENT_REQUIRED, set_accept_row},
     {"renegotiate", 0, ARGUMENT_NONE, set_renegotiate},
     {"here", 0, ARGUMENT_NONE, set_here},
-    {"timeout", 0, ARGUMENT_REQUIRED, set_timeout},
+    {"timeout", 0, ARGUMENT_REQUIRED, launch_set_timeout},
     {"dry-run", 0, ARGUMENT_NONE, set_dry_run},
     {"peer-profile", 0, ARGUMENT_REQUIRED, set_peer_profile},
     {"agreement", 0, ARGUMENT_REQUIRED, set_agreement},
     {"offline-ok", 0, ARGUMENT_NONE, set_offline_ok},
-    {"wait", 0, ARGUMENT_REQUIRED, set_wait},
+    {"wait", 0, ARGUMENT_REQUIRED, launch_set_wait},
     {NULL, 0, ARGUMENT_NONE, NULL},
 };

@@ -21,15 +21,16 @@ static size_t count_address(const struct trust *trust, const char *host)
     return count;
 }
 
-const struct trust_entry *launch_find_peer(const struct launch *launch, const char *text,
-                                           char **host, uint16_t *port, struct error *err)
+const struct trust_entry *launch_find_peer(const struct launch *launch, const char *option,
+                                           const char *text, char **host, uint16_t *port,
+                                           struct error *err)
 {
     const struct trust_entry *entry = trust_find(&launch->trust, text);
     autofree char *given = NULL;
     uint16_t given_port = 0;
     if (!name_is_vm(text) || !entry || strcmp(entry->name, text) != 0) {
         if (!parse_address(text, &given, &given_port) || !*given) {
-            error_set(err, STATUS_USAGE, "--peer: '%.80s' is not HOST[:PORT]", text);
+            error_set(err, STATUS_USAGE, "%s: '%.80s' is not HOST[:PORT]", option, text);
             return NULL;
         }
         if (!entry)
@@ -37,8 +38,8 @@ const struct trust_entry *launch_find_peer(const struct launch *launch, const ch
     }
     if (!entry && count_address(&launch->trust, given ? given : text) > 1) {
         error_set(err, STATUS_NOT_TRUSTED,
-                  "several trust entries have the address %s: give --peer the name of one",
-                  given ? given : text);
+                  "several trust entries have the address %s: give %s the name of one",
+                  given ? given : text, option);
         return NULL;
     }
     if (!entry) {
@@ -70,33 +71,17 @@ static void others_free(struct others *others)
     strlist_free(&others->texts);
 }
 
-/* Nobody was named: all of the pool. */
-static bool take_members(const struct pool_members *members, struct others *others,
-                         struct error *err)
-{
-    others->targets = calloc(members->count + 1, sizeof(*others->targets));
-    if (!others->targets)
-        return error_no_memory(err);
-    for (size_t i = 0; i < members->count; i++) {
-        const struct pool_member *member = &members->items[i];
-        others->targets[i] =
-            (struct negotiate_target){member->entry, member->address, member->port};
-    }
-    return true;
-}
-
 static bool find_targets(const struct launch *launch, struct others *others, struct error *err)
 {
     const struct strlist *peers = &launch->options.peers;
-    if (launch->members.count > 0)
-        return take_members(&launch->members, others, err);
     others->targets = calloc(peers->count + 1, sizeof(*others->targets));
     if (!others->targets)
         return error_no_memory(err);
     for (size_t i = 0; i < peers->count; i++) {
         struct negotiate_target *target = &others->targets[i];
         char *host = NULL;
-        target->entry = launch_find_peer(launch, peers->items[i], &host, &target->port, err);
+        target->entry =
+            launch_find_peer(launch, "--peer", peers->items[i], &host, &target->port, err);
         if (!target->entry)
             return false;
         if (!strlist_push_owned(&others->hosts, host))
@@ -146,18 +131,16 @@ bool launch_negotiate_with_peers(const struct launch *launch, const struct excha
     if (!find_targets(launch, &others, err) || !read_profiles(launch, &others, err))
         return false;
     const struct negotiate_others all = {.targets = others.targets,
-                                         .target_count =
-                                             launch->options.peers.count + launch->members.count,
+                                         .target_count = launch->options.peers.count,
                                          .stored = others.stored,
                                          .stored_count = launch->options.profiles.count,
                                          .offline_ok = launch->options.offline_ok};
     return negotiate_with_peers(self, &all, result, err);
 }
 
-/* Where each other party of an agreement is: as --peer says, the pool, or its trust entry. */
+/* Where each other party of an agreement is: as --peer says, or its trust entry. */
 static bool find_parties(const struct launch *launch, const struct agreement *agreement,
-                         const struct pool_members *members, struct others *others, size_t *count,
-                         struct error *err)
+                         struct others *others, size_t *count, struct error *err)
 {
     others->targets = calloc(agreement->party_count + 1, sizeof(*others->targets));
     if (!others->targets)
@@ -176,17 +159,12 @@ static bool find_parties(const struct launch *launch, const struct agreement *ag
                 given = launch->options.peers.items[k];
         struct negotiate_target *target = &others->targets[*count];
         char *host = NULL;
-        target->entry = launch_find_peer(launch, given, &host, &target->port, err);
+        target->entry = launch_find_peer(launch, "--peer", given, &host, &target->port, err);
         if (!target->entry)
             return false;
         if (!strlist_push_owned(&others->hosts, host))
             return error_no_memory(err);
         target->host = others->hosts.items[others->hosts.count - 1];
-        for (size_t m = 0; m < members->count; m++)
-            if (members->items[m].entry == entry) {
-                target->host = members->items[m].address;
-                target->port = members->items[m].port;
-            }
         (*count)++;
     }
     return true;
@@ -198,18 +176,12 @@ static bool finish_commit(const struct launch *launch, json_t *document, struct 
 {
     struct others others __attribute__((cleanup(others_free))) = {0};
     autoagreement struct agreement agreement = {0};
-    automembers struct pool_members members = {0};
     struct exchange_self self = launch_self(launch);
     size_t count = 0;
-    if (!agreement_document_open(document, &agreement, NULL, err) ||
-        (launch_may_use_pool(launch) && !launch_read_pool(launch, &members, err)) ||
-        !find_parties(launch, &agreement, &members, &others, &count, err))
-        return false;
     self.when = deadline_in_ms(COMMIT_AGAIN_MS);
-    if (!negotiate_commit_again(&self, document, others.targets, count, err))
-        return false;
-    launch_tell_pool(launch);
-    return true;
+    return agreement_document_open(document, &agreement, NULL, err) &&
+           find_parties(launch, &agreement, &others, &count, err) &&
+           negotiate_commit_again(&self, document, others.targets, count, err);
 }
 
 /* What only --dry-run agreed on binds nobody: the VM has never had that CPU. */

@@ -27,6 +27,10 @@ const struct command commands[] = {
      "        [--require F[,F...]] [--deny F[,F...]] PROFILE...\n"
      "baseline --agreement VM|FILE PROFILE...",
      command_baseline},
+    {"receive",
+     "receive VM --from PEER [--timeout SECONDS] [--wait SECONDS] [--dry-run]\n"
+     "        [-- QEMU [QEMU-ARGS...]]",
+     command_receive},
     {"migrate",
      "migrate VM [--to PEER] [--bandwidth B] [--downtime MS] [--multifd N] [--postcopy]\n"
      "        [--auto-converge] [--direct] [--keep-source] [--resume-on source|destination]",

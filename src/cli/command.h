@@ -39,6 +39,7 @@ bool command_launch(struct context *context, int count, char **words, struct err
 bool command_profile(struct context *context, int count, char **words, struct error *err);
 bool command_identity(struct context *context, int count, char **words, struct error *err);
 bool command_trust(struct context *context, int count, char **words, struct error *err);
+bool command_receive(struct context *context, int count, char **words, struct error *err);
 bool command_migrate(struct context *context, int count, char **words, struct error *err);
 bool command_verify(struct context *context, int count, char **words, struct error *err);
 bool command_serve(struct context *context, int count, char **words, struct error *err);

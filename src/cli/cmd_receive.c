@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The receive command: become the paused destination of a VM that runs on another host.
+ */
+#include "cli/cmd_receive.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "vm/args_file.h"
+#include "vm/drift.h"
+#include "vm/visible.h"
+
+static bool set_from(void *target, const char *value, struct error *err)
+{
+    ((struct receive *)target)->from = value;
+    return true;
+}
+
+static bool set_dry_run(void *target, const char *value, struct error *err)
+{
+    ((struct receive *)target)->launch.options.dry_run = true;
+    return true;
+}
+
+static bool set_timeout(void *target, const char *value, struct error *err)
+{
+    return launch_set_timeout(&((struct receive *)target)->launch.options, value, err);
+}
+
+static bool set_wait(void *target, const char *value, struct error *err)
+{
+    return launch_set_wait(&((struct receive *)target)->launch.options, value, err);
+}
+
+static const struct option_spec specs[] = {
+    {"from", 0, ARGUMENT_REQUIRED, set_from}, {"timeout", 0, ARGUMENT_REQUIRED, set_timeout},
+    {"wait", 0, ARGUMENT_REQUIRED, set_wait}, {"dry-run", 0, ARGUMENT_NONE, set_dry_run},
+    {NULL, 0, ARGUMENT_NONE, NULL},
+};
+
+static void receive_free(struct receive *receive)
+{
+    launch_free(&receive->launch);
+    launch_known_free(&receive->fetched);
+    strlist_free(&receive->argv);
+    strlist_free(&receive->left_out);
+    free(receive->peer_host);
+    free(receive->qemu);
+}
+
+/* This host's own command line, from behind -- or from its file; *there: it has one. */
+static bool find_arguments(struct receive *receive, const struct operands *operands, bool *there,
+                           struct error *err)
+{
+    struct launch *launch = &receive->launch;
+    autostrlist struct strlist argv = {0};
+    autofree char *path = NULL;
+    *there = operands->rest_count > 0;
+    if (*there)
+        return arglist_parse(&launch->arguments, operands->rest_count, operands->rest, err);
+    if (!args_file_load(&launch->context->paths, receive->vm, &path, &argv, err))
+        return false;
+    *there = path != NULL;
+    return !path || arglist_parse(&launch->arguments, (int)argv.count, argv.items, err) ||
+           error_wrap(err, "%s", path);
+}
+
+/* Nothing is asked of anybody when the VM cannot come here anyway. */
+static bool check_record(const struct receive *receive, struct error *err)
+{
+    autovmrecord struct vm_record record = {0};
+    return vm_record_load(&receive->launch.context->paths, receive->vm, &record, err) &&
+           vm_record_check_launch(&record, true, false, err);
+}
+
+/* A guest must find here what it has there. */
+static bool compare_arguments(const struct receive *receive, struct error *err)
+{
+    const char *peer = receive->peer->name;
+    autoarglist struct arglist there = {0};
+    autostrlist struct strlist differences = {0}, doubts = {0};
+    struct error why = ERROR_INIT;
+    if (receive->argv.count == 0) {
+        for (size_t i = 0; i < receive->left_out.count; i++)
+            log_warning("%s does not tell its command line (%s): nobody has compared it", peer,
+                        receive->left_out.items[i]);
+        return true;
+    }
+    if (!arglist_parse(&there, (int)receive->argv.count, receive->argv.items, &why))
+        return error_set(err, STATUS_DATA, "the command line that %s tells: %s", peer, why.message);
+    if (!visible_compare(&receive->launch.arguments, &there, peer, &differences, &doubts, err))
+        return false;
+    for (size_t i = 0; i < doubts.count; i++)
+        log_warning("%s", doubts.items[i]);
+    for (size_t i = 0; i < differences.count; i++)
+        log_error("%s", differences.items[i]);
+    return differences.count == 0 ||
+           error_set(err, STATUS_INCOMPATIBLE,
+                     "a guest would not find on %s what %s has on %s: make QEMU's arguments here "
+                     "the same in what is named above",
+                     receive->launch.config.host_name, receive->vm, peer);
+}
+
+/* The -cpu for this host, by a proof of now; without one in the agreement as it renders here. */
+static char *prove(const struct receive *receive, struct error *err)
+{
+    const struct launch *launch = &receive->launch;
+    const struct agreement *agreement = &receive->fetched.agreement;
+    autostrlist struct strlist reasons = {0};
+    char *cpu = NULL;
+    bool good = agreement->proof.made
+                    ? drift_check(&launch->context->paths, &launch->config, agreement,
+                                  receive->fetched.digest, &launch->record, &reasons, &cpu, err)
+                    : drift_render(&launch->config, agreement, &launch->qemu, &reasons, &cpu, err);
+    if (!good)
+        return NULL;
+    for (size_t i = 0; i < reasons.count; i++)
+        log_error("%s", reasons.items[i]);
+    if (!cpu)
+        error_set(err, STATUS_DRIFT, "%s cannot give %s the CPU that was agreed on%s",
+                  launch->config.host_name, receive->vm,
+                  receive->is_party ? ", though it has promised to" : "");
+    return cpu;
+}
+
+/* The source, whichever of its keys it has then. */
+static bool start_guardian(struct receive *receive, struct error *err)
+{
+    autostrlist struct strlist sources = {0};
+    for (size_t i = 0; i < receive->peer->pin_count; i++)
+        if (!strlist_push(&sources, receive->peer->pins[i]))
+            return error_no_memory(err);
+    return launch_guardian(&receive->launch, &sources, receive->launch.listener, err);
+}
+
+static void announce(const struct receive *receive)
+{
+    struct error err = ERROR_INIT;
+    const struct launch *launch = &receive->launch;
+    if (receive_announce(receive, &err))
+        log_info("on %s: qemu-migrate-launch migrate %s", receive->peer->name, receive->vm);
+    else
+        log_warning("%s could not be told that %s waits here (%s); there: qemu-migrate-launch "
+                    "migrate %s --to %s:%u (or under whichever address it knows this host)",
+                    receive->peer->name, receive->vm, err.message, receive->vm,
+                    launch->config.host_name, launch->incoming_port);
+}
+
+static bool keep(const struct receive *receive, struct error *err)
+{
+    return !receive->store || agreement_store(receive->launch.context->paths.state, receive->vm,
+                                              receive->fetched.document, err);
+}
+
+/* Become the destination. Returns only if that failed, or with --dry-run. */
+static bool become(struct receive *receive, struct error *err)
+{
+    struct launch *launch = &receive->launch;
+    const struct agreement *agreement = &receive->fetched.agreement;
+    autostrlist struct strlist argv = {0};
+    launch->options.vm = receive->vm;
+    launch->options.incoming = true;
+    launch->options.no_proof = !agreement->proof.made;
+    if (!launch_read_arguments(launch, err))
+        return false;
+    if (launch->invocation.has_incoming)
+        return error_set(err, STATUS_USAGE, "receive adds -incoming itself: leave it out");
+    if (!compare_arguments(receive, err) || !launch_begin(launch, err) ||
+        !launch_check_arguments(launch, agreement, err) ||
+        !launch_fill_record(launch, &receive->fetched, err))
+        return false;
+    if (!launch_replace(&launch->record.peer, receive->peer->name))
+        return error_no_memory(err);
+    autofree char *cpu = prove(receive, err);
+    if (!cpu || !command_line_make(&launch->arguments, cpu, agreement, &launch->sockets, true,
+                                   launch->incoming, &argv, err))
+        return false;
+    log_info("%s: as agreed, %.12s%s", receive->vm, receive->fetched.digest,
+             agreement->proof.made ? ", proven here" : "");
+    if (launch->options.dry_run)
+        return launch_show(launch, &argv, err);
+    if (!keep(receive, err) || !vm_record_store(&launch->context->paths, &launch->record, err) ||
+        !start_guardian(receive, err))
+        return false;
+    announce(receive);
+    return exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
+}
+
+static bool run(struct receive *receive, int count, char **words, struct error *err)
+{
+    struct launch *launch = &receive->launch;
+    struct context *context = launch->context;
+    struct operands operands;
+    bool there;
+    if (!command_options(context, count, words, specs, receive, &operands, err))
+        return false;
+    if (context->help || context->version)
+        return true;
+    if (operands.count != 1 || !name_is_vm(operands.words[0]) || !receive->from)
+        return error_set(err, STATUS_USAGE,
+                         "receive needs the name of one VM, and --from PEER, where it runs");
+    receive->vm = operands.words[0];
+    catch_interrupts(true);
+    int64_t timeout = launch->options.timeout_ms;
+    receive->when = deadline_in_ms(timeout > 0 ? timeout : LAUNCH_TIMEOUT_MS);
+    if (!config_load(context->paths.config, context->config_file, &launch->config, err) ||
+        !trust_load(context->paths.config, &launch->trust, err) ||
+        !(launch->identity = identity_load(context->paths.config, err)) ||
+        !find_arguments(receive, &operands, &there, err) || !check_record(receive, err))
+        return false;
+    receive->peer = launch_find_peer(launch, "--from", receive->from, &receive->peer_host,
+                                     &receive->peer_port, err);
+    if (!receive->peer || !receive_fetch(receive, err) || !receive_check(receive, err))
+        return false;
+    return there ? become(receive, err) : receive_propose(receive, err);
+}
+
+bool command_receive(struct context *context, int count, char **words, struct error *err)
+{
+    struct receive receive = {.launch = {.context = context, .lock = -1, .listener = -1}};
+    bool good = run(&receive, count, words, err);
+    if (!good && interrupted)
+        error_set(err, STATUS_INTERRUPTED, "interrupted");
+    receive_free(&receive);
+    return good;
+}

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""receive: a VM that was started long ago comes to a host that has its agreement, or can prove that it fits."""
+import json
+import shlex
+
+from lib.harness import check, check_equal, check_in, test, wait_until
+from lib.pair import VM, Launched, guest_args
+from lib.process import free_port
+
+
+class Site:
+    """Hosts, each with an agent, which trust each other.
+
+        site = Site(t, "abc")
+        a = site.launch("a", "b", "c")
+        b = site.receive("b", "a")
+        site.migrate("a")
+    """
+
+    def __init__(self, t, names, more=None, qemu=None):
+        self.t = t
+        self.hosts = {name: t.host(name) for name in names}
+        self.ports = {name: free_port() for name in names}
+        self.qemu = {name: (qemu or {}).get(name, t.qemu_path) for name in names}
+        self.agents = {}
+        for name in names:
+            self.config(name, (more or {}).get(name, ""))
+        for name, host in self.hosts.items():
+            for other in self.hosts.values():
+                if other is not host:
+                    host.trust(other, address=f"127.0.0.1:{self.ports[other.name]}")
+        for name in names:
+            self.serve(name)
+
+    def __getitem__(self, name):
+        return self.hosts[name]
+
+    def config(self, name, more=""):
+        """Writes a host's config.ini; the port for a guardian is one that no other test uses."""
+        port = free_port()
+        self.hosts[name].write_config(
+            f"[host]\nname = {name}\n[listen]\nmigration-ports = {port}-{port}\n[qemu]\nbinary = {self.qemu[name]}\n{more}"
+        )
+
+    def serve(self, name):
+        """Starts a host's agent, and waits until it answers."""
+        words = ("serve", "--listen", f"127.0.0.1:{self.ports[name]}")
+        self.agents[name] = self.hosts[name].start(*words, name=f"{name}-agent")
+        self.agents[name].wait_output("serving")
+
+    def stop(self, name):
+        """Ends a host's agent."""
+        self.agents[name].signal(15)
+        self.agents[name].expect_status(0, 20)
+
+    def guest(self, name, serial=None, **how):
+        """QEMU's path and arguments; `serial` names the guest's files."""
+        return [self.qemu[name], *guest_args(self.t, serial or name, **how)]
+
+    def launch(self, name, *peers, guest=None, options=()):
+        """Starts the VM there with these hosts as parties."""
+        words = [word for peer in peers for word in ("--peer", peer)]
+        process = self.hosts[name].start("--vm", VM, *words, *options, "--", *(guest or self.guest(name)))
+        return Launched(self.hosts[name], process, name)
+
+    def receive(self, name, source, guest=None, options=(), file=False):
+        """Becomes the destination there, by arguments behind -- or, with file, by its vms/VM.args."""
+        words = ["receive", VM, "--from", source, *options]
+        words += [] if file else ["--", *(guest or self.guest(name))]
+        process = self.hosts[name].start(*words, name=f"{name}-receive")
+        return Launched(self.hosts[name], process, name)
+
+    def refused(self, name, source, status, *words, guest=None, options=()):
+        """receive there ends with this status and says all of the words; what it said is returned."""
+        host = self.hosts[name]
+        done = host.run("receive", VM, "--from", source, *options, "--", *(guest or self.guest(name)), check=status)
+        for word in words:
+            check_in(word, done.stderr, f"what receive on {name} says")
+        return done
+
+    def migrate(self, name, *options):
+        """Moves the VM away from there."""
+        return self.hosts[name].run("migrate", VM, *options, timeout=60, check=0)
+
+    def record(self, name):
+        """The VM's record there."""
+        return json.loads((self.hosts[name].home / "state" / "vms" / f"{VM}.json").read_text())
+
+    def table(self, name):
+        """The agreement's table there."""
+        return self.hosts[name].run("agreement", "show", VM, "--cpuid", check=0).stdout
+
+    def digest(self, name):
+        """The agreement's digest there."""
+        return json.loads(self.hosts[name].run("agreement", "show", VM, "--json", check=0).stdout)["digest"]
+
+
+@test(timeout=150)
+def it_goes_around(t):
+    """a → b → c → a: the count goes on, the agreement stays, agents are restarted in between"""
+    site = Site(t, "abc")
+    a = site.launch("a", "b", "c")
+    a.serial.wait_lines(3)
+    digest, table = site.digest("a"), site.table("a")
+    for name in "bc":
+        check_equal(site.digest(name), digest, f"agreement on {name}")
+        check_equal(site.record(name)["place"], "elsewhere", f"place on {name}")
+        check_equal(site.record(name)["peer"], "a", f"where {name} says it lives")
+        done = site[name].run("--vm", VM, "--peer", "a", "--", *site.guest(name), check=14)
+        check_in("receive web1 --from a", done.stderr, f"what a launch on {name} says")
+    b = site.receive("b", "a")
+    check_equal(site.record("a")["peer"], "b", "the peer in a's record")
+    check(site.record("a")["guarded"] and site.record("a")["peer_port"] > 0, "a was not told of the guardian")
+    site.stop("a")
+    site.serve("a")
+    site.migrate("a")
+    b.serial.wait_more()
+    a.process.wait()
+    site["b"].run("verify", VM, check=0)
+    site.refused("c", "a", 14, "has moved to b")
+    folder = site["c"].home / "config" / "vms"
+    folder.mkdir()
+    (folder / f"{VM}.args").write_text("# c's own\n" + " \\\n  ".join(shlex.quote(word) for word in site.guest("c")) + "\n")
+    site.stop("b")
+    site.serve("b")
+    c = site.receive("c", "b", file=True)
+    site.migrate("b")
+    c.serial.wait_more()
+    back = site.receive("a", "c", guest=site.guest("a", serial="a2"))
+    site.stop("c")
+    site.serve("c")
+    site.migrate("c", "--to", "a")
+    back.serial.wait_more()
+    site["a"].run("verify", VM, check=0)
+    back.serial.check_continues(a.serial, b.serial, c.serial)
+    for name in "abc":
+        check_equal(site.digest(name), digest, f"agreement on {name} in the end")
+        check_equal(site.table(name), table, f"table on {name} in the end")
+        site[name].run("agreement", "check", VM, check=0)
+
+
+@test(timeout=90)
+def a_command_line_is_proposed(t):
+    """without arguments: the source's, with this host's paths and QEMU, no secrets, quoted; saved, it works"""
+    where = t.dir / "images of b"
+    where.mkdir()
+    site = Site(t, "ab", more={"b": f"[map]\n{t.dir} = {where}\n{t.counter} = {t.counter}\n"})
+    guest = site.guest("a") + ["-object", "secret,id=s,data=hush", "-fw_cfg", "opt/x,string=hush", "-name", "it's; a $HOME"]
+    a = site.launch("a", "b", guest=guest)
+    a.serial.wait_lines(2)
+    done = site["b"].run("receive", VM, "--from", "a", check=64)
+    lines = done.stdout.splitlines()
+    check_equal(len(lines), 1, "lines of the proposal")
+    words = shlex.split(lines[0])
+    check_equal(words[0], site.qemu["b"], "the QEMU of the proposal")
+    check("hush" not in done.stdout + done.stderr, "a secret was told")
+    check_in("-object (all of it)", done.stderr, "what is said of secrets")
+    check_in(f"file:{where}/a.serial", words, "the serial line of the proposal")
+    check_in("it's; a $HOME", words, "the name of the proposal")
+    check_equal(words[words.index("-bios") + 1], str(t.counter), "the longest path of [map]")
+    check_in(str(site["b"].home / "config" / "vms" / "web1.args"), done.stderr, "where to save it")
+    told = json.loads(site["b"].run("receive", VM, "--from", "a", "--json", check=64).stdout)
+    check_equal(told["proposal"], words, "the proposal as JSON")
+    check_equal((told["vm"], told["from"]), (VM, "a"), "whose it is")
+    folder = site["b"].home / "state" / "vms"
+    folder.mkdir(exist_ok=True)
+    (folder / "web1.args").write_text(done.stdout)
+    b = site.receive("b", "a", file=True)
+    site.migrate("a")
+    b.serial.wait_more()
+    b.serial.check_continues(a.serial)
+
+
+@test(timeout=90)
+def what_differs_is_named(t):
+    """other devices, memory or vCPUs than at the source: 10, each by name; --dry-run says what would be done"""
+    site = Site(t, "ab")
+    site.launch("a", "b", guest=[*site.guest("a"), "-smp", "2"])
+    other = [*site.guest("b", memory=32), "-device", "virtio-rng-pci"]
+    said = site.refused(
+        "b",
+        "a",
+        10,
+        "-m is 32 here and 16 on a",
+        "-smp is 1 here and 2 on a",
+        "-device virtio-rng-pci is here and not on a",
+        guest=other,
+    ).stderr
+    check(".serial" not in said and ".qmp" not in said, f"a path counts: {said}")
+    check_equal(site.record("b")["place"], "elsewhere", "place after a refusal")
+    good = [*site.guest("b"), "-smp", "2"]
+    dry = site["b"].run("receive", VM, "--from", "a", "--dry-run", "--", *good, check=0)
+    words = shlex.split(dry.stdout)
+    check_equal(words[words.index("-incoming") + 1], "defer", "-incoming")
+    argv = json.loads(site["b"].run("receive", VM, "--from", "a", "--dry-run", "--json", "--", *good, check=0).stdout)["argv"]
+    check_equal(argv[0], words[0], "the same as JSON")
+    check_equal(site.record("b")["place"], "elsewhere", "place after --dry-run")
+    check(not site.record("a")["guarded"], "a dry run told a of a destination")
+    site.refused("b", "a", 64, "receive adds -incoming itself", guest=[*good, "-incoming", "defer"])
+
+
+@test(timeout=90)
+def who_is_asked_and_what_is_there(t):
+    """a VM that is not there, a peer that is no peer, an agent that is not up, a record that forbids it"""
+    site = Site(t, "abc")
+    site.refused("b", "a", 10, "a: there is no VM web1 here")
+    site.refused("b", "x", 77, "no trust entry is named x")
+    done = site["b"].run("receive", VM, check=64)
+    check_in("--from PEER", done.stderr, "what receive says without --from")
+    a = site.launch("a", "b")
+    site.refused("b", "c", 10, "c: there is no VM web1 here")
+    site.refused("a", "b", 14, "web1 runs here already")
+    b = site.receive("b", "a")
+    site.refused("b", "a", 14, "web1 runs here already")
+    site.refused("c", "b", 14, "b: web1 waits here to come from a")
+    b.process.signal(9)
+    b.process.wait()
+    a.process.signal(9)
+    a.process.wait()
+    site.refused("b", "a", 14, "a: web1 does not run here")
+    site.stop("a")
+    site.refused("b", "a", 69, options=("--timeout", "3"))
+
+
+@test(timeout=120)
+def a_host_that_never_agreed(t):
+    """receives when its table equals; one whose policy forbids a feature does not: 12"""
+    site = Site(t, "abcd", more={"d": "[policy]\ndeny = aes\n"})
+    a = site.launch("a", "b")
+    a.serial.wait_lines(2)
+    site.refused("d", "a", 12, "aes is gone on d (policy)", "d cannot give web1 the CPU")
+    c = site.receive("c", "a")
+    check_in("no party to the agreement", c.process.stderr(), "what c says")
+    site.migrate("a")
+    c.serial.wait_more()
+    c.serial.check_continues(a.serial)
+    site["c"].run("verify", VM, check=0)
+    site["c"].run("agreement", "check", VM, check=0)
+    # From c, who has not signed it, to b, who has.
+    b = site.receive("b", "c")
+    check_in("not signed by c", b.process.stderr(), "what b says")
+    site.migrate("c")
+    b.serial.wait_more()
+    b.serial.check_continues(a.serial, c.serial)
+
+
+@test(timeout=90)
+def drift(t):
+    """a party whose policy has changed since: 12 at check, at receive and in the agent's log, with the cause"""
+    site = Site(t, "ab")
+    site.launch("a", "b")
+    site["b"].run("agreement", "check", VM, check=0)
+    site.stop("b")
+    site.config("b", "[policy]\ndeny = aes\n")
+    site.serve("b")
+    cause = "[policy] denies aes now: aes is gone on b (policy)"
+    done = site["b"].run("agreement", "check", VM, check=12)
+    check_in(cause, done.stdout, "what check says")
+    site.refused("b", "a", 12, cause, "though it has promised to")
+    wait_until(lambda: f"web1: drift: {cause}" in site.agents["b"].stderr(), 20, "drift in the agent's log")
+    check_equal(site.record("b")["place"], "elsewhere", "place after a refusal")
+
+
+@test(timeout=90)
+def the_state_was_lost(t):
+    """a party without its files gets the agreement anew; `agreement check` needs no record"""
+    site = Site(t, "ab")
+    a = site.launch("a", "b")
+    digest = site.digest("a")
+    state = site["b"].home / "state"
+    (state / "vms" / f"{VM}.json").unlink()
+    site["b"].run("agreement", "check", VM, check=0)
+    (state / "agreements" / f"{VM}.json").unlink()
+    b = site.receive("b", "a")
+    check_equal(site.digest("b"), digest, "agreement on b")
+    site.migrate("a")
+    b.serial.wait_more()
+    b.serial.check_continues(a.serial)
