@@ -8,7 +8,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include "agent/agent_private.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/pidfd.h"
 #include "base/process.h"
 
 #define SEND_MS 10000 /* a network process that takes nothing for so long is ended */
@@ -62,7 +62,7 @@ bool agent_child_start(struct agent *agent, struct error *err)
     if (pid == 0)
         become_network(agent, theirs, worker);
     child->pid = pid > 0 ? pid : 0;
-    int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    int pidfd = pid > 0 ? pidfd_open_process(pid) : -1;
     int saved_errno = errno;
     sigprocmask(SIG_SETMASK, &saved, NULL);
     if (pidfd < 0) {

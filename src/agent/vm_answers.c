@@ -223,8 +223,9 @@ static bool answer_waiting(const struct vm_answers_setup *setup, const struct tr
         return false;
     if (!record.vm || record.place != PLACE_INCOMING || record.guardian_port == 0 ||
         !vm_record_is_running(&record))
-        return error_set(err, STATUS_DECISION, "%s does not wait here: it needs 'receive %s --from %s' first",
-                         name, name, peer->name);
+        return error_set(err, STATUS_DECISION,
+                         "%s does not wait here: it needs 'receive %s --from %s' first", name, name,
+                         peer->name);
     if (strcmp(record.peer, peer->name) != 0)
         return error_set(err, STATUS_DECISION, "%s waits here to come from %s", name, record.peer);
     *answer = json_pack("{s:s, s:s, s:i}", "vm", name, "agreement", record.agreement, "port",

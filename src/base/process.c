@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "base/pidfd.h"
 #include "base/process.h"
 
 #include <errno.h>
@@ -14,7 +15,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -84,7 +84,7 @@ bool process_start(struct process *process, char *const argv[], int inherit, str
         return error_set_errno(err, STATUS_CONFIG, n == sizeof(error) ? error : EIO,
                                "cannot run %s", argv[0]);
     }
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    int pidfd = pidfd_open_process(pid);
     if (pidfd < 0) {
         int saved = errno;
         kill(pid, SIGKILL);

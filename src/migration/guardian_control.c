@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/pidfd.h"
+#include "base/unix_socket.h"
 #include "migration/guardian_private.h"
 
 #define LINE_MAX_SIZE 4096
@@ -26,26 +26,12 @@
 #define ORDER_LEAVE "leave"
 #define LEAVE_MS 2000
 
-static bool make_address(const char *path, struct sockaddr_un *address)
-{
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(address->sun_path))
-        return false;
-    memcpy(address->sun_path, path, strlen(path) + 1);
-    return true;
-}
-
 int guardian_control_listen(const char *path, struct error *err)
 {
-    struct sockaddr_un address;
-    autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    unlink(path);
-    if (fd < 0 || !make_address(path, &address) ||
-        bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0) {
+    int fd = unix_listen(path, 4, SOCK_NONBLOCK);
+    if (fd < 0)
         error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
-        return -1;
-    }
-    return steal_fd(&fd);
+    return fd;
 }
 
 static void set_time_limit(int fd, int milliseconds)
@@ -156,15 +142,14 @@ void guardian_control_serve(struct guardian *guardian)
 static bool ask(const struct paths *paths, const char *vm, const char *word, bool *there,
                 struct guardian_status *status, struct error *err)
 {
-    struct sockaddr_un address;
     char line[LINE_MAX_SIZE];
     autofree char *path = vm_socket_path(paths, vm, "control", err);
     autofree char *order = string_format("%s\n", word);
-    autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     *there = false;
-    if (!path || !order || fd < 0 || !make_address(path, &address))
+    if (!path || !order)
         return path ? error_no_memory(err) : false;
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+    autoclose int fd = unix_connect(path, 0);
+    if (fd < 0)
         return error_set(err, STATUS_UNAVAILABLE, "the guardian of %s is gone", vm);
     *there = true;
     if (send(fd, order, strlen(order), MSG_NOSIGNAL) < 0 ||
@@ -195,12 +180,11 @@ static bool runs(const struct vm_record *record)
 /* End the record's QEMU, which runs. */
 static bool end_qemu(struct vm_record *record, struct error *err)
 {
-    autoclose int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)record->pid, 0U);
-    struct pollfd item = {.fd = pidfd, .events = POLLIN};
+    autoclose int pidfd = pidfd_open_process((pid_t)record->pid);
     if (pidfd < 0 || !vm_record_is_running(record))
         return true;
-    syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0U);
-    return poll(&item, 1, 5000) > 0 ||
+    pidfd_signal(pidfd, SIGKILL);
+    return pidfd_has_ended(pidfd, 5000) ||
            error_set(err, STATUS_DECISION, "QEMU (pid %lld) does not end", (long long)record->pid);
 }
 

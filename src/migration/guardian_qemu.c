@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/pidfd.h"
 #include "migration/guardian_private.h"
 
 #define COMMAND_MS 3000
@@ -65,29 +65,19 @@ bool guardian_command(struct guardian *guardian, const char *command, json_t *ar
     return command_until(guardian, deadline_in_ms(COMMAND_MS), command, arguments, result, err);
 }
 
-static int open_pidfd(int64_t pid)
-{
-    return (int)syscall(SYS_pidfd_open, (pid_t)pid, 0U);
-}
-
-static bool has_ended(int pidfd)
-{
-    struct pollfd item = {.fd = pidfd, .events = POLLIN};
-    return poll(&item, 1, 0) > 0;
-}
-
 bool guardian_look_at_qemu(struct guardian *guardian)
 {
     if (guardian->qemu_ended)
         return true;
-    if (guardian->pidfd >= 0 && !has_ended(guardian->pidfd))
+    if (guardian->pidfd >= 0 && !pidfd_has_ended(guardian->pidfd, 0))
         return false;
     if (guardian->pidfd >= 0)
         close(guardian->pidfd);
     /* With -daemonize it has another pid than the process that became it. */
-    guardian->pidfd =
-        vm_record_is_running(&guardian->record) ? open_pidfd(guardian->record.pid) : -1;
-    if (guardian->pidfd >= 0 && !has_ended(guardian->pidfd))
+    guardian->pidfd = vm_record_is_running(&guardian->record)
+                          ? pidfd_open_process((pid_t)guardian->record.pid)
+                          : -1;
+    if (guardian->pidfd >= 0 && !pidfd_has_ended(guardian->pidfd, 0))
         return false;
     guardian->qemu_ended = true;
     qmp_close(STEAL(guardian->qmp));
@@ -163,7 +153,7 @@ void guardian_end_qemu(struct guardian *guardian, const char *why)
         wait_for_end(guardian, QUIT_MS))
         return;
     if (!guardian_look_at_qemu(guardian))
-        syscall(SYS_pidfd_send_signal, guardian->pidfd, SIGKILL, NULL, 0U);
+        pidfd_signal(guardian->pidfd, SIGKILL);
     if (!wait_for_end(guardian, KILL_MS))
         log_error("%s: QEMU (pid %lld) does not end", guardian->record.vm,
                   (long long)guardian->record.pid);

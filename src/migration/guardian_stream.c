@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/unix_socket.h"
 #include "migration/guardian_private.h"
 
 /* 7.2 takes the first connection for the main channel, whatever comes on it. */
@@ -18,18 +18,14 @@
 
 static int connect_to_qemu(const char *path, struct error *err)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (!path || strlen(path) >= sizeof(address.sun_path)) {
+    if (!path) {
         error_set(err, STATUS_PROTOCOL, "no stream is expected here");
         return -1;
     }
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+    int fd = unix_connect(path, 0);
+    if (fd < 0)
         error_set_errno(err, STATUS_UNAVAILABLE, errno, "QEMU does not take the stream");
-        return -1;
-    }
-    return steal_fd(&fd);
+    return fd;
 }
 
 static uint64_t channel_bit(int channel)

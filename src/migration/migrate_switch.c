@@ -5,11 +5,11 @@
  */
 #include <poll.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/pidfd.h"
 #include "migration/sequence.h"
 
 #define LOAD_MS 60000   /* what the destination may take for the devices' state */
@@ -177,30 +177,24 @@ bool migration_ran_shortly(const struct migration *m, struct error *err)
                      m->record->vm, m->peer->name, m->record->vm);
 }
 
-static bool has_ended(int pidfd, int milliseconds)
-{
-    struct pollfd item = {.fd = pidfd, .events = POLLIN};
-    return poll(&item, 1, milliseconds) > 0;
-}
-
 /* It is not needed any more; what does not end by itself is ended. */
 static void end_source(struct migration *m)
 {
-    autoclose int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)m->record->pid, 0U);
+    autoclose int pidfd = pidfd_open_process((pid_t)m->record->pid);
     if (pidfd < 0 || !vm_record_is_running(m->record))
         return;
     if (m->qmp &&
         qmp_execute(m->qmp, "quit", NULL, deadline_in_ms(QUIT_MS), STATUS_UNAVAILABLE, NULL,
                     NULL) &&
-        has_ended(pidfd, QUIT_MS))
+        pidfd_has_ended(pidfd, QUIT_MS))
         return;
-    if (has_ended(pidfd, 0))
+    if (pidfd_has_ended(pidfd, 0))
         return;
-    syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0U);
-    if (has_ended(pidfd, TERM_MS))
+    pidfd_signal(pidfd, SIGTERM);
+    if (pidfd_has_ended(pidfd, TERM_MS))
         return;
-    syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0U);
-    if (!has_ended(pidfd, TERM_MS))
+    pidfd_signal(pidfd, SIGKILL);
+    if (!pidfd_has_ended(pidfd, TERM_MS))
         log_warning("%s: its old QEMU here (pid %lld) does not end: it is paused", m->record->vm,
                     (long long)m->record->pid);
 }

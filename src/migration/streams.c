@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/unix_socket.h"
 #include "peer/stream.h"
 
 #define OPEN_MS 15000
@@ -80,14 +80,9 @@ static void *take_connections(void *context)
 
 static bool start(struct migration_streams *streams, struct error *err)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     sigset_t all, saved;
-    memcpy(address.sun_path, streams->path, strlen(streams->path) + 1);
-    unlink(streams->path);
-    streams->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (streams->listener < 0 ||
-        bind(streams->listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        listen(streams->listener, RELAY_GROUP_MAX) < 0)
+    streams->listener = unix_listen(streams->path, RELAY_GROUP_MAX, SOCK_NONBLOCK);
+    if (streams->listener < 0)
         return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", streams->path);
     streams->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (streams->wake < 0)
@@ -120,8 +115,7 @@ struct migration_streams *migration_streams_new(const char *path, int channels,
     streams->client.retryable = NULL;
     streams->key = *key;
     pthread_mutex_init(&streams->lock, NULL);
-    bool named = strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path);
-    if (!named)
+    if (!unix_path_fits(path))
         error_set(err, STATUS_CONFIG, "%s is too long for a socket", path);
     else if (!(streams->path = strdup(path)))
         error_no_memory(err);

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/pidfd.h"
 #include "base/process.h"
 #include "peer/envelope.h"
 #include "pool/etcd.h"
@@ -237,7 +237,7 @@ static bool prepare(const struct publisher_setup *setup, struct publishing *publ
     publishing->etcd = etcd_open(&config->pool, (struct etcd_stop){must_stop, publishing}, err);
     if (!publishing->etcd)
         return false;
-    publishing->parent = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    publishing->parent = pidfd_open_process(getpid());
     return publishing->parent >= 0 ||
            error_set_errno(err, STATUS_INTERNAL, errno, "no descriptor for this process");
 }
@@ -257,7 +257,7 @@ bool pool_publisher_start(const struct publisher_setup *setup, struct pool_publi
     if (pid == 0)
         become_publisher(&publishing);
     sigprocmask(SIG_SETMASK, &before, NULL);
-    int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    int pidfd = pid > 0 ? pidfd_open_process(pid) : -1;
     if (pidfd < 0) {
         int reason = errno;
         if (pid > 0) {

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/unix_socket.h"
 
 /* The largest reply seen, query-cpu-model-expansion and query-machines of QEMU 10.0, has 40 KB. */
 #define QMP_LINE_MAX ((size_t)4 << 20)
@@ -231,14 +231,12 @@ struct qmp *qmp_open(int fd, deadline when, struct error *err)
 
 struct qmp *qmp_connect(const char *path, int64_t greeting_ms, struct error *err)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(address.sun_path)) {
+    if (!unix_path_fits(path)) {
         error_set(err, STATUS_CONFIG, "%s: too long for a socket", path);
         return NULL;
     }
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+    autoclose int fd = unix_connect(path, 0);
+    if (fd < 0) {
         error_set_errno(err, STATUS_UNAVAILABLE, errno, "%s", path);
         return NULL;
     }

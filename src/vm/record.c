@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/unix_socket.h"
 #include "base/log.h"
 #include "host/system.h"
 #include "vm/argv_json.h"
@@ -234,15 +234,10 @@ static bool process_start_time(int64_t pid, uint64_t *started)
 /* The process that listens on the record's socket into pid (SO_PEERCRED, unix(7)). */
 static bool find_listener(const struct vm_record *record, int64_t *pid)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct ucred who;
     socklen_t size = sizeof(who);
-    if (strlen(record->socket) >= sizeof(address.sun_path))
-        return false;
-    memcpy(address.sun_path, record->socket, strlen(record->socket) + 1);
-    autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
+    autoclose int fd = unix_connect(record->socket, SOCK_NONBLOCK);
+    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
         return false;
     *pid = who.pid;
     return who.pid > 0;
@@ -259,7 +254,8 @@ bool vm_record_is_running(struct vm_record *record)
     if (process_start_time(record->pid, &started) && started == record->started)
         return true;
     /* At a socket that the user chose another QEMU may listen by now. */
-    if (!vm_socket_is_private(record->socket, record->vm) || !find_listener(record, &pid) || !process_start_time(pid, &started))
+    if (!vm_socket_is_private(record->socket, record->vm) || !find_listener(record, &pid) ||
+        !process_start_time(pid, &started))
         return false;
     record->pid = pid;
     record->started = started;
