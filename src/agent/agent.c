@@ -126,12 +126,14 @@ static void reload_config(struct agent *agent)
         strcmp(old_address ? old_address : "", address ? address : "") != 0)
         log_warning("[listen] address counts when serve is started again");
     agent_work_close(agent); /* it may hold on to the old one */
+    agent_pool_end(agent);
     config_free(&agent->config);
     agent->config = fresh;
     fresh = (struct config){0};
     memcpy(agent->config_digest, digest, sizeof(digest));
     if (!agent_work_open(agent, &err))
         log_error("%s", err.message);
+    agent_pool_begin(agent);
 }
 
 static void reload(struct agent *agent)
@@ -207,6 +209,7 @@ static bool open_agent(struct agent *agent, struct error *err)
 static void close_agent(struct agent *agent)
 {
     alarm(0);
+    agent_pool_end(agent);
     agent_child_ended(agent, true, NULL);
     agent_work_close(agent);
     agent_drift_free(&agent->drift);
@@ -254,6 +257,8 @@ static void serve_child(struct agent *agent)
     }
     if (!was_ready && agent->child.ready) {
         systemd_notify(&agent->systemd, "READY=1");
+        if (agent->pool.publisher.pid < 0)
+            agent_pool_begin(agent); /* who reads that we are there may ask at once */
     }
 }
 
@@ -262,9 +267,10 @@ static bool turn(struct agent *agent, bool *good, struct error *err)
 {
     struct pollfd items[] = {{.fd = agent->wake, .events = POLLIN},
                              {.fd = agent->child.pidfd, .events = POLLIN},
-                             {.fd = agent->child.pipe, .events = POLLIN}};
+                             {.fd = agent->child.pipe, .events = POLLIN},
+                             {.fd = agent->pool.publisher.pidfd, .events = POLLIN}};
     uint64_t ignored;
-    int n = poll(items, 3, idle_ms(agent));
+    int n = poll(items, 4, idle_ms(agent));
     if (n < 0 && errno != EINTR) {
         *good = error_set_errno(err, STATUS_INTERNAL, errno, "poll");
         return true;
@@ -282,6 +288,8 @@ static bool turn(struct agent *agent, bool *good, struct error *err)
         *good = agent_child_ended(agent, stopping, err);
         return stopping || !*good;
     }
+    if (!stopping)
+        agent_pool_step(agent);
     bool drift = !stopping && !items[2].revents && agent_drift_is_due(agent);
     if (items[2].revents)
         serve_child(agent);
@@ -306,6 +314,7 @@ bool agent_serve(const struct agent_setup *setup, struct error *err)
         .listener = -1,
         .wake = -1,
         .child = {.pidfd = -1, .pipe = -1},
+        .pool = {.publisher = POOL_PUBLISHER_INIT, .again = DEADLINE_NEVER},
     };
     bool good = open_agent(&agent, err);
     if (good) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Shared by agent.c (the worker's life), agent_child.c (the network process, seen from the worker),
- * agent_work.c (who answers what), agent_trust.c (who may ask), agent_drift.c and agent_status.c.
+ * agent_work.c (who answers what), agent_trust.c (who may ask), agent_drift.c, agent_pool.c and
+ * agent_status.c.
  */
 #ifndef QML_AGENT_AGENT_PRIVATE_H
 #define QML_AGENT_AGENT_PRIVATE_H
@@ -15,6 +16,7 @@
 #include "host/config.h"
 #include "peer/identity.h"
 #include "peer/trust.h"
+#include "pool/publisher.h"
 #include "vm/responder.h"
 
 #define AGENT_DEATHS_MAX 5 /* of network processes, within AGENT_DEATHS_MS */
@@ -36,6 +38,11 @@ struct agent_drift {
     struct strlist found; /* the VMs that have drifted, as of the last round */
     struct strlist fresh; /* and of this one */
     int64_t finished;     /* Unix seconds; 0: not yet */
+};
+
+struct agent_pool {
+    struct pool_publisher publisher;
+    deadline again; /* when another one is to be started: DEADLINE_NEVER: it runs, or no pool */
 };
 
 struct agent_log {
@@ -60,6 +67,7 @@ struct agent {
     struct agent_child child;
     struct responder *responder;
     struct agent_drift drift;
+    struct agent_pool pool;
     struct agent_log log;
     char status[512]; /* as systemd knows it */
     deadline tell, watchdog;
@@ -96,6 +104,13 @@ void agent_drift_step(struct agent *agent);
 void agent_drift_free(struct agent_drift *drift);
 /* The names of STATE/FOLDER/NAME.json, sorted; empty where there is nothing. */
 bool agent_list_vms(const struct paths *paths, const char *folder, struct strlist *names);
+
+/* Keep this host in the pool, if the configuration has one: start what publishes it, or another
+ * when it has ended; without it the agent serves all the same. agent_pool.c */
+void agent_pool_begin(struct agent *agent);
+void agent_pool_step(struct agent *agent);
+/* Take this host out of the pool, before another configuration counts or the agent ends. */
+void agent_pool_end(struct agent *agent);
 
 /* Tell systemd how things are, if that has changed. agent_status.c */
 void agent_status_tell(struct agent *agent);

@@ -35,6 +35,7 @@ void launch_free(struct launch *launch)
     free(launch->incoming);
     vm_record_free(&launch->record);
     vm_sockets_free(&launch->sockets);
+    pool_members_free(&launch->members);
     free(launch->listen_host);
     if (launch->listener >= 0)
         close(launch->listener);
@@ -233,6 +234,7 @@ static bool launch_agreed(struct launch *launch, struct error *err)
     launch_report(exchange);
     if (launch->options.dry_run)
         return show(launch, exchange, &argv, err);
+    launch_tell_pool(launch);
     return store_record(launch, &negotiated, err) && guard_for_peers(launch, &negotiated, err) &&
            exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
 }
@@ -287,7 +289,10 @@ static bool start(struct launch *launch, struct error *err)
     if (!launch->known && !launch_find_known(launch, &launch->known, &launch->renegotiate, err))
         return false;
     const struct launch_options *options = &launch->options;
-    if (!launch->known && !options->listen && options->peers.count + options->profiles.count == 0)
+    if (!launch->known && launch_may_use_pool(launch) && !launch_find_in_pool(launch, err))
+        return false;
+    if (!launch->known && !options->listen &&
+        options->peers.count + options->profiles.count + launch->members.count == 0)
         return error_set(err, STATUS_USAGE, ONE_OF_THEM);
     return check_snapshot(launch, err) &&
            (launch->known ? launch_under_agreement(launch, err) : launch_agreed(launch, err));

@@ -9,6 +9,7 @@
 #include "cpu/render.h"
 #include "peer/identity.h"
 #include "peer/trust.h"
+#include "pool/pool.h"
 #include "vm/command_line.h"
 #include "vm/invocation.h"
 #include "vm/negotiate.h"
@@ -46,13 +47,14 @@ struct launch {
     const char *vm;
     const char *accel;
     enum vm_role role;
-    char *incoming;         /* the URI to add; NULL: none */
-    uint16_t incoming_port; /* of the guardian, or of QEMU itself */
-    bool guarded;           /* a destination with a guardian */
-    bool known;             /* the VM has an agreement, which counts */
-    bool renegotiate;       /* --renegotiate, or what was agreed does not count */
-    int listener;           /* the guardian's, if this side does not listen anyway; -1 */
-    char *listen_host;      /* where this side listens; NULL: everywhere */
+    char *incoming;              /* the URI to add; NULL: none */
+    uint16_t incoming_port;      /* of the guardian, or of QEMU itself */
+    bool guarded;                /* a destination with a guardian */
+    bool known;                  /* the VM has an agreement, which counts */
+    bool renegotiate;            /* --renegotiate, or what was agreed does not count */
+    struct pool_members members; /* the pool's, when it says who the parties are */
+    int listener;                /* the guardian's, if this side does not listen anyway; -1 */
+    char *listen_host;           /* where this side listens; NULL: everywhere */
     uint16_t listen_port;
     struct vm_record record;
     struct vm_sockets sockets;
@@ -114,6 +116,16 @@ bool launch_negotiate_with_peers(const struct launch *launch, const struct excha
 const struct trust_entry *launch_find_peer(const struct launch *launch, const char *option,
                                            const char *text, char **host, uint16_t *port,
                                            struct error *err);
+
+/* cmd_launch_pool.c: whether the pool says who the parties are: it is configured, and nobody is
+ * named. */
+bool launch_may_use_pool(const struct launch *launch);
+/* Who is in the pool, with what is to be said of it in the log; what pool_members reports. */
+bool launch_read_pool(const struct launch *launch, struct pool_members *members, struct error *err);
+/* Make them the parties of this launch. STATUS_UNAVAILABLE, too, when there is nobody. */
+bool launch_find_in_pool(struct launch *launch, struct error *err);
+/* Put what was agreed on into the pool, if there is one. A failure is a warning. */
+void launch_tell_pool(const struct launch *launch);
 
 /* Whether the VM has an agreement here that this launch is to use. What an earlier launch left
  * half-done is finished, or said and set aside (*renegotiate). */

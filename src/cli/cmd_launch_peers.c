@@ -71,9 +71,26 @@ static void others_free(struct others *others)
     strlist_free(&others->texts);
 }
 
+/* Nobody was named: all of the pool. */
+static bool take_members(const struct pool_members *members, struct others *others,
+                         struct error *err)
+{
+    others->targets = calloc(members->count + 1, sizeof(*others->targets));
+    if (!others->targets)
+        return error_no_memory(err);
+    for (size_t i = 0; i < members->count; i++) {
+        const struct pool_member *member = &members->items[i];
+        others->targets[i] =
+            (struct negotiate_target){member->entry, member->address, member->port};
+    }
+    return true;
+}
+
 static bool find_targets(const struct launch *launch, struct others *others, struct error *err)
 {
     const struct strlist *peers = &launch->options.peers;
+    if (launch->members.count > 0)
+        return take_members(&launch->members, others, err);
     others->targets = calloc(peers->count + 1, sizeof(*others->targets));
     if (!others->targets)
         return error_no_memory(err);
@@ -131,16 +148,18 @@ bool launch_negotiate_with_peers(const struct launch *launch, const struct excha
     if (!find_targets(launch, &others, err) || !read_profiles(launch, &others, err))
         return false;
     const struct negotiate_others all = {.targets = others.targets,
-                                         .target_count = launch->options.peers.count,
+                                         .target_count =
+                                             launch->options.peers.count + launch->members.count,
                                          .stored = others.stored,
                                          .stored_count = launch->options.profiles.count,
                                          .offline_ok = launch->options.offline_ok};
     return negotiate_with_peers(self, &all, result, err);
 }
 
-/* Where each other party of an agreement is: as --peer says, or its trust entry. */
+/* Where each other party of an agreement is: as --peer says, the pool, or its trust entry. */
 static bool find_parties(const struct launch *launch, const struct agreement *agreement,
-                         struct others *others, size_t *count, struct error *err)
+                         const struct pool_members *members, struct others *others, size_t *count,
+                         struct error *err)
 {
     others->targets = calloc(agreement->party_count + 1, sizeof(*others->targets));
     if (!others->targets)
@@ -165,6 +184,11 @@ static bool find_parties(const struct launch *launch, const struct agreement *ag
         if (!strlist_push_owned(&others->hosts, host))
             return error_no_memory(err);
         target->host = others->hosts.items[others->hosts.count - 1];
+        for (size_t m = 0; m < members->count; m++)
+            if (members->items[m].entry == entry) {
+                target->host = members->items[m].address;
+                target->port = members->items[m].port;
+            }
         (*count)++;
     }
     return true;
@@ -176,12 +200,18 @@ static bool finish_commit(const struct launch *launch, json_t *document, struct 
 {
     struct others others __attribute__((cleanup(others_free))) = {0};
     autoagreement struct agreement agreement = {0};
+    automembers struct pool_members members = {0};
     struct exchange_self self = launch_self(launch);
     size_t count = 0;
+    if (!agreement_document_open(document, &agreement, NULL, err) ||
+        (launch_may_use_pool(launch) && !launch_read_pool(launch, &members, err)) ||
+        !find_parties(launch, &agreement, &members, &others, &count, err))
+        return false;
     self.when = deadline_in_ms(COMMIT_AGAIN_MS);
-    return agreement_document_open(document, &agreement, NULL, err) &&
-           find_parties(launch, &agreement, &others, &count, err) &&
-           negotiate_commit_again(&self, document, others.targets, count, err);
+    if (!negotiate_commit_again(&self, document, others.targets, count, err))
+        return false;
+    launch_tell_pool(launch);
+    return true;
 }
 
 /* What only --dry-run agreed on binds nobody: the VM has never had that CPU. */

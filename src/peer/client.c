@@ -168,7 +168,7 @@ bool call_prepare(struct call *call, deadline when, struct error *err)
     autofree char *url = string_format("https://%s/v1/%s", call->where, call->name);
     if (!url)
         return error_no_memory(err);
-    if (!measure_request(call, err))
+    if (call->request_size == 0 && !measure_request(call, err))
         return false;
     call->headers = curl_slist_append(NULL, "Content-Type: application/jose+json");
     /* An empty value takes a header away: the body comes with the headers, without waiting. */

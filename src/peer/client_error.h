@@ -44,7 +44,8 @@ struct call {
  * becomes false. Errors as peer_call: what cannot be asked, or of that peer. client.c */
 bool call_begin(struct call *call, const struct peer_client *client, const char *name, json_t *body,
                 struct error *err);
-/* Make call->curl ready to run, until `when`. STATUS_UNAVAILABLE: no time left; STATUS_INTERNAL.
+/* Make call->curl ready to run, until `when`. call->request_size: 0, or what it was for the same
+ * name and body. STATUS_UNAVAILABLE: no time left; STATUS_INTERNAL.
  * client.c */
 bool call_prepare(struct call *call, deadline when, struct error *err);
 /* The answer of a transfer that ended with code; errors as peer_call. client.c */

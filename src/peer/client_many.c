@@ -81,8 +81,12 @@ bool peer_call_many(struct peer_ask *asks, size_t count, const char *name, deadl
         ask->answer = NULL;
         if (!good)
             error_no_memory(&ask->error);
-        else
+        else {
+            /* One body for all has one size. */
+            if (i > 0 && ask->body == asks[i - 1].body)
+                calls[i].request_size = calls[i - 1].request_size;
             begin(ask, &calls[i], multi, name, when);
+        }
     }
     sigpipe_block(&guard);
     bool ran = good && run(asks, calls, count, multi, interrupted);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -194,6 +195,8 @@ static void become_publisher(struct publishing *publishing)
     sigaction(SIGHUP, &plain, NULL);
     sigaction(SIGPIPE, &plain, NULL);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
+    prctl(PR_SET_NAME, "qml-pool");
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     process_close_others(publishing->parent);
     live(publishing);
     _exit(STATUS_OK);
@@ -227,7 +230,7 @@ static bool prepare(const struct publisher_setup *setup, struct publishing *publ
         !parse_address(config->pool.address, &presence->address, &presence->port))
         return error_set(err, STATUS_CONFIG, "[pool] address is not HOST[:PORT]");
     if (!presence->address)
-        presence->address = strdup("");
+        presence->address = strdup(setup->address ? setup->address : "");
     presence->host = strdup(config->host_name);
     publishing->identity = setup->identity;
     publishing->key = string_format("%s/hosts/%s", config->pool.prefix, config->host_name);

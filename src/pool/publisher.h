@@ -21,7 +21,8 @@
 struct publisher_setup {
     const struct config *config; /* [host] name, [pool] */
     const struct identity *identity;
-    uint16_t port;                /* of this host's agent; [pool] address may name another */
+    const char *address;          /* of this host's agent, or NULL: not known */
+    uint16_t port;                /* [pool] address comes before these two */
     const struct strlist *accels; /* "kvm", "tcg" */
     const struct strlist *qemu;   /* versions */
 };

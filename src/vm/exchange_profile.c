@@ -8,7 +8,70 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "vm/exchange.h"
+
+/* A statement that says what is still so is made once an hour, not for each exchange: then a peer
+ * knows it again. */
+#define STATEMENT_LIFE_S 3600
+
+static char *statement_path(const struct exchange *exchange, struct error *err)
+{
+    char digest[DIGEST_HEX_SIZE];
+    autofree char *folder = path_join(exchange->self->paths->state, "statements", "");
+    autofree char *what = string_format("%s %s %s %d", exchange->machine, exchange->accel,
+                                        exchange->kernel_irqchip, exchange->cpu_pm);
+    if (!folder || !what || !digest_hex(what, strlen(what), digest, err) ||
+        !folder_make(folder, 0700, err))
+        return NULL;
+    digest[16] = '\0';
+    return path_join(folder, digest, ".json");
+}
+
+/* The last statement, if it is by this key, young, and of a host that was as it is now. */
+static bool reuse_statement(struct exchange *exchange, const char *path)
+{
+    autofree char *text = NULL;
+    const char *host, *pin, *digest;
+    json_t *envelope;
+    json_int_t issued;
+    size_t length;
+    if (!file_read_trusted(path, PROFILE_SIZE_MAX * 2, true, &text, &length, NULL) || !text)
+        return false;
+    autojson json_t *kept = json_parse_strict(text, length, PROFILE_SIZE_MAX * 2, NULL);
+    if (!kept || !json_take(kept, NULL, "", "{s:s, s:s, s:s, s:I, s:o}", "host", &host, "pin", &pin,
+                            "digest", &digest, "issued", &issued, "envelope", &envelope))
+        return false;
+    int64_t age = (int64_t)time(NULL) - issued;
+    if (strcmp(host, exchange->host_digest) != 0 || !digest_is_hex(digest) ||
+        strcmp(pin, exchange->self->identity->pin) != 0 || age < 0 || age > STATEMENT_LIFE_S)
+        return false;
+    memcpy(exchange->profile_digest, digest, DIGEST_HEX_SIZE);
+    exchange->profile_envelope = json_incref(envelope);
+    return true;
+}
+
+static void keep_statement(const struct exchange *exchange, const char *path)
+{
+    struct error err = ERROR_INIT;
+    autojson json_t *kept =
+        json_pack("{s:s, s:s, s:s, s:I, s:O}", "host", exchange->host_digest, "pin",
+                  exchange->self->identity->pin, "digest", exchange->profile_digest, "issued",
+                  (json_int_t)exchange->profile.issued, "envelope", exchange->profile_envelope);
+    autofree char *text = kept ? json_to_text(kept) : NULL;
+    if (!text || !file_write_atomic(path, text, strlen(text), 0600, &err))
+        log_debug("the profile's statement is not kept: %s", err.message);
+}
+
+static bool sign_statement(struct exchange *exchange, struct error *err)
+{
+    autofree char *text = NULL;
+    if (!envelope_sign_digest(exchange->self->identity, PROFILE_TYPE, exchange->profile_payload,
+                              &text, exchange->profile_digest, err))
+        return false;
+    exchange->profile_envelope = json_parse_strict(text, strlen(text), SIZE_MAX, err);
+    return exchange->profile_envelope != NULL;
+}
 
 static bool make_profile(struct exchange *exchange, struct error *err)
 {
@@ -18,20 +81,23 @@ static bool make_profile(struct exchange *exchange, struct error *err)
         .accel = exchange->accel,
         .kernel_irqchip = *exchange->kernel_irqchip ? exchange->kernel_irqchip : NULL,
         .cpu_pm = exchange->cpu_pm};
-    autofree char *text = NULL;
     autojson json_t *payload = profile_make(self->config, self->paths->state, self->qemu,
                                             &parameters, &exchange->request.model, err);
-    if (!payload || !profile_read(payload, &exchange->profile, err) ||
-        !envelope_sign_digest(self->identity, PROFILE_TYPE, payload, &text,
-                              exchange->profile_digest, err) ||
+    autofree char *path = payload ? statement_path(exchange, err) : NULL;
+    if (!path || !profile_read(payload, &exchange->profile, err) ||
         !profile_digest_host(payload, exchange->host_digest, err))
         return false;
     if (self->role != ROLE_PARTY &&
         !cpu_request_check_names(&exchange->request, &exchange->profile.offer.known, err))
         return false;
     exchange->profile_payload = STEAL(payload);
-    exchange->profile_envelope = json_parse_strict(text, strlen(text), SIZE_MAX, err);
-    return exchange->profile_envelope != NULL;
+    if (*exchange->host_digest && reuse_statement(exchange, path))
+        return true;
+    if (!sign_statement(exchange, err))
+        return false;
+    if (*exchange->host_digest)
+        keep_statement(exchange, path);
+    return true;
 }
 
 json_t *exchange_profile_body(struct exchange *exchange, struct error *err)
@@ -72,17 +138,13 @@ bool exchange_stored_profile(const struct paths *paths, const char *entry_name, 
     return path && file_read_trusted(path, PROFILE_SIZE_MAX * 2, true, text, &length, err);
 }
 
-/* A profile older than one that was seen is played back: refused. */
+/* A profile older than the last one that was seen is played back: refused. */
 static bool check_serial(const struct exchange *exchange, const char *name, const char *pin,
-                         const struct profile *profile, struct error *err)
+                         const char *last, const struct profile *profile, struct error *err)
 {
-    autofree char *last = NULL;
-    if (!exchange_stored_profile(exchange->self->paths, name, &last, err))
-        return false;
     autoenvelope struct envelope envelope = {0};
     autoprofile struct profile known = {0};
-    if (last &&
-        envelope_open(last, strlen(last), PROFILE_SIZE_MAX * 2, PROFILE_TYPE, &envelope, NULL) &&
+    if (envelope_open(last, strlen(last), PROFILE_SIZE_MAX * 2, PROFILE_TYPE, &envelope, NULL) &&
         strcmp(envelope.pin, pin) == 0 && profile_read(envelope.payload, &known, NULL) &&
         profile->serial < known.serial)
         return error_set(err, STATUS_NOT_TRUSTED,
@@ -94,17 +156,25 @@ static bool check_serial(const struct exchange *exchange, const char *name, cons
     return true;
 }
 
-static bool keep_profile(const struct exchange *exchange, const char *name, const char *text,
-                         struct error *err)
+/* Not older than the last one; `keep`: from now on it is the last. */
+static bool check_last(const struct exchange *exchange, const char *name, const char *pin,
+                       const char *text, const struct profile *profile, bool keep,
+                       struct error *err)
 {
-    autofree char *path = stored_path(exchange->self->paths, name, err);
-    return path && file_write_atomic(path, text, strlen(text), 0600, err);
+    autofree char *last = NULL;
+    if (!exchange_stored_profile(exchange->self->paths, name, &last, err))
+        return false;
+    if (last && strcmp(last, text) == 0)
+        return true;
+    if (last && !check_serial(exchange, name, pin, last, profile, err))
+        return false;
+    autofree char *path = keep ? stored_path(exchange->self->paths, name, err) : NULL;
+    return !keep || (path && file_write_atomic(path, text, strlen(text), 0600, err));
 }
 
 /* A signed profile of that pin that counts now. what: whose, for messages. */
-static bool open_profile(const struct exchange *exchange, const char *text, const char *name,
-                         const char *pin, const char *what, char digest[DIGEST_HEX_SIZE],
-                         struct profile *profile, struct error *err)
+static bool open_profile(const char *text, const char *pin, const char *what,
+                         char digest[DIGEST_HEX_SIZE], struct profile *profile, struct error *err)
 {
     autoenvelope struct envelope envelope = {0};
     if (!envelope_open(text, strlen(text), PROFILE_SIZE_MAX * 2, PROFILE_TYPE, &envelope, err))
@@ -117,7 +187,7 @@ static bool open_profile(const struct exchange *exchange, const char *text, cons
         return error_set(err, STATUS_NOT_TRUSTED,
                          "%s is made of recorded replies: it is for planning only", what);
     memcpy(digest, envelope.digest, DIGEST_HEX_SIZE);
-    return check_serial(exchange, name, pin, profile, err);
+    return true;
 }
 
 static bool check_parameters(const struct exchange *exchange, const struct profile *profile,
@@ -196,14 +266,14 @@ bool exchange_take_profile(struct exchange *exchange, struct exchange_peer *peer
     char digest[DIGEST_HEX_SIZE];
     if (!text || !what)
         return error_no_memory(err);
-    if (!open_profile(exchange, text, peer->name, peer->pin, what, digest, &profile, err))
+    if (!open_profile(text, peer->pin, what, digest, &profile, err))
         return false;
     if (strcmp(profile.offer.host, peer->host) != 0)
         return error_set(err, STATUS_PROTOCOL, "%s is of host %s, not %s", what, profile.offer.host,
                          peer->host);
     if (!check_parameters(exchange, &profile, exchange->machine, what, err) ||
         !take_request(exchange, peer, request_json, err) ||
-        !keep_profile(exchange, peer->name, text, err))
+        !check_last(exchange, peer->name, peer->pin, text, &profile, true, err))
         return false;
     peer->profile = profile;
     profile = (struct profile){0};
@@ -232,8 +302,8 @@ bool exchange_assume(struct exchange *exchange, const char *text, const struct t
     if (!assumed)
         return error_no_memory(err);
     exchange->assumed = assumed;
-    if (!open_profile(exchange, text, entry->name, made.pin, what, made.digest, &made.profile,
-                      err)) {
+    if (!open_profile(text, made.pin, what, made.digest, &made.profile, err) ||
+        !check_last(exchange, entry->name, made.pin, text, &made.profile, false, err)) {
         profile_free(&made.profile);
         return false;
     }

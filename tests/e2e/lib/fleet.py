@@ -20,7 +20,7 @@ from .wait import Failure, Skip, check_equal, wait_until
 CLONE_NEWNET = 0x40000000  # sched.h
 NETWORK = "10.77.0"
 DESK = f"{NETWORK}.254"  # the test's own address
-UNIT = Path(__file__).resolve().parents[3] / "contrib" / "systemd" / "qemu-migrate-launch.service"
+UNIT = Path(__file__).resolve().parents[3] / "contrib" / "systemd" / "qemu-migrate-launch.service.in"
 CONTRIB = Path(__file__).resolve().parents[3] / "contrib"
 BEGIN = """
 set -e
@@ -151,7 +151,7 @@ class FleetHost(Host):
         command = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStart=")]
         check_equal(len(command), 1, f"ExecStart= lines in {UNIT}")
         words = shlex.split(command[0].removeprefix("ExecStart="))
-        check_equal(Path(words[0]).name, "qemu-migrate-launch", "what the unit starts")
+        check_equal(words[0], "@bindir@/qemu-migrate-launch", "what the unit starts")
         self.agent = self.start(*words[1:], *more, name=f"{self.name}-agent")
         if wait:
             self.wait_agent()
