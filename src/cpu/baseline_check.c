@@ -64,17 +64,29 @@ static bool identity_is_ours(const struct baseline *baseline, const struct cpu_o
            identity->stepping == known.stepping && strcmp(identity->model_id, known.model_id) == 0;
 }
 
+/* Under KVM a guest has the host's vendor; under TCG any that is known here. */
+static bool check_vendor(const struct baseline *baseline, const struct cpu_offer *offer,
+                         struct error *err)
+{
+    const char *vendor = baseline->identity.vendor;
+    const struct cpu_model *model = baseline->model && strcmp(offer->accel, "tcg") == 0
+                                        ? cpu_offer_find_model(offer, baseline->model)
+                                        : NULL;
+    return strcmp(vendor, offer->identity.vendor) == 0 ||
+           (model && strcmp(vendor, model->identity.vendor) == 0) ||
+           error_set(err, STATUS_INCOMPATIBLE,
+                     "%s has a CPU of %s and the guest's would be of %s: vendors never mix",
+                     offer->host, offer->identity.vendor, vendor);
+}
+
 bool baseline_check(const struct baseline *baseline, const struct cpu_offer *offer,
                     struct error *err)
 {
     if (strcmp(baseline->accel, offer->accel) != 0)
         return error_set(err, STATUS_INCOMPATIBLE, "it is for accelerator %s, not %s",
                          baseline->accel, offer->accel);
-    if (strcmp(offer->accel, "kvm") == 0 &&
-        strcmp(baseline->identity.vendor, offer->identity.vendor) != 0)
-        return error_set(err, STATUS_INCOMPATIBLE,
-                         "%s has a CPU of %s and the guest's would be of %s: vendors never mix",
-                         offer->host, offer->identity.vendor, baseline->identity.vendor);
+    if (!check_vendor(baseline, offer, err))
+        return false;
     if (offer->phys_bits > 0 && baseline->phys_bits > offer->phys_bits)
         return error_set(err, STATUS_INCOMPATIBLE,
                          "%s has %u physical address bits and the guest would have %u", offer->host,

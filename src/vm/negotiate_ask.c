@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -51,9 +52,13 @@ bool round_judge(const struct round *round, struct error *err)
         return true;
     if (failed == 1)
         return error_set(err, first->error.status, "%s", first->error.message);
-    for (size_t i = 0; i < round->count; i++)
-        if (!round->asks[i].skip && round->asks[i].error.status != STATUS_OK)
-            log_error("%s", round->asks[i].error.message);
+    for (size_t i = 0; i < round->count; i++) {
+        const struct peer_ask *ask = &round->asks[i];
+        const char *name = ask->client.peer->name, *message = ask->error.message;
+        bool named = strncmp(message, name, strlen(name)) == 0;
+        if (!ask->skip && ask->error.status != STATUS_OK)
+            log_error("%s%s%s", named ? "" : name, named ? "" : ": ", message);
+    }
     return error_set(err, first->error.status, "%zu of %zu parties have failed: %s", failed, asked,
                      names.data ? names.data : "");
 }

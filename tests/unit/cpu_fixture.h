@@ -16,6 +16,7 @@
 /* Each file adds its tests. */
 void add_request_tests(const TTest **tests, size_t *count);
 void add_baseline_tests(const TTest **tests, size_t *count);
+void add_check_tests(const TTest **tests, size_t *count);
 void add_property_tests(const TTest **tests, size_t *count);
 
 /* "a b c" into a set that may hold something already. */

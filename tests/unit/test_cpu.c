@@ -222,6 +222,7 @@ int main(void)
     size_t count = 6;
     add_request_tests(tests, &count);
     add_baseline_tests(tests, &count);
+    add_check_tests(tests, &count);
     add_property_tests(tests, &count);
     return unit_run("cpu", tests, count);
 }

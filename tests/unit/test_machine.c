@@ -170,6 +170,52 @@ START_TEST(newest)
 }
 END_TEST
 
+/* One without a wish of its own never decides, and is not named as one who wants something. */
+START_TEST(followers)
+{
+    automachinelist struct machine_list old = {0}, new = {0}, few = {0};
+    static const char *const few_types[] = {"pc-q35-7.1=q35", "pc-i440fx-7.1=pc", NULL};
+    fill(&old, old_types);
+    fill(&new, new_types);
+    fill(&few, few_types);
+    const struct {
+        const char *machine; /* the asker's, and so the followers' */
+        const struct machine_list *lists[3];
+        const char *chosen, *words;
+    } cases[] = {
+        {"q35", {&new, &new, &new}, "pc-q35-10.0", NULL},
+        {"q35", {&new, &old, &new}, "pc-q35-7.2", NULL},
+        {"q35", {&old, &new, &new}, "pc-q35-7.2", NULL},
+        {"pc-q35-7.2", {&new, &old, &new}, "pc-q35-7.2", NULL},
+        {NULL, {&new, &old, &old}, "pc-i440fx-7.2", NULL},
+        /* the type that all know is one that new calls deprecated */
+        {"q35", {&new, &old, &few}, NULL, "known to all"},
+        {"pc", {&new, &old, &few}, "pc-i440fx-7.1", NULL},
+        {"pc-q35-10.0", {&new, &new, &old}, NULL, "c has no machine type pc-q35-10.0"},
+        {"pc-q35-10.0", {&new, &old, &new}, NULL, "b has no machine type pc-q35-10.0"},
+    };
+    static const char *const hosts[] = {"a", "b", "c"};
+    for (size_t i = 0; i < COUNT(cases); i++)
+        for (size_t first = 0; first < 3; first++) {
+            struct machine_wish wishes[3];
+            struct error err = ERROR_INIT;
+            for (size_t k = 0; k < 3; k++) {
+                size_t h = (first + k) % 3;
+                wishes[k] =
+                    (struct machine_wish){hosts[h], cases[i].machine, cases[i].lists[h],
+                                          cases[i].lists[h] == &new ? "10.0.2" : "7.2.22", h > 0};
+            }
+            machine_wishes_sort(wishes, 3);
+            autofree char *machine = machine_choose(wishes, 3, &err);
+            if (cases[i].chosen)
+                ck_assert_msg(machine && strcmp(machine, cases[i].chosen) == 0, "case %zu: %s", i,
+                              machine ? machine : err.message);
+            else
+                check_error(&err, STATUS_INCOMPATIBLE, cases[i].words, "machine_choose");
+        }
+}
+END_TEST
+
 START_TEST(finding)
 {
     automachinelist struct machine_list list = {0}, empty = {0};
@@ -216,6 +262,6 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {choice, newest, finding, as_json};
+    const TTest *const tests[] = {choice, newest, followers, finding, as_json};
     return unit_run("machine", tests, COUNT(tests));
 }
