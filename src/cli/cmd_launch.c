@@ -219,10 +219,27 @@ static bool guard_for_peers(struct launch *launch, const struct negotiated *nego
                            launch->listener >= 0 ? launch->listener : negotiated->listener, err);
 }
 
+/* The agreement that the new one replaces. One that cannot be read does not hinder
+ * --renegotiate. */
+static bool load_former(const struct launch *launch, struct agreement *former, struct error *err)
+{
+    autojson json_t *document = NULL;
+    struct error unreadable = ERROR_INIT;
+    if (agreement_load(launch->context->paths.state, launch->vm, &document, &unreadable) &&
+        (!document || agreement_document_open(document, former, NULL, &unreadable)))
+        return true;
+    if (!launch->renegotiate)
+        return error_set(err, unreadable.status, "%s", unreadable.message);
+    log_warning("%s: %s: it is replaced", launch->vm, unreadable.message);
+    return true;
+}
+
 static bool launch_agreed(struct launch *launch, struct error *err)
 {
     autonegotiated struct negotiated negotiated = NEGOTIATED_INIT;
-    if (!launch_begin(launch, err) || !negotiate(launch, &negotiated, err))
+    autoagreement struct agreement former = {0};
+    if (!launch_begin(launch, err) || !load_former(launch, &former, err) ||
+        !negotiate(launch, &negotiated, err))
         return false;
     const struct exchange *exchange = &negotiated.exchange;
     autofree char *cpu = render_cpu(&exchange->agreement.baseline, &exchange->profile.offer,
@@ -231,7 +248,7 @@ static bool launch_agreed(struct launch *launch, struct error *err)
     if (!cpu || !command_line_make(&launch->arguments, cpu, &exchange->agreement, &launch->sockets,
                                    launch->guarded, launch->incoming, &argv, err))
         return false;
-    launch_report(exchange);
+    launch_report(exchange, &former);
     if (launch->options.dry_run)
         return show(launch, exchange, &argv, err);
     launch_tell_pool(launch);
@@ -269,12 +286,16 @@ static bool check_options(const struct launch_options *options, struct error *er
 /* A guest that goes on from a snapshot keeps its CPU. */
 static bool check_snapshot(const struct launch *launch, struct error *err)
 {
+    autojson json_t *kept = NULL;
     if (!launch->invocation.uses_loadvm || launch->known)
         return true;
-    if (launch->options.renegotiate)
+    if (!agreement_load(launch->context->paths.state, launch->vm, &kept, err))
+        return false;
+    if (kept || launch->options.renegotiate)
         return error_set(err, STATUS_INCOMPATIBLE,
                          "-loadvm goes on with a guest that has its CPU already: it cannot be "
-                         "agreed anew (--renegotiate)");
+                         "agreed anew%s",
+                         launch->options.renegotiate ? " (--renegotiate)" : "");
     log_warning("%s goes on from a snapshot (-loadvm), and there is no agreement about its CPU "
                 "here: if the snapshot was made with another CPU, the guest's changes under its "
                 "feet",

@@ -90,8 +90,9 @@ bool launch_check_arguments(const struct launch *launch, const struct agreement 
                             struct error *err);
 /* launch->record as the launch makes it, with what is to be proven; who the peer is, is left. */
 bool launch_fill_record(struct launch *launch, const struct launch_known *known, struct error *err);
-/* --dry-run: the command line, on standard output. */
-bool launch_show(const struct launch *launch, const struct strlist *argv, struct error *err);
+/* --dry-run: the command line, or the document, on standard output. */
+bool launch_show(const struct launch *launch, const struct launch_known *known, const char *cpu,
+                 const struct strlist *argv, struct error *err);
 
 /* cmd_launch_role.c: source or destination, and where a destination waits: fills the role,
  * incoming, listen_* and listener. */
@@ -140,11 +141,17 @@ bool launch_begin(struct launch *launch, struct error *err);
 bool launch_replace(char **place, const char *text);
 bool launch_replace_path(char **place, const char *path);
 
-/* A few lines about what was agreed, with whom, what was lost: to standard error. */
-void launch_report(const struct exchange *exchange);
+/* A few lines about what was agreed, with whom, what was lost: to standard error. former: the
+ * agreement before, which it replaces; its vm is NULL if there was none. */
+void launch_report(const struct exchange *exchange, const struct agreement *former);
 
 /* The document of --dry-run --json; NULL with STATUS_INTERNAL and so on. */
 json_t *launch_document(const struct exchange *exchange, const struct strlist *argv,
                         struct error *err);
+/* The same under an agreement that was made before: what was lost then is not known any more, and
+ * of the hosts only this one's -cpu is. */
+json_t *launch_known_document(const struct agreement *agreement, const char *digest,
+                              const char *host, const char *cpu, const struct strlist *argv,
+                              struct error *err);
 
 #endif

@@ -215,18 +215,23 @@ bool launch_fill_record(struct launch *launch, const struct launch_known *known,
         !launch_replace_path(&record->qemu, launch->qemu.binary.path))
         return error_no_memory(err);
     proof_arguments_free(&record->arguments);
-    return proof_arguments_make(&launch->invocation, known->agreement.machine, launch->accel,
-                                &record->arguments, err) &&
+    return (!known->agreement.proof.made ||
+            proof_arguments_make(&launch->invocation, known->agreement.machine, launch->accel,
+                                 &record->arguments, err)) &&
            vm_record_set_argv(record, &launch->arguments, err) && vm_record_set_self(record, err);
 }
 
-/* Prove it on this host, as it is now; the -cpu for it. */
+/* Prove it on this host, as it is now; the -cpu for it. Without a proof in the agreement only what
+ * this host offers is looked at. */
 static char *prove(const struct launch *launch, const struct launch_known *known, struct error *err)
 {
     autostrlist struct strlist reasons = {0};
     char *cpu = NULL;
-    if (!drift_check(&launch->context->paths, &launch->config, &known->agreement, known->digest,
-                     &launch->record, &reasons, &cpu, err))
+    const struct agreement *agreement = &known->agreement;
+    if (!(agreement->proof.made
+              ? drift_check(&launch->context->paths, &launch->config, agreement, known->digest,
+                            &launch->record, &reasons, &cpu, err)
+              : drift_render(&launch->config, agreement, &launch->qemu, &reasons, &cpu, err)))
         return NULL;
     for (size_t i = 0; i < reasons.count; i++)
         log_error("%s", reasons.items[i]);
@@ -261,10 +266,14 @@ static bool keep(const struct launch *launch, const struct launch_known *known, 
                      launch->vm, digest, known->digest);
 }
 
-bool launch_show(const struct launch *launch, const struct strlist *argv, struct error *err)
+bool launch_show(const struct launch *launch, const struct launch_known *known, const char *cpu,
+                 const struct strlist *argv, struct error *err)
 {
-    if (launch->context->json)
-        return put_json(json_pack("{s:o}", "argv", json_from_names(argv)), err);
+    if (launch->context->json) {
+        json_t *document = launch_known_document(&known->agreement, known->digest,
+                                                 launch->config.host_name, cpu, argv, err);
+        return document && put_json(document, err);
+    }
     autofree char *line = command_line_quote(argv);
     return line ? put_line(line, err) : error_no_memory(err);
 }
@@ -288,9 +297,14 @@ bool launch_under_agreement(struct launch *launch, struct error *err)
     if (!cpu || !command_line_make(&launch->arguments, cpu, &known.agreement, &launch->sockets,
                                    launch->guarded, launch->incoming, &argv, err))
         return false;
-    log_info("%s: as agreed, %.12s, proven here", launch->vm, known.digest);
+    log_info("%s: as agreed, %.12s%s", launch->vm, known.digest,
+             known.agreement.proof.made ? ", proven here" : "");
+    if (!known.agreement.proof.made)
+        log_warning("%s was agreed without a proof (--no-proof): nobody has looked whether a guest "
+                    "sees the same CPU here",
+                    launch->vm);
     if (launch->options.dry_run)
-        return launch_show(launch, &argv, err);
+        return launch_show(launch, &known, cpu, &argv, err);
     return keep(launch, &known, err) &&
            vm_record_store(&launch->context->paths, &launch->record, err) &&
            (!launch->guarded || launch_guardian(launch, &sources, launch->listener, err)) &&

@@ -252,6 +252,9 @@ bool launch_find_known(const struct launch *launch, bool *known, bool *renegotia
                  launch->vm, pending);
     if (!agreement_load_committing(state, launch->vm, &committing, err))
         return false;
+    if (committing && *renegotiate)
+        log_info("%s: found an agreement that not all have acknowledged: it does not count",
+                 launch->vm);
     if (committing && !*renegotiate) {
         if (finish_commit(launch, committing, &failure)) {
             log_info("%s: found an agreement that not all had acknowledged: now they have",

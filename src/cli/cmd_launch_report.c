@@ -22,7 +22,36 @@ static const char **list_hosts(const struct exchange *exchange, size_t *count)
     return hosts;
 }
 
-void launch_report(const struct exchange *exchange)
+/* What one agreement has and the other has not. */
+static void report_change(const char *vm, const char *what, const struct featureset *more,
+                          const struct featureset *less)
+{
+    autofeatureset struct featureset names = {0};
+    autostrbuf struct strbuf text = {0};
+    struct featureset_cursor cursor = {0};
+    if (!featureset_copy(&names, more))
+        return;
+    featureset_subtract(&names, less);
+    for (const char *name; (name = featureset_next(&names, &cursor));)
+        strbuf_printf(&text, " %s", name);
+    if (text.length > 0)
+        log_info("%s: against the agreement before it %s:%s", vm, what, text.data);
+}
+
+static void report_former(const struct agreement *agreement, const struct agreement *former)
+{
+    if (!former->vm)
+        return;
+    report_change(agreement->vm, "gains", &agreement->baseline.features,
+                  &former->baseline.features);
+    report_change(agreement->vm, "loses", &former->baseline.features,
+                  &agreement->baseline.features);
+    if (strcmp(agreement->machine, former->machine) != 0)
+        log_info("%s: against the agreement before it has %s, not %s", agreement->vm,
+                 agreement->machine, former->machine);
+}
+
+void launch_report(const struct exchange *exchange, const struct agreement *former)
 {
     const struct agreement *agreement = &exchange->agreement;
     const struct baseline *baseline = &agreement->baseline;
@@ -38,6 +67,7 @@ void launch_report(const struct exchange *exchange)
                  agreement->vm, agreement->assumed[i].host);
     if (hosts)
         losses_log(&exchange->report, hosts, count);
+    report_former(agreement, former);
     if (!agreement->proof.made)
         log_warning("nobody has looked whether a guest sees the same CPU on %s (--no-proof)",
                     agreement->party_count > 2 ? "all" : "both");
@@ -46,17 +76,33 @@ void launch_report(const struct exchange *exchange)
 }
 
 /* What was proven: null without a proof. */
-static json_t *proof_document(const struct exchange *exchange)
+static json_t *proof_document(const struct agreement_proof *proof, const struct guest_table *table,
+                              const struct strlist *doubts)
 {
-    const struct agreement_proof *proof = &exchange->agreement.proof;
     char digest[DIGEST_HEX_SIZE];
     if (!proof->made)
         return json_null();
-    if (!guest_table_digest(&exchange->table, digest, NULL))
+    if (!guest_table_digest(table, digest, NULL))
         return NULL;
-    return json_pack(
-        "{s:s, s:o, s:o, s:o}", "table", digest, "accepted", json_from_names(&proof->accepted),
-        "masked", featureset_to_json(&proof->masked), "doubts", json_from_names(&exchange->doubts));
+    return json_pack("{s:s, s:o, s:o, s:o}", "table", digest, "accepted",
+                     json_from_names(&proof->accepted), "masked",
+                     featureset_to_json(&proof->masked), "doubts", json_from_names(doubts));
+}
+
+/* hosts, dropped and proof are used up. */
+static json_t *make_document(const struct agreement *agreement, const char *digest, json_t *hosts,
+                             json_t *dropped, json_t *proof, const struct strlist *argv,
+                             struct error *err)
+{
+    const struct baseline *baseline = &agreement->baseline;
+    json_t *document =
+        json_pack("{s:s, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o}", "vm", agreement->vm, "features",
+                  featureset_to_json(&baseline->features), "dropped", dropped, "model",
+                  baseline->model ? baseline->model : "", "machine", agreement->machine, "hosts",
+                  hosts, "argv", json_from_names(argv), "agreement", digest, "proof", proof);
+    if (!document)
+        error_no_memory(err);
+    return document;
 }
 
 static bool add_host(json_t *hosts, const struct exchange *exchange, const struct cpu_offer *offer,
@@ -71,7 +117,7 @@ static bool add_host(json_t *hosts, const struct exchange *exchange, const struc
            error_no_memory(err);
 }
 
-/* Of one that is asked by a group only the own -cpu is known. */
+/* Of one that is asked by a group only the own -cpu is known, and that of the asker. */
 static json_t *hosts_document(const struct exchange *exchange, struct error *err)
 {
     autojson json_t *hosts = json_array();
@@ -89,17 +135,21 @@ static json_t *hosts_document(const struct exchange *exchange, struct error *err
 json_t *launch_document(const struct exchange *exchange, const struct strlist *argv,
                         struct error *err)
 {
-    const struct baseline *baseline = &exchange->agreement.baseline;
     json_t *hosts = hosts_document(exchange, err);
-    if (!hosts)
-        return NULL;
-    json_t *document = json_pack(
-        "{s:s, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o}", "vm", exchange->agreement.vm, "features",
-        featureset_to_json(&baseline->features), "dropped", losses_to_json(&exchange->report),
-        "model", baseline->model ? baseline->model : "", "machine", exchange->agreement.machine,
-        "hosts", hosts, "argv", json_from_names(argv), "agreement", exchange->agreement_digest,
-        "proof", proof_document(exchange));
-    if (!document)
-        error_no_memory(err);
-    return document;
+    return hosts ? make_document(&exchange->agreement, exchange->agreement_digest, hosts,
+                                 losses_to_json(&exchange->report),
+                                 proof_document(&exchange->agreement.proof, &exchange->table,
+                                                &exchange->doubts),
+                                 argv, err)
+                 : NULL;
+}
+
+json_t *launch_known_document(const struct agreement *agreement, const char *digest,
+                              const char *host, const char *cpu, const struct strlist *argv,
+                              struct error *err)
+{
+    static const struct strlist none = {0};
+    const struct agreement_proof *proof = &agreement->proof;
+    return make_document(agreement, digest, json_pack("[{s:s, s:s}]", "name", host, "cpu", cpu),
+                         json_array(), proof_document(proof, &proof->table, &none), argv, err);
 }

@@ -181,7 +181,7 @@ static bool become(struct receive *receive, struct error *err)
     log_info("%s: as agreed, %.12s%s", receive->vm, receive->fetched.digest,
              agreement->proof.made ? ", proven here" : "");
     if (launch->options.dry_run)
-        return launch_show(launch, &argv, err);
+        return launch_show(launch, &receive->fetched, cpu, &argv, err);
     if (!keep(receive, err) || !vm_record_store(&launch->context->paths, &launch->record, err) ||
         !start_guardian(receive, err))
         return false;

@@ -71,6 +71,15 @@ static bool find_known(struct exchange *exchange, struct error *err)
                       exchange->self->config->host_name);
 }
 
+/* Who replaces it need not be able to read it. */
+static bool find_known_or_replace(struct exchange *exchange, struct error *err)
+{
+    struct error unreadable = ERROR_INIT;
+    if (find_known(exchange, &unreadable) || exchange->self->renegotiate)
+        return true;
+    return error_set(err, unreadable.status, "%s", unreadable.message);
+}
+
 bool exchange_begin(struct exchange *exchange, const struct exchange_self *self, const char *id,
                     size_t peer_count, struct error *err)
 {
@@ -88,7 +97,7 @@ bool exchange_begin(struct exchange *exchange, const struct exchange_self *self,
     made.peer_count = peer_count;
     if (!random_hex(32, made.nonce, err) ||
         (self->request && !cpu_request_copy(self->request, &made.request, err)) ||
-        !find_known(&made, err))
+        !find_known_or_replace(&made, err))
         return false;
     if (id)
         memcpy(made.id, id, EXCHANGE_ID_SIZE);

@@ -177,6 +177,11 @@ bool exchange_stored_profile(const struct paths *paths, const char *entry_name, 
 bool exchange_baseline(const struct exchange *exchange, struct baseline *baseline,
                        struct baseline_report *report, struct error *err);
 
+/* The side that is asked by a group's initiator: take what that computed from everybody's profiles,
+ * if this host has promised all of it and it is what its user asked for. *given is used up if it is
+ * kept; another one than before is proven anew. STATUS_INCOMPATIBLE, STATUS_PROTOCOL. */
+bool exchange_give_baseline(struct exchange *exchange, struct baseline *given, struct error *err);
+
 /* The proof, after all profiles. Start and finish that on this host; without a start, finish
  * starts it. The side that asks sends a body and takes the peer's table from the answer; the side
  * that is asked makes the answer from the body. STATUS_INCOMPATIBLE: a QEMU cannot give the CPU,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cpu/feature_table.h"
 #include "vm/address_space.h"
 #include "vm/exchange.h"
 
@@ -87,6 +88,80 @@ static bool compute_baseline(const struct exchange *exchange, struct baseline *b
     return baseline_compute(offers, requests, count, exchange->self->required, baseline, report,
                             err) &&
            check_memory(exchange, members, count, baseline, err);
+}
+
+/* What this side's own command line demands; of an agent that is the asker's. */
+static bool check_wishes(const struct exchange *exchange, const struct baseline *baseline,
+                         struct error *err)
+{
+    const struct cpu_request *request = &exchange->request;
+    const char *host = exchange->self->config->host_name;
+    struct featureset_cursor required = {0}, off = {0}, on = {0};
+    autojson json_t *wished = cpu_knobs_to_json(&request->knobs);
+    autojson json_t *given = cpu_knobs_to_json(&baseline->knobs);
+    if (!wished || !given)
+        return error_no_memory(err);
+    for (const char *name;
+         exchange->self->required && (name = featureset_next(exchange->self->required, &required));)
+        if (!featureset_has(&baseline->features, name))
+            return error_set(err, STATUS_INCOMPATIBLE,
+                             "%s is required on %s, and the guest would not have it", name, host);
+    for (const char *name; (name = featureset_next(&request->off, &off));)
+        if (featureset_has(&baseline->features, name))
+            return error_set(err, STATUS_PROTOCOL,
+                             "%s is switched off on %s, and the guest would have it", name, host);
+    for (const char *name; request->enforce && (name = featureset_next(&request->on, &on));)
+        if (!featureset_has(&baseline->features, name))
+            return error_set(err, STATUS_INCOMPATIBLE,
+                             "-cpu on %s enforces %s, and the guest would not have it", host, name);
+    if (request->phys_bits > 0 && baseline->phys_bits > request->phys_bits)
+        return error_set(err, STATUS_PROTOCOL,
+                         "-cpu on %s allows %u physical address bits, and the guest would have %u",
+                         host, request->phys_bits, baseline->phys_bits);
+    if (request->model && (!baseline->model || strcmp(request->model, baseline->model) != 0))
+        return error_set(err, STATUS_PROTOCOL, "%s asks for the CPU model %s, and it would be %s",
+                         host, request->model, baseline->model ? baseline->model : "none");
+    return json_equal(wished, given) ||
+           error_set(err, STATUS_PROTOCOL, "other properties of the CPU than %s asks for", host);
+}
+
+/* Nobody tells this side what the others lack; that it is less safe is said all the same. */
+static bool say_security(struct exchange *exchange, const struct baseline *baseline,
+                         struct error *err)
+{
+    const struct cpu_offer *offer = &exchange->profile.offer;
+    struct featureset_cursor cursor = {0};
+    strlist_free(&exchange->doubts);
+    for (const char *name; (name = featureset_next(&offer->available, &cursor));)
+        if (feature_is_security(name) && !featureset_has(&baseline->features, name) &&
+            !featureset_has(&offer->denied, name) &&
+            !featureset_has(&exchange->request.off, name) &&
+            !strlist_pushf(&exchange->doubts,
+                           "SECURITY feature lost: %s, which %s has and others have not", name,
+                           offer->host))
+            return error_no_memory(err);
+    return true;
+}
+
+bool exchange_give_baseline(struct exchange *exchange, struct baseline *given, struct error *err)
+{
+    const struct exchange_self *self = exchange->self;
+    const struct member mine = {self->identity->pin, &exchange->profile.offer, &exchange->request};
+    if (!baseline_check(given, &exchange->profile.offer, err) ||
+        !check_wishes(exchange, given, err) || !check_memory(exchange, &mine, 1, given, err))
+        return error_wrap(err, "the CPU that %s proposes", exchange->peers[0].name);
+    if (!say_security(exchange, given, err))
+        return false;
+    autojson json_t *before = exchange->is_given ? baseline_to_json(&exchange->given) : NULL;
+    autojson json_t *now = baseline_to_json(given);
+    if (before && now && json_equal(before, now))
+        return true;
+    exchange_prove_again(exchange);
+    baseline_free(&exchange->given);
+    exchange->given = *given;
+    *given = (struct baseline){0};
+    exchange->is_given = true;
+    return true;
 }
 
 bool exchange_baseline(const struct exchange *exchange, struct baseline *baseline,
@@ -250,11 +325,25 @@ static bool refuse_other(struct exchange *exchange, struct error *err)
                      exchange->peers[0].name, exchange->self->config->host_name);
 }
 
+/* Without a proof, a group's baseline has not been told before. */
+static bool take_untold(struct exchange *exchange, const struct agreement *proposed,
+                        struct error *err)
+{
+    autobaseline struct baseline given = {0};
+    if (exchange->prove || proposed->party_count + proposed->assumed_count == 2)
+        return true;
+    return baseline_copy(&proposed->baseline, &given, err) &&
+           exchange_give_baseline(exchange, &given, err);
+}
+
 bool exchange_accept(struct exchange *exchange, json_t *payload, struct error *err)
 {
     autoagreement struct agreement proposed = {0};
+    if (exchange->step < STEP_PROFILE)
+        return error_set(err, STATUS_PROTOCOL, "a message out of order");
     if (!agreement_from_json(payload, &proposed, err) ||
-        !exchange_check_proof(exchange, &proposed.proof, err))
+        !exchange_check_proof(exchange, &proposed.proof, err) ||
+        !take_untold(exchange, &proposed, err))
         return false;
     if (exchange->is_given) {
         if (exchange->step != (exchange->prove ? STEP_PROVEN : STEP_PROFILE))

@@ -268,23 +268,13 @@ static bool take_unshown(struct exchange *exchange, json_t *hosts, struct error 
     return true;
 }
 
-/* In a group: what the asker computed from everybody's profiles. This host has promised all of it.
- */
+/* In a group: what the asker computed from everybody's profiles. */
 static bool take_baseline(struct exchange *exchange, json_t *json, struct error *err)
 {
     autobaseline struct baseline given = {0};
-    if (!baseline_from_json(json, &given, err) ||
-        !baseline_check(&given, &exchange->profile.offer, err))
+    if (!baseline_from_json(json, &given, err))
         return error_wrap(err, "the CPU that %s proposes", exchange->peers[0].name);
-    autojson json_t *before = exchange->is_given ? baseline_to_json(&exchange->given) : NULL;
-    if (before && json_equal(before, json))
-        return true;
-    exchange_prove_again(exchange);
-    baseline_free(&exchange->given);
-    exchange->given = given;
-    given = (struct baseline){0};
-    exchange->is_given = true;
-    return true;
+    return exchange_give_baseline(exchange, &given, err);
 }
 
 json_t *exchange_prove_answer(struct exchange *exchange, json_t *body, struct error *err)

@@ -117,9 +117,11 @@ def kvm(words):
 
 
 def agree(pair, *options, a_options=(), b_options=(), guest_a=None, guest_b=None):
-    """Both with --dry-run --json to a good end; returns (a's document, b's, a's standard error, b's)."""
-    listener = pair.listen("--dry-run", "--json", "--timeout", "40", *options, *b_options, guest=guest_b)
-    connector = pair.connect("--dry-run", "--json", "--timeout", "40", *options, *a_options, guest=guest_a)
+    """Both with --dry-run --json to a good end, an exchange each time; returns (a's document, b's, a's standard error,
+    b's)."""
+    options = ("--renegotiate", "--dry-run", "--json", "--timeout", "40", *options)
+    listener = pair.listen(*options, *b_options, guest=guest_b)
+    connector = pair.connect(*options, *a_options, guest=guest_a)
     for process in (connector, listener):
         process.expect_status(0, 60)
     return json.loads(connector.stdout()), json.loads(listener.stdout()), connector.stderr(), listener.stderr()
@@ -128,8 +130,8 @@ def agree(pair, *options, a_options=(), b_options=(), guest_a=None, guest_b=None
 def differ(pair, *options, guest_a=None, guest_b=None):
     """A launch that ends with 11 on the initiator, and the listener tells why; nothing has begun. Returns the lines of
     a that tell differences."""
-    listener = pair.listen(*options, guest=guest_b)
-    connector = pair.connect("--timeout", "40", *options, guest=guest_a)
+    listener = pair.listen("--renegotiate", *options, guest=guest_b)
+    connector = pair.connect("--renegotiate", "--timeout", "40", *options, guest=guest_a)
     connector.expect_status(11, 60)
     listener.wait_output("a gave up: a guest would not see the same CPU on a and b: ")
     check_nothing(pair, listener)
