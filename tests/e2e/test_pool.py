@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 from lib.etcd import Authority, Etcd, Liar, encode
 from lib.harness import Skip, check, check_equal, check_in, test, wait_until
@@ -16,7 +17,7 @@ LEASE = 20
 
 def tool(t):
     """The program by which a test uses the pool."""
-    path = os.environ.get("QML_POOL_TOOL") or t.program.parent / "pool-tool"
+    path = Path(os.environ.get("QML_BAD_PEER") or t.program).parent / "pool-tool"
     if not os.access(path, os.X_OK):
         raise Skip(f"{path} is not there: make pool-tool")
     return path
