@@ -514,6 +514,11 @@ def replaced_by_another(t):
     # One that gives every guest another CPU than it is told.
     binary.write_text(f'#!/bin/sh\nexec {t.qemu_path} "$@" -global cpu.smap=off\n')
     refused(host, guest, 10, "smap")
+    # One that answers as the old one did, and shows a guest other caches.
+    binary.write_text(
+        f'#!/bin/sh\ncase "$*" in *-bios*) exec {t.qemu_path} "$@" -global cpu.l3-cache=off ;; esac\nexec {t.qemu_path} "$@"\n'
+    )
+    refused(host, guest, 10, "leaf 0x80000006")
     newer = Plain(t, name="newer", cpu="max", machine="q35,accel=tcg", binary=t.second_qemu_path)
     refused(host, newer, 78, "through a dynamic linker", "--qemu")
     refused(host, newer, 10, "cannot be proven", more=("--qemu", t.qemu_path))
@@ -582,10 +587,11 @@ def interrupted(t):
     """ended at any moment: all of it is there, or nothing, and the guest runs on"""
     host = make_host(t)
     guest = Plain(t, cpu="max")
-    began = time.monotonic()
-    adopt(host, guest)
-    whole = time.monotonic() - began
-    done = 0
+    whole = 60.0
+    for more in ((), ("--renegotiate",), ("--renegotiate",)):
+        began = time.monotonic()
+        adopt(host, guest, *more)
+        whole = min(whole, time.monotonic() - began)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         for step in range(8):
             for path in (host.home / "state").glob("*/web1.*"):
@@ -595,13 +601,13 @@ def interrupted(t):
             process.signal(number)
             status = process.wait(10)
             files = left(host)
-            if status == 0:
-                done += 1
+            if status == 0 and step > 3:  # it may be quicker than the first time, but not twice as quick
                 check_equal(len(files), 2, f"left by one that was done: {files}")
                 host.run("verify", VM, check=0)
             elif number == signal.SIGKILL:
                 check(files != [f"{VM}.json"] or not (host.home / "state" / "vms" / f"{VM}.json").exists(), "a record alone")
             else:
-                check_equal((status, files), (130, []), "status and what is left")
+                check_in(status, (130, -number), "status")  # before it knows of signals it is ended by one
+                check_equal(files, [], "what is left")
             check_equal(guest.qmp.command("query-status")["status"], "running", "the guest")
     adopt(host, guest, *(["--renegotiate"] if left(host) else []))
