@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 
 bool adopt_check_record(struct vm_record *record, pid_t pid, bool renegotiate, struct error *err)
 {
@@ -113,12 +114,14 @@ bool adopt_store(const struct paths *paths, const struct identity *identity,
     autojson json_t *payload = agreement_to_json(agreement);
     autojson json_t *before = NULL;
     autofree char *text = NULL;
+    autofree char *sockets = path_join(paths->run, agreement->vm, ""); /* of a migration */
     const struct strlist approvals = {0}; /* nobody else is to approve */
-    if (!payload)
+    if (!payload || !sockets)
         return error_no_memory(err);
     if (!agreement_load(paths->state, agreement->vm, &before, NULL))
         before = NULL; /* one that cannot be read is not put back */
-    if (!envelope_sign_digest(identity, AGREEMENT_TYPE, payload, &text, record->agreement, err))
+    if (!folder_make(sockets, 0700, err) ||
+        !envelope_sign_digest(identity, AGREEMENT_TYPE, payload, &text, record->agreement, err))
         return false;
     autojson json_t *document = agreement_document(text, &approvals, err);
     if (!document || !agreement_store(paths->state, agreement->vm, document, err))
