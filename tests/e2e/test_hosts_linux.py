@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A guest with Linux in it on the two emulated hosts of test_two_hosts.py: it moves there and back, in all the ways that
+"""A guest with Linux in it on the two emulated hosts of test_hosts.py: it moves there and back, in all the ways that
 there are, and outlives what can happen to a network and to a host while it is copied.
 
-What runs on the hosts is tests/two-hosts/linux-guest. QML_FIGURES may name a file that gets a line for every move.
+What runs on the hosts is tests/hosts/scripts/linux-guest. QML_FIGURES may name a file that gets a line for every move.
 """
 import json
 import os
 import re
 import shutil
 import stat
-import tempfile
 from pathlib import Path
 
 from lib.harness import Failure, check, check_equal, check_in, test
-from test_two_hosts import BUILD_TIMEOUT, RUN_TIMEOUT, SCRIPT, VERSION, boot
+from lib.hosts import HOSTS_TIMEOUT
+from test_hosts import boot
 
 NAME = "lx"
 SLOW = "--bandwidth 6M"  # so that there is time to pull a plug
@@ -34,18 +34,18 @@ def cpio(entries):
     return result
 
 
-def add_linux(folder):
+def add_linux(hosts):
     """The guest's kernel, and an initramfs with linux-init in it, both from what the hosts are made of."""
-    work = Path(os.environ.get("TWO_HOSTS_WORK") or Path(tempfile.gettempdir()) / "two-hosts")
-    (folder / "vmlinuz").write_bytes((work / "kernel-bookworm" / "vmlinuz").read_bytes())
+    made = hosts.work / "bookworm"
+    shutil.copy(made / "kernel", hosts.share / "vmlinuz")
     program = stat.S_IFREG | 0o755
     entries = [
         *((name, stat.S_IFDIR | 0o755, b"") for name in ("bin", "dev")),
         ("dev/console", stat.S_IFCHR | 0o600, b""),
-        ("bin/busybox", program, (work / "root-bookworm" / "bin" / "busybox").read_bytes()),
-        ("init", program, (SCRIPT.parent / "linux-init").read_bytes()),
+        ("bin/busybox", program, (made / "tree" / "bin" / "busybox").read_bytes()),
+        ("init", program, (hosts.share / "linux-init").read_bytes()),
     ]
-    (folder / "initrd").write_bytes(cpio(entries))
+    (hosts.share / "initrd").write_bytes(cpio(entries))
 
 
 class Moves:
@@ -146,41 +146,39 @@ class Moves:
         check_in("nothing was heard of the source for too long", self.read(1, number, "guardian"), "the guardian's log")
 
 
-def go(t, what, cpus, suites, steps):
+def go(t, cpus, steps):
     """Boots the hosts, a guest begins on a and makes the steps, and all is checked."""
-    if not os.environ.get("QML_TWO_HOSTS_LINUX"):
-        t.skip("a Linux guest on emulated hosts takes minutes of a quiet machine: QML_TWO_HOSTS_LINUX=1 runs it")
     dies = any(step.startswith("lose") for step in steps)
     cases = {NAME: ("a", "linux", ";".join(steps))}
-    done = boot(t, cpus, suites, cases, more=add_linux, dies=dies)
+    done = boot(t, cpus, cases, more=add_linux, dies=dies)
     out = done[NAME].paths[0].parent.parent
     for name in ("a", "b"):
         lost = out / name / "lost"
         if lost.exists():  # what the other one had sent before it died
             shutil.copytree(lost, out / ("b" if name == "a" else "a"), dirs_exist_ok=True)
     figures = Moves(out, "a", steps).check_all()
-    lines = [f"{what}, QEMU {' and '.join(VERSION[suite] for suite in suites)}, {line}" for line in figures]
+    lines = [f"{' and '.join(cpus)}, {line}" for line in figures]
     print("\n".join(lines))
     if os.environ.get("QML_FIGURES"):
         with open(os.environ["QML_FIGURES"], "a", encoding="ascii") as figures_file:
             figures_file.write("\n".join(lines) + "\n")
 
 
-@test(timeout=BUILD_TIMEOUT + RUN_TIMEOUT + 120, alone=True)
+@test(timeout=HOSTS_TIMEOUT, alone=True)
 def older(t):
     """QEMU 7.2, rich <-> poor: Linux goes there and back, stays when the link is cut, then goes, and outlives the host"""
     steps = ("move", "move", f"cut {SLOW}", "move", f"lose-destination {SLOW}")
-    go(t, "rich and poor", ("rich", "poor"), ("bookworm", "bookworm"), steps)
+    go(t, ("rich", "poor"), steps)
 
 
-@test(timeout=BUILD_TIMEOUT + RUN_TIMEOUT + 120, alone=True)
+@test(timeout=HOSTS_TIMEOUT, alone=True)
 def newer(t):
     """QEMU 10.0, rich <-> poor: Linux goes there and back; a source that dies leaves nothing at the destination"""
-    go(t, "rich and poor", ("rich", "poor"), ("trixie", "trixie"), ("move", "move", f"lose-source {SLOW}"))
+    go(t, ("rich@trixie", "poor@trixie"), ("move", "move", f"lose-source {SLOW}"))
 
 
-@test(timeout=BUILD_TIMEOUT + RUN_TIMEOUT + 120, alone=True)
+@test(timeout=HOSTS_TIMEOUT, alone=True)
 def mixed(t):
     """QEMU 7.2 on rich, 10.0 on poor: Linux goes there and back with --multifd, --direct and --postcopy"""
     steps = ("move --multifd 4", "move --direct", "move --postcopy --bandwidth 8M", "move")
-    go(t, "rich and poor", ("rich", "poor"), ("bookworm", "trixie"), steps)
+    go(t, ("rich", "poor@trixie"), steps)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two emulated hosts with different AMD CPUs and nested KVM, where KVM's masks, `-cpu host` and XSAVE are real.
 
-The emulator is not part of the project: QML_TWO_HOSTS names a folder with `build-hosts` and `two-hosts`, without it
-these tests are skipped. tests/two-hosts/on-host is what runs on both hosts; here it is started and its files judged.
+tests/hosts/scripts/cases is what runs on both hosts; here it is started and its files judged.
 
 A case is (host that starts or asks, kind, words of QEMU's, what a proof on a does to -cpu, what one on b does): see
 there. The last three may be left out.
@@ -10,30 +9,17 @@ there. The last three may be left out.
 import base64
 import hashlib
 import json
-import os
 import re
-import shutil
-import signal
-import time
 from pathlib import Path
 
-from lib.harness import MACHINE, Failure, Serial, Skip, check, check_equal, check_in, test, wait_until
+from lib.harness import MACHINE, Failure, Serial, check, check_equal, check_in, test
+from lib.hosts import HOSTS_TIMEOUT, Hosts, print_guest
 
-BUILD_TIMEOUT = 900
-RUN_TIMEOUT = 420
-SCRIPT = Path(__file__).resolve().parent.parent / "two-hosts" / "on-host"
-VERSION = {"bookworm": "7.2", "trixie": "10.0"}
 XSAVE = 1 << 26  # leaf 1 ECX
 AVX = 1 << 28
 FORMS = ("named", "base", "host")
 # The feature MSRs of an AMD CPU: microcode revision, PLATFORM_INFO, CORE_, ARCH_ and PERF_CAPABILITIES, DE_CFG.
 MSRS = {0x8B, 0xCE, 0xCF, 0x10A, 0x345, 0xC0011029}
-# The second host of rich_and_mid, as the emulator calls it, in full: so more can be taken from it.
-MID = (
-    "max,vendor=AuthenticAMD,family=23,model=49,stepping=0,model-id=Mid AMD host,svm=on,npt=on,la57=off,mpx=off,"
-    "avx=off,avx2=off,fma=off,f16c=off,vaes=off,vpclmulqdq=off,adx=off,rdseed=off,smap=off,sha-ni=off,clwb=off,"
-    "rdpid=off"
-)
 # What print-guest says of rich and mid; the names of the two come in.
 MID_LACKS = (
     "host {1}: leaf 1 ECX bit 28 (avx) is 0, elsewhere 1 [avx]",
@@ -41,43 +27,6 @@ MID_LACKS = (
     "leaf 0xd.2 (XSAVE component AVX) is 256 bytes at 576 on {0}; nothing on {1} [avx]",
     '(part of the model\'s name) is "Rich AMD host" on {0}; "Mid AMD host" on {1}',
 )
-
-
-def emulator(t):
-    """The folder of the emulator's scripts, with everything built, or the test is skipped."""
-    folder = os.environ.get("QML_TWO_HOSTS")
-    if not folder:
-        raise Skip("QML_TWO_HOSTS does not name the folder of the two hosts' emulator")
-    if os.environ.get("QML_SANITIZED"):
-        raise Skip("the hosts have no sanitizers' libraries")
-    if os.geteuid() != 0:
-        raise Skip("the two hosts are built by root only")
-    built = t.run(Path(folder) / "build-hosts", timeout=BUILD_TIMEOUT)
-    if built.returncode != 0:
-        raise Skip(f"the two hosts cannot be built: {built.stderr.strip().splitlines()[-1:]}")
-    return Path(folder)
-
-
-def print_guest(t):
-    """tests/print-guest.c, built beside the program, or where bad-peer is."""
-    places = [t.program.parent, Path(os.environ.get("QML_BAD_PEER") or t.program).parent]
-    found = [place / "print-guest" for place in places if os.access(place / "print-guest", os.X_OK)]
-    if not found:
-        raise Skip("print-guest is neither beside the program nor beside QML_BAD_PEER")
-    return found[0]
-
-
-def tree(t):
-    """The folder that both hosts see: programs, the guest, and the library whose soname differs between them."""
-    folder = t.dir / "tree"
-    (folder / "lib").mkdir(parents=True)
-    shutil.copy(t.program, folder / "qemu-migrate-launch")
-    shutil.copy(print_guest(t), folder / "print-guest")
-    shutil.copy(t.counter, folder / "counter.bin")
-    found = re.search(r"(libcpuid\.so\.\d+) => (/\S+)", t.run("ldd", t.program, check=0).stdout)
-    check(found, "the program needs no libcpuid")
-    shutil.copy(found[2], folder / "lib" / found[1])
-    return folder
 
 
 class Case:
@@ -214,46 +163,20 @@ class Case:
         check_equal(self.read(0, "state"), "postmigrate", f"{self.name}: source")
 
 
-def clocks_run_right(t, run, began):
-    """Whether neither host's clock runs fast. An emulated kernel that measures its TSC on a busy machine can get it
-    wrong, and then all deadlines in that host are over in a fraction of their time."""
-
-    def ups():
-        found = {name: float(up) for name, up in re.findall(r"@@ host-([ab]) up at ([0-9.]+)s", run.stdout())}
-        return found if len(found) == 2 or not run.alive() else None
-
-    found = wait_until(ups, 120, "start of the two hosts")
-    return all(up <= time.monotonic() - began for up in found.values())
-
-
-def boot(t, cpus, suites, cases, more=None, dies=False):
+def boot(t, cpus, cases, more=None, dies=False):
     """Boots hosts a and b, goes through the cases, {name: (from, kind, ...)}, and returns {name: Case}.
 
-    more: a function that adds to the folder that both see. dies: a host is to die, and does not leave its own files."""
-    folder = emulator(t)
-    shared = tree(t)
+    cpus: see Hosts. more: a function that adds to what the hosts share. dies: a host is to die, and does not leave
+    its own files."""
+    hosts = Hosts(t, *cpus)
     if more:
-        more(shared)
+        more(hosts)
     lines = ["|".join([name, *case, *[""] * (5 - len(case))]) for name, case in cases.items()]
-    (t.dir / "cases").write_text("\n".join(lines) + "\n")
-    for attempt in range(3):
-        out = t.dir / f"out{attempt}"
-        began = time.monotonic()
-        run = t.start(
-            *("nice", "-n", "-5", folder / "two-hosts", "--cpu-a", cpus[0], "--cpu-b", cpus[1]),
-            *("--qemu-a", suites[0], "--qemu-b", suites[1], "--script-a", SCRIPT, "--script-b", SCRIPT),
-            *("--tree", shared, "--file", t.dir / "cases", "--file", SCRIPT.parent / "linux-guest", "--out", out),
-            *("--limit", RUN_TIMEOUT),
-        )
-        if clocks_run_right(t, run, began):
-            break
-        run.signal(signal.SIGTERM)
-        run.wait(20)
-    expected = 125 if dies else 0
-    check_equal(run.wait(RUN_TIMEOUT + 30), expected, f"status of the two hosts, which said {run.stdout()[-1500:]!r}")
-    for name, suite in zip("ab", suites):
+    (hosts.share / "list").write_text("\n".join(lines) + "\n")
+    out = hosts.run("cases", status=125 if dies else 0)
+    for name, version in hosts.versions.items():
         if not dies or (out / name / "log").exists():
-            check_in(f"version {VERSION[suite]}.", (out / name / "log").read_text(), f"QEMU of host {name}")
+            check_in(f"version {version}.", (out / name / "log").read_text(), f"QEMU of host {name}")
     return {name: Case(out, name, source) for name, (source, *_) in cases.items()}
 
 
@@ -265,7 +188,7 @@ def check_all_moved(done, cases):
     return lines
 
 
-@test(timeout=BUILD_TIMEOUT + RUN_TIMEOUT + 120, alone=True)
+@test(timeout=HOSTS_TIMEOUT, alone=True)
 def rich_and_poor(t):
     """KVM, -cpu host, QEMU 7.2 on both: rich <-> poor keeps its CPU in both forms; bare QEMU restarts or changes it"""
     cases = {
@@ -274,7 +197,7 @@ def rich_and_poor(t):
         "smp": ("b", "agree-base", "-cpu max,+x2apic -smp 2"),
         "raw": ("a", "table", "host"),
     }
-    done = boot(t, ("rich", "poor"), ("bookworm", "bookworm"), cases)
+    done = boot(t, ("rich", "poor"), cases)
     check_all_moved(done, cases)
     done["rp-bare"].check_bare_restarted()
     done["pr-bare"].check_bare_changed()
@@ -290,7 +213,7 @@ def rich_and_poor(t):
     )
 
 
-@test(timeout=BUILD_TIMEOUT + RUN_TIMEOUT + 120, alone=True)
+@test(timeout=HOSTS_TIMEOUT, alone=True)
 def rich_older_and_poor_newer(t):
     """KVM, -cpu host, rich with QEMU 7.2 <-> poor with 10.0: the CPU stays; bare QEMU loses the guest or changes it"""
     cases = {
@@ -299,7 +222,7 @@ def rich_older_and_poor_newer(t):
         "epyc": ("b", "agree-named", "-cpu EPYC -machine kernel-irqchip=split"),
         "dies": ("a", "agree-base", "-cpu host -smp 4,sockets=1,dies=2,cores=1,threads=2"),
     }
-    done = boot(t, ("rich", "poor"), ("bookworm", "trixie"), cases)
+    done = boot(t, ("rich", "poor@trixie"), cases)
     check_all_moved(done, cases)
     done["rp-bare"].check_bare_lost()
     done["pr-bare"].check_bare_changed()
@@ -309,7 +232,7 @@ def rich_older_and_poor_newer(t):
     done["dies"].check_refused(11, *words)
 
 
-@test(timeout=BUILD_TIMEOUT + RUN_TIMEOUT + 120, alone=True)
+@test(timeout=HOSTS_TIMEOUT, alone=True)
 def rich_newer_and_poor_older(t):
     """KVM, -cpu host, rich with QEMU 10.0 <-> poor with 7.2: the CPU stays; bare QEMU restarts the guest or changes it"""
     cases = {
@@ -318,7 +241,7 @@ def rich_newer_and_poor_older(t):
         "pm-host": ("a", "agree-host", "-cpu host -overcommit cpu-pm=on"),
         "g3": ("b", "agree-named", "-cpu Opteron_G3"),
     }
-    done = boot(t, ("rich", "poor"), ("trixie", "bookworm"), cases)
+    done = boot(t, ("rich@trixie", "poor"), cases)
     check_all_moved(done, cases)
     done["rp-bare"].check_bare_restarted()
     done["pr-bare"].check_bare_changed()
@@ -330,7 +253,7 @@ def rich_newer_and_poor_older(t):
     check_equal(done["g3"].check_agreed()["baseline"]["model"], "Opteron_G3-v1", "g3: model")
 
 
-@test(timeout=BUILD_TIMEOUT + RUN_TIMEOUT + 120, alone=True)
+@test(timeout=HOSTS_TIMEOUT, alone=True)
 def rich_and_mid(t):
     """KVM, -cpu host, rich (7.2) <-> one without AVX (10.0): the guest keeps XSAVE, uses it, and has no AVX anywhere"""
     cases = {
@@ -340,7 +263,7 @@ def rich_and_mid(t):
         "rome": ("b", "agree-base", "-cpu EPYC-Rome -machine kernel-irqchip=split"),
         "raw": ("a", "table", "host"),
     }
-    done = boot(t, ("rich", "mid"), ("bookworm", "trixie"), cases)
+    done = boot(t, ("rich", "mid@trixie"), cases)
     for line in check_all_moved(done, cases):
         check_equal(line.leaves["1"].ecx & (XSAVE | AVX), XSAVE, "XSAVE and AVX of the guest")
         check(line.xcr0 and line.xcr0 & 3 == 3, f"the guest does not use XSAVE: XCR0 is {line.xcr0}")
@@ -355,7 +278,7 @@ def rich_and_mid(t):
 # Pairs of odd hosts: nothing is moved here, only agreed on.
 
 
-@test(timeout=BUILD_TIMEOUT + RUN_TIMEOUT + 120, alone=True)
+@test(timeout=HOSTS_TIMEOUT, alone=True)
 def masks_that_do_not_hold(t):
     """KVM, odd hosts (7.2, 10.0): what one's guests lack is masked, what they see in spite of it is named"""
     cases = {
@@ -366,8 +289,8 @@ def masks_that_do_not_hold(t):
         "both": ("b", "agree-host", "-cpu host,-smep", "s/smep=off/smep=on/", "s/smep=off/smep=on/"),
         "none": ("a", "agree-base", "-cpu host", "s/.*/host/", "s/.*/host/"),
     }
-    cpus = ("rich,smap=off,xsaveopt=off", f"{MID},phys-bits=38,abm=off")
-    done = boot(t, cpus, ("bookworm", "trixie"), cases)
+    cpus = ("rich,smap=off,xsaveopt=off", "mid,phys-bits=38,abm=off@trixie")
+    done = boot(t, cpus, cases)
     check_equal(done["agreed"].check_agreed()["baseline"]["phys_bits"], 38, "agreed: physical address bits")
     hidden = done["hidden"].check_agreed(masked=["sse4.2"])
     check("sse4.2" not in hidden["baseline"]["features"], "hidden: sse4.2 is agreed on")
@@ -380,7 +303,7 @@ def masks_that_do_not_hold(t):
     done["none"].check_refused(11, *lacks, *told)
 
 
-@test(timeout=BUILD_TIMEOUT + RUN_TIMEOUT + 120, alone=True)
+@test(timeout=HOSTS_TIMEOUT, alone=True)
 def without_xsave(t):
     """KVM, odd hosts (10.0, 7.2): one without XSAVE, one with holes elsewhere: nothing is left of what one lacks"""
     cases = {
@@ -388,8 +311,8 @@ def without_xsave(t):
         "named": ("a", "agree-named", "-cpu host,-svm -smp 4,sockets=2,cores=2,threads=1"),
         "raw": ("a", "table", "host"),
     }
-    cpus = ("rich,xsave=off,pdpe1gb=off", "rich,sse4a=off,smep=off,rdrand=off,phys-bits=36")
-    done = boot(t, cpus, ("trixie", "bookworm"), cases)
+    cpus = ("rich,xsave=off,pdpe1gb=off@trixie", "rich,sse4a=off,smep=off,rdrand=off,phys-bits=36")
+    done = boot(t, cpus, cases)
     for name in ("host", "named"):
         baseline = done[name].check_agreed()["baseline"]
         left = {"xsave", "avx", "pdpe1gb", "sse4a", "smep", "rdrand"} & set(baseline["features"])
@@ -402,7 +325,7 @@ def without_xsave(t):
     )
 
 
-@test(timeout=BUILD_TIMEOUT + RUN_TIMEOUT + 120, alone=True)
+@test(timeout=HOSTS_TIMEOUT, alone=True)
 def lookalikes(t):
     """KVM, lookalikes of EPYC-Milan (10.0) and of a Phenom (7.2): the forms agree, and so do the tables"""
     cases = {
@@ -410,7 +333,7 @@ def lookalikes(t):
         "named": ("a", "agree-named", "-cpu host"),
         "raw": ("a", "table", "host"),
     }
-    done = boot(t, ("EPYC-Milan,svm=on,npt=on", "phenom,svm=on,npt=on"), ("trixie", "bookworm"), cases)
+    done = boot(t, ("EPYC-Milan,svm=on,npt=on@trixie", "phenom,svm=on,npt=on"), cases)
     tables = [done[name].check_agreed()["proof"]["table"] for name in ("host", "named")]
     check_equal(tables[1], tables[0], "the table of the other form")
     identity = "family 25 model 1 stepping 1 on {}; family 16 model 2 stepping 3 on {}"
