@@ -121,6 +121,8 @@ const struct trust_entry *launch_find_peer(const struct launch *launch, const ch
 /* cmd_launch_pool.c: whether the pool says who the parties are: it is configured, and nobody is
  * named. */
 bool launch_may_use_pool(const struct launch *launch);
+/* The pool of the configuration; pool_close it. What pool_open reports. */
+struct pool *launch_open_pool(const struct launch *launch, struct error *err);
 /* Who is in the pool, with what is to be said of it in the log; what pool_members reports. */
 bool launch_read_pool(const struct launch *launch, struct pool_members *members, struct error *err);
 /* Make them the parties of this launch. STATUS_UNAVAILABLE, too, when there is nobody. */

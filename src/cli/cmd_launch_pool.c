@@ -14,7 +14,7 @@
 #define READ_MS 15000
 #define WRITE_MS 5000
 
-static struct pool *open_pool(const struct launch *launch, struct error *err)
+struct pool *launch_open_pool(const struct launch *launch, struct error *err)
 {
     const struct pool_setup setup = {.config = &launch->config,
                                      .identity = launch->identity,
@@ -33,7 +33,7 @@ bool launch_may_use_pool(const struct launch *launch)
 
 bool launch_read_pool(const struct launch *launch, struct pool_members *members, struct error *err)
 {
-    autopool struct pool *pool = open_pool(launch, err);
+    autopool struct pool *pool = launch_open_pool(launch, err);
     int64_t timeout = launch->options.timeout_ms;
     if (!pool || !pool_members(pool, deadline_in_ms(timeout > 0 ? timeout : READ_MS), members, err))
         return false;
@@ -61,7 +61,7 @@ void launch_tell_pool(const struct launch *launch)
     struct pool_use use = {.vm = launch->vm, .trust = &launch->trust, .pin = launch->identity->pin};
     if (!pool_is_configured(&launch->config) || launch->options.listen)
         return;
-    autopool struct pool *pool = open_pool(launch, &err);
+    autopool struct pool *pool = launch_open_pool(launch, &err);
     bool good = pool && agreement_load(launch->context->paths.state, launch->vm, &document, &err) &&
                 document && agreement_document_open(document, &agreement, NULL, &err) &&
                 pool_put_agreement(pool, launch->vm, document, agreement.issued,

@@ -199,7 +199,7 @@ static bool run(struct receive *receive, int count, char **words, struct error *
         return false;
     if (context->help || context->version)
         return true;
-    if (operands.count != 1 || !name_is_vm(operands.words[0]) || !receive->from)
+    if (operands.count != 1 || !name_is_vm(operands.words[0]))
         return error_set(err, STATUS_USAGE,
                          "receive needs the name of one VM, and --from PEER, where it runs");
     receive->vm = operands.words[0];
@@ -211,8 +211,11 @@ static bool run(struct receive *receive, int count, char **words, struct error *
         !(launch->identity = identity_load(context->paths.config, err)) ||
         !find_arguments(receive, &operands, &there, err) || !check_record(receive, err))
         return false;
-    receive->peer = launch_find_peer(launch, "--from", receive->from, &receive->peer_host,
-                                     &receive->peer_port, err);
+    if (receive->from)
+        receive->peer = launch_find_peer(launch, "--from", receive->from, &receive->peer_host,
+                                         &receive->peer_port, err);
+    else if (!receive_find_in_pool(receive, err))
+        return false;
     if (!receive->peer || !receive_fetch(receive, err) || !receive_check(receive, err))
         return false;
     return there ? become(receive, err) : receive_propose(receive, err);

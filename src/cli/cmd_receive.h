@@ -33,6 +33,11 @@ bool receive_check(struct receive *receive, struct error *err);
 /* Tell the peer that a destination waits here for its guest. */
 bool receive_announce(const struct receive *receive, struct error *err);
 
+/* cmd_receive_pool.c: without --from: fill peer, peer_host and peer_port with who has the VM, by
+ * the pool and those in it. STATUS_UNAVAILABLE: nobody; STATUS_DECISION: several; STATUS_USAGE:
+ * there is no pool; what pool_members reports. */
+bool receive_find_in_pool(struct receive *receive, struct error *err);
+
 /* cmd_receive_propose.c: without a command line of this host's own: the one that it might be, to
  * standard output. Always false: STATUS_USAGE with what to do, or why there is none. */
 bool receive_propose(struct receive *receive, struct error *err);

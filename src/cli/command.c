@@ -28,7 +28,7 @@ const struct command commands[] = {
      "baseline --agreement VM|FILE PROFILE...",
      command_baseline},
     {"receive",
-     "receive VM --from PEER [--timeout SECONDS] [--wait SECONDS] [--dry-run]\n"
+     "receive VM [--from PEER] [--timeout SECONDS] [--wait SECONDS] [--dry-run]\n"
      "        [-- QEMU [QEMU-ARGS...]]",
      command_receive},
     {"migrate",

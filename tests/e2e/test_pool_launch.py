@@ -22,7 +22,9 @@ class Pool:
         self.ports = {host.name: free_port() for host in self.hosts}
         self.agents = {}
         for host in self.hosts:
-            host.write_config(f"[host]\nname = {host.name}\n" + etcd.config())
+            port = free_port()
+            more = f"[listen]\nmigration-ports = {port}-{port}\n[qemu]\nbinary = {t.qemu_path}\n"
+            host.write_config(f"[host]\nname = {host.name}\n{more}" + etcd.config())
             for other in self.hosts:
                 if other is not host:
                     host.trust(other)
@@ -67,7 +69,7 @@ def all_members(t):
     pool.serve(pool.c)
     etcd.members[0].kill()  # no harm
     process = pool.a.start(*pool.words())
-    launched = Launched(pool.a, process, t.qemu_path, timeout=60)
+    launched = Launched(pool.a, process, "web1", timeout=60)
     kept = json.loads((pool.a.home / "state/agreements/web1.json").read_text())
     check_equal(json.loads(etcd.get(AGREEMENT)[AGREEMENT]), kept, "the agreement in the pool")
     check_equal(len(kept["approvals"]), 2, "approvals")
@@ -89,7 +91,7 @@ def store_down(t):
     names, err = pool.dry_run("--peer", "b")
     check_equal(names, ["a", "b"], "the parties by --peer without the store")
     process = pool.a.start(*pool.words("--peer", "b"))
-    launched = Launched(pool.a, process, t.qemu_path, timeout=60)
+    launched = Launched(pool.a, process, "web1", timeout=60)
     check_in("the agreement is not in the pool", process.stderr(), "what was said of the agreement")
     launched.process.kill()
     # Agents start without it, too, and are there when it is.
@@ -131,6 +133,32 @@ def agent(t):
     pool.stop(pool.b)
     check(time.monotonic() - began < 4, "the agent's end takes long")
     check_equal(etcd.get(HOSTS), {}, "the pool after b's end")
+
+
+@test(timeout=200)
+def receive(t):
+    """Nobody is named anywhere: the VM goes from a to b to c, each of which finds in the pool where it runs."""
+    etcd = Etcd(t)
+    pool = Pool(t, etcd)
+    pool.serve(pool.a, pool.b, pool.c)
+    result = pool.b.run("receive", "web1", "--", t.qemu_path, *guest_args(t, "b"), check=69)
+    check_in("nobody in the pool says that web1 runs there", result.stderr, "of a VM that nobody has")
+    check_in("there is no VM web1 here", result.stderr, "what they say")
+    process = pool.a.start("--vm", "web1", "--", t.qemu_path, *guest_args(t, "a"))
+    launched = Launched(pool.a, process, "a", timeout=60)
+    launched.serial.wait_lines(2)
+    for source, host in ((pool.a, pool.b), (pool.b, pool.c)):
+        process = host.start("receive", "web1", "--", t.qemu_path, *guest_args(t, host.name), name=f"{host.name}-receive")
+        arrived = Launched(host, process, host.name, timeout=60)
+        check_in(f"web1: runs on {source.name}, found by the pool", process.stderr(), "what was found")
+        source.run("migrate", "web1", timeout=60, check=0)
+        arrived.serial.wait_lines(2)
+    # What the store says of the agreement is a hint: a lie is said, and all are asked.
+    etcd.put(AGREEMENT, "{}")
+    result = pool.a.run("receive", "web1", "--dry-run", "--", t.qemu_path, *guest_args(t, "a2"), check=0, timeout=60)
+    check_in("it does not count, all in the pool are asked", result.stderr, "what was said of a lie")
+    check_in("web1: runs on c, found by the pool", result.stderr, "what was found")
+    arrived.process.kill()
 
 
 def children(pid):
