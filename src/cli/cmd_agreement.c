@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "cli/command.h"
+#include "vm/record.h"
 
 struct agreement_command {
     bool cpuid;
@@ -47,13 +48,20 @@ bool open_agreement(const struct context *context, const char *vm, enum status m
     return true;
 }
 
+#define HOSTS_SHOWN 6
+
+/* "a,b,c", of many "a,b,c,d,e and 9 more". */
 static char *join_hosts(const struct agreement *agreement)
 {
     autostrlist struct strlist hosts = {0};
-    for (size_t i = 0; i < agreement->party_count; i++)
+    size_t count = agreement->party_count;
+    size_t shown = count > HOSTS_SHOWN ? HOSTS_SHOWN - 1 : count;
+    for (size_t i = 0; i < shown; i++)
         if (!strlist_push(&hosts, agreement->parties[i].host))
             return NULL;
-    return strlist_join(&hosts, ",");
+    autofree char *names = strlist_join(&hosts, ",");
+    return !names || shown == count ? STEAL(names)
+                                    : string_format("%s and %zu more", names, count - shown);
 }
 
 /* The VMs that have an agreement here, sorted. Other files in the folder are not ours to judge. */
@@ -93,28 +101,56 @@ static bool find_vms(const struct context *context, struct strlist *vms, struct 
 }
 
 /* A line of `list`: a cell a column, or of a damaged agreement the VM and what is wrong. */
-#define COLUMNS 6
+#define COLUMNS 7
 
-static bool make_row(const struct agreement *agreement, struct strlist *row)
+/* Where the VM is, as far as is known here: "here", "b", "b->here", "here->b", or "-". */
+static char *where(const struct vm_record *record)
+{
+    if (!record->vm)
+        return strdup("-");
+    bool arrives = record->place == PLACE_TOLD && record->role == ROLE_DESTINATION;
+    switch (record->place) {
+    case PLACE_HERE:
+        return strdup("here");
+    case PLACE_MOVED:
+    case PLACE_ELSEWHERE:
+        return strdup(record->peer);
+    case PLACE_INCOMING:
+        arrives = true;
+        break;
+    default:
+        break;
+    }
+    return arrives ? string_format("%s->here", record->peer)
+                   : string_format("here->%s", record->peer);
+}
+
+static bool make_row(const struct agreement *agreement, const struct vm_record *record,
+                     struct strlist *row)
 {
     char when[32];
     const char *model = agreement->baseline.model;
     autofree char *hosts = join_hosts(agreement);
+    autofree char *place = where(record);
     agreement_format_time(agreement, when, sizeof(when));
-    return hosts && strlist_push(row, agreement->vm) && strlist_push(row, agreement->machine) &&
-           strlist_push(row, model ? model : "-") && strlist_push(row, when) &&
-           strlist_push(row, agreement->proof.made ? "yes" : "no") && strlist_push(row, hosts);
+    return hosts && place && strlist_push(row, agreement->vm) &&
+           strlist_push(row, agreement->machine) && strlist_push(row, model ? model : "-") &&
+           strlist_push(row, when) && strlist_push(row, agreement->proof.made ? "yes" : "no") &&
+           strlist_push(row, place) && strlist_push(row, hosts);
 }
 
-static json_t *row_to_json(const struct agreement *agreement, const char *digest)
+static json_t *row_to_json(const struct agreement *agreement, const char *digest,
+                           const struct vm_record *record)
 {
     autojson json_t *hosts = json_array();
     for (size_t i = 0; i < agreement->party_count; i++)
         json_array_append_new(hosts, json_string(agreement->parties[i].host));
-    return json_pack("{s:s, s:s, s:s, s:s?, s:O, s:I, s:b}", "vm", agreement->vm, "digest", digest,
-                     "machine", agreement->machine, "model", agreement->baseline.model, "hosts",
-                     hosts, "issued", (json_int_t)agreement->issued, "proven",
-                     (int)agreement->proof.made);
+    return json_pack("{s:s, s:s, s:s, s:s?, s:O, s:I, s:b, s:s?, s:s?}", "vm", agreement->vm,
+                     "digest", digest, "machine", agreement->machine, "model",
+                     agreement->baseline.model, "hosts", hosts, "issued",
+                     (json_int_t)agreement->issued, "proven", (int)agreement->proof.made, "place",
+                     record->vm ? vm_place_name(record->place) : NULL, "peer",
+                     record->vm && *record->peer ? record->peer : NULL);
 }
 
 static bool put_row(const struct strlist *row, const size_t widths[], struct error *err)
@@ -144,23 +180,25 @@ static bool look_at(const struct context *context, const char *vm, struct strlis
                     json_t *array, bool *damaged, struct error *err)
 {
     autoagreement struct agreement agreement = {0};
+    autovmrecord struct vm_record record = {0};
     struct error wrong = ERROR_INIT;
     char digest[DIGEST_HEX_SIZE];
-    *damaged = !open_agreement(context, vm, STATUS_DATA, &agreement, digest, &wrong);
+    *damaged = !open_agreement(context, vm, STATUS_DATA, &agreement, digest, &wrong) ||
+               !vm_record_load(&context->paths, vm, &record, &wrong);
     if (*damaged && wrong.status == STATUS_INTERNAL)
         return error_set(err, wrong.status, "%s", wrong.message);
     bool good = *damaged ? strlist_push(row, vm) && strlist_push(row, wrong.message)
-                         : make_row(&agreement, row);
+                         : make_row(&agreement, &record, row);
     json_t *json = *damaged ? json_pack("{s:s, s:s}", "vm", vm, "error", wrong.message)
-                            : row_to_json(&agreement, digest);
+                            : row_to_json(&agreement, digest, &record);
     return (json_array_append_new(array, json) == 0 && good) || error_no_memory(err);
 }
 
 static bool fill_list(const struct context *context, const struct strlist *vms,
                       struct strlist *rows, json_t *array, size_t *damaged, struct error *err)
 {
-    static const char *const titles[COLUMNS] = {"VM",     "MACHINE", "MODEL",
-                                                "ISSUED", "PROVEN",  "HOSTS"};
+    static const char *const titles[COLUMNS] = {"VM",     "MACHINE", "MODEL", "ISSUED",
+                                                "PROVEN", "WHERE",   "HOSTS"};
     for (size_t i = 0; i < COLUMNS; i++)
         if (!strlist_push(&rows[0], titles[i]))
             return error_no_memory(err);

@@ -62,6 +62,8 @@ static bool put_party(const struct agreement_party *party, struct error *err)
     const struct cpu_request *request = &party->request;
     autostrbuf struct strbuf text = {0}, asked = {0};
     strbuf_printf(&text, "%s, %s, %s", party->host, vm_role_name(party->role), party->pin);
+    if (party->role == ROLE_PARTY) /* it promises, and asks for nothing */
+        return text.failed ? error_no_memory(err) : put_words("Party", text.data, err);
     strbuf_puts(&asked, request->model ? request->model : "the best CPU");
     put_features(&asked, &request->on, "+");
     put_features(&asked, &request->off, "-");
@@ -73,6 +75,14 @@ static bool put_party(const struct agreement_party *party, struct error *err)
     if (text.failed || asked.failed)
         return error_no_memory(err);
     return put_words("Party", text.data, err) && put_words("  asked for", asked.data, err);
+}
+
+static bool put_assumed(const struct agreement_assumed *host, struct error *err)
+{
+    autofree char *text = string_format("%s, by its profile: it has to prove before the guest may "
+                                        "come to it, %s",
+                                        host->host, host->pin);
+    return text ? put_words("Assumed", text, err) : error_no_memory(err);
 }
 
 /* Only this form follows from the agreement alone: the others start from a model that each QEMU
@@ -146,6 +156,9 @@ bool agreement_print(const struct agreement *agreement, const char *digest, stru
         return false;
     for (size_t i = 0; i < agreement->party_count; i++)
         if (!put_party(&agreement->parties[i], err))
+            return false;
+    for (size_t i = 0; i < agreement->assumed_count; i++)
+        if (!put_assumed(&agreement->assumed[i], err))
             return false;
     return put_words(label, features.data ? features.data : "none", err) && put_cpu(agreement, err);
 }

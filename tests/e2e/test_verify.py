@@ -397,19 +397,21 @@ def agreement_list_and_show(t):
     result = pair.a.run("agreement", "list", check=65)
     check_in("2 of 3 agreements", result.stderr, "standard error of list")
     title, first, second, third = result.stdout.splitlines()
-    check_equal(title.split(), ["VM", "MACHINE", "MODEL", "ISSUED", "PROVEN", "HOSTS"], "titles")
+    check_equal(title.split(), ["VM", "MACHINE", "MODEL", "ISSUED", "PROVEN", "WHERE", "HOSTS"], "titles")
     check_equal([first.split()[0], second.split()[0], third.split()[0]], ["aa", VM, "web2"], "order")
     issued = time.strftime("%Y-%m-%d %H:%M", time.localtime(document["issued"]))
     proven = "yes" if document["proof"] not in ("none", None) else "no"
     hosts = ",".join(party["host"] for party in document["parties"])
     model = document["baseline"]["model"]
-    check_equal(second.split(), [VM, machine, model, *issued.split(), proven, hosts], "line of the good one")
+    check_equal(second.split(), [VM, machine, model, *issued.split(), proven, "here", hosts], "line of the good one")
     check(len(second) <= 80, f"line too long: {second}")
     check_in(f"the agreement of {VM}", third, "line of another VM's")
     entries = json.loads(pair.a.run("agreement", "list", "--json", check=65).stdout)
     check_equal([sorted(entry) for entry in entries if entry["vm"] != VM], [["error", "vm"]] * 2, "damaged entries")
     found = next(entry for entry in entries if entry["vm"] == VM)
     check_equal((found["digest"], found["issued"]), (digest, document["issued"]), "entry of the good one")
+    check_equal((found["place"], found["peer"]), ("here", "b"), "where it is")
+    check_in(" a->here ", pair.b.run("agreement", "list", check=0).stdout, "where it is, as the destination knows it")
     pair.a.run("agreement", "show", "aa", check=65)
     check_in("no agreement for web9", pair.a.run("agreement", "show", "web9", check=64).stderr, "show of none")
     for words in (["show"], ["list", "x"], ["show", "../x"], ["x"], ["show", VM, "--", "x"], ["list", "--cpuid"]):
