@@ -141,8 +141,8 @@ static bool lend_models(struct baseline_command *command, struct error *err)
             return error_set(err, STATUS_CONFIG, "%s has no machine type %s", command->qemu,
                              command->machine ? command->machine : "by default");
         struct probe_parameters parameters = {.machine = type->name, .accel = "tcg"};
-        if (!qemu_probe_cpu(&qemu, &parameters, &command->request.model, &command->lender, NULL,
-                            err))
+        if (!qemu_probe_cpu(&qemu, &parameters, NULL, &command->request.model, &command->lender,
+                            NULL, err))
             return false;
         lender = &command->lender;
     }

@@ -103,7 +103,7 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
 {
     autocpuoffer struct cpu_offer offer = {0};
     char files[DIGEST_HEX_SIZE];
-    if (!qemu_probe_cpu(qemu, parameters, model, &offer, files, err))
+    if (!qemu_probe_cpu(qemu, parameters, state_folder, model, &offer, files, err))
         return NULL;
     autojson json_t *content = describe(config, qemu, files, parameters, &offer, err);
     int64_t serial = 0, now = time(NULL);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "host/probe_cache.h"
 #include "host/qemu.h"
 #include "host/qemu_files.h"
 #include "host/qemu_session.h"
@@ -145,38 +146,48 @@ static int compare_models(const void *a, const void *b)
 }
 
 /* The versioned name of the model that the user asked for. */
-static bool resolve_model(const json_t *definitions, char **model, struct error *err)
+static bool resolve_model(const json_t *models, char **model, struct error *err)
 {
+    const char *name = json_string_value(json_object_get(models, *model));
+    if (!name)
+        return error_set(err, STATUS_CONFIG,
+                         "QEMU does not know the CPU model %s (see its -cpu help)", *model);
+    char *result = strdup(name);
+    if (!result)
+        return error_no_memory(err);
+    free(*model);
+    *model = result;
+    return true;
+}
+
+/* What each name stands for. */
+static json_t *name_models(const json_t *definitions)
+{
+    json_t *models = json_object();
     size_t i;
     json_t *definition;
     json_array_foreach(definitions, i, definition)
     {
         const char *name = json_string_value(json_object_get(definition, "name"));
         const char *alias = json_string_value(json_object_get(definition, "alias-of"));
-        if (!name || strcmp(name, *model) != 0)
-            continue;
-        char *result = strdup(alias && name_is_model(alias) ? alias : name);
-        if (!result)
-            return error_no_memory(err);
-        free(*model);
-        *model = result;
-        return true;
+        if (name)
+            json_object_set_new(models, name,
+                                json_string(alias && name_is_model(alias) ? alias : name));
     }
-    return error_set(err, STATUS_CONFIG, "QEMU does not know the CPU model %s (see its -cpu help)",
-                     *model);
+    return models;
 }
 
 /* Every model that is not an alias, as this QEMU defines it on this machine type. */
-static bool read_models(struct qemu_session *session, struct cpu_offer *offer, char **model_name,
-                        struct error *err)
+static bool read_models(struct qemu_session *session, struct probe *probe, struct error *err)
 {
+    struct cpu_offer *offer = &probe->offer;
     autojson json_t *definitions = NULL;
     size_t i;
     json_t *definition;
     if (!qemu_session_ask(session, "query-cpu-definitions", NULL, &definitions, err))
         return false;
-    if (model_name && *model_name && !resolve_model(definitions, model_name, err))
-        return false;
+    if (!(probe->models = name_models(definitions)))
+        return error_no_memory(err);
     offer->models = calloc(json_array_size(definitions) + 1, sizeof(*offer->models));
     if (!offer->models)
         return error_no_memory(err);
@@ -197,9 +208,10 @@ static bool read_models(struct qemu_session *session, struct cpu_offer *offer, c
     return true;
 }
 
-static bool probe(struct qemu_session *session, const struct probe_parameters *parameters,
-                  char **model, struct cpu_offer *offer, struct error *err)
+static bool ask_all(struct qemu_session *session, const struct probe_parameters *parameters,
+                    struct probe *probe, struct error *err)
 {
+    struct cpu_offer *offer = &probe->offer;
     bool kvm = strcmp(parameters->accel, "kvm") == 0;
     if (!(offer->accel = strdup(parameters->accel)))
         return error_no_memory(err);
@@ -208,22 +220,52 @@ static bool probe(struct qemu_session *session, const struct probe_parameters *p
         return false;
     if (!(kvm ? system_phys_bits(&offer->phys_bits, err) : read_vcpu(session, offer, err)))
         return false;
-    return read_models(session, offer, model, err);
+    return read_models(session, probe, err);
+}
+
+void probe_free(struct probe *probe)
+{
+    cpu_offer_free(&probe->offer);
+    json_decref(probe->models);
+    strlist_free(&probe->files);
+    strlist_free(&probe->folders);
+    *probe = (struct probe){0};
+}
+
+bool qemu_probe(const struct qemu *qemu, const struct probe_parameters *parameters,
+                struct probe *out, struct error *err)
+{
+    autoprobe struct probe probe = {0};
+    autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
+    if (!start(qemu, parameters, &session, err) || !ask_all(&session, parameters, &probe, err) ||
+        !qemu_files_list(session.process.pid, qemu->binary.device, qemu->binary.inode, &probe.files,
+                         &probe.folders, err))
+        return error_wrap(err, "%s -machine %s -accel %s", qemu->binary.path, parameters->machine,
+                          parameters->accel);
+    *out = probe;
+    probe = (struct probe){0};
+    return true;
 }
 
 bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *parameters,
-                    char **model, struct cpu_offer *out, char files[DIGEST_HEX_SIZE],
-                    struct error *err)
+                    const char *state_folder, char **model, struct cpu_offer *offer,
+                    char files[DIGEST_HEX_SIZE], struct error *err)
 {
-    autocpuoffer struct cpu_offer offer = {0};
-    autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
-    if (!start(qemu, parameters, &session, err) ||
-        !probe(&session, parameters, model, &offer, err) ||
-        (files && !qemu_files_digest(session.process.pid, qemu->binary.device, qemu->binary.inode,
-                                     files, err)))
+    autoprobe struct probe probe = {0};
+    char key[DIGEST_HEX_SIZE] = "";
+    if (state_folder && !probe_cache_key(qemu, parameters, key, err))
+        return false;
+    if (!*key || !probe_cache_find(state_folder, key, &probe)) {
+        if (!qemu_probe(qemu, parameters, &probe, err))
+            return false;
+        if (*key)
+            probe_cache_store(state_folder, key, &probe);
+    }
+    if ((model && *model && !resolve_model(probe.models, model, err)) ||
+        (files && !qemu_files_digest(&probe.files, files, err)))
         return error_wrap(err, "%s -machine %s -accel %s", qemu->binary.path, parameters->machine,
                           parameters->accel);
-    *out = offer;
-    offer = (struct cpu_offer){0};
+    *offer = probe.offer;
+    probe.offer = (struct cpu_offer){0};
     return true;
 }

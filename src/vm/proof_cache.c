@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "vm/proof_cache.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/cache.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -56,36 +54,6 @@ bool proof_cache_find(const char *state_folder, const char *key, struct guest_ta
     return false;
 }
 
-static bool is_entry(const char *name)
-{
-    return strlen(name) == DIGEST_HEX_SIZE - 1 + strlen(".json") &&
-           strcmp(name + DIGEST_HEX_SIZE - 1, ".json") == 0;
-}
-
-/* Remove the oldest entry if there are too many: one for each that is added. */
-static void make_room(const char *folder)
-{
-    DIR *dir = opendir(folder);
-    autofree char *oldest = NULL;
-    time_t when = 0;
-    size_t count = 0;
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        autofree char *path = is_entry(entry->d_name) ? path_join(folder, entry->d_name, "") : NULL;
-        struct stat st;
-        if (!path || lstat(path, &st) < 0)
-            continue;
-        if (count++ > 0 && st.st_mtim.tv_sec >= when)
-            continue;
-        when = st.st_mtim.tv_sec;
-        free(oldest);
-        oldest = STEAL(path);
-    }
-    if (dir)
-        closedir(dir);
-    if (oldest && count >= PROOF_CACHE_MAX)
-        unlink(oldest);
-}
-
 void proof_cache_store(const char *state_folder, const char *key, const struct guest_table *table)
 {
     struct error err = ERROR_INIT;
@@ -98,7 +66,7 @@ void proof_cache_store(const char *state_folder, const char *key, const struct g
         return;
     bool good = folder_make(folder, 0700, &err);
     if (good)
-        make_room(folder);
+        cache_make_room(folder, PROOF_CACHE_MAX);
     if (!good || !file_write_atomic(path, text, strlen(text), 0600, &err))
         log_debug("the proof is not kept: %s", err.message);
 }
