@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -80,7 +81,8 @@ def save_arguments(fleet, name, **how):
     """The host's own QEMU arguments of the VM, where `receive` finds them."""
     folder = fleet[name].home / "config" / "vms"
     folder.mkdir(mode=0o700, exist_ok=True)
-    (folder / f"{VM}.args").write_text("".join(f"{word}\n" for word in fleet.guest_args(**how)))
+    words = ["qemu-system-x86_64", *fleet.guest_args(**how)]
+    (folder / f"{VM}.args").write_text(f"{shlex.join(words)}\n")
 
 
 class Life:
@@ -195,13 +197,13 @@ def restarts(t):
     verify(fleet, "a")
 
 
-def check_drift(fleet, name, *words):
+def check_drift(fleet, name, *words, **guest):
     """The agreement no longer holds on this host: `agreement check`, `receive` and the agent's log say why."""
     host = fleet[name]
     result = host.run("agreement", "check", VM, check=12)
     for word in words:
         check_in(word, result.stdout, f"agreement check on {name}")
-    save_arguments(fleet, name)
+    save_arguments(fleet, name, **guest)
     refused = host.run("receive", VM, "--from", "a", check=12, timeout=60)
     for word in words:
         check_in(word, refused.stderr, f"receive on {name}")
@@ -232,7 +234,7 @@ def qemu_changes(t):
     fleet = three(t)
     launch(fleet, cpu="max")
     fleet["b"].set_qemu(t.second_qemu_path)
-    check_drift(fleet, "b", "QEMU 7.2", "10.0")
+    check_drift(fleet, "b", "QEMU 7.2", "10.0", cpu="max")
     fleet["a"].run("agreement", "check", VM, check=0)
 
 
