@@ -117,7 +117,14 @@ static bool store_document(const char *state_folder, const char *vm, const char 
                            json_t *document, struct error *err)
 {
     autofree char *text = json_to_text(document);
-    return text ? store(state_folder, vm, suffix, text, err) : error_no_memory(err);
+    if (!text)
+        return error_no_memory(err);
+    if (strlen(text) > AGREEMENT_SIZE_MAX)
+        return error_set(err, STATUS_INCOMPATIBLE,
+                         "the agreement about %s is too large (%zu bytes, %zu at most): launch it "
+                         "with fewer parties, or fewer words in -cpu",
+                         vm, strlen(text), AGREEMENT_SIZE_MAX);
+    return store(state_folder, vm, suffix, text, err);
 }
 
 bool agreement_store(const char *state_folder, const char *vm, json_t *document, struct error *err)

@@ -13,6 +13,8 @@
     c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c  \
         c c c c c c c c c c c c c c c c c
 
+#define HEX43 "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz8"
+
 /* Three hosts, sorted by pin; the last one is a stranger. */
 static struct identity *hosts[3];
 static const char *const names[] = {"a", "b", "c"};
@@ -436,9 +438,205 @@ START_TEST(kept)
 }
 END_TEST
 
+/* One that the makers' maximum allows, with approvals of all, is small enough to be kept and sent;
+ * one more is not taken. */
+START_TEST(many_parties)
+{
+    make_hosts();
+    static const size_t counts[] = {1, 3, PARTIES_MAX};
+    for (size_t c = 0; c < COUNT(counts); c++) {
+        autoagreement struct agreement agreement, back = {0};
+        autojson json_t *json = NULL, *parties = json_array();
+        make_agreement(counts[c] < 3 ? counts[c] : 3, &agreement, &json);
+        for (size_t i = 0; counts[c] > 3 && i <= counts[c]; i++) {
+            json_t *party = json_deep_copy(json_array_get(json_object_get(json, "parties"), 0));
+            autofree char *pin = string_format("sha256//%042zuA=", i);
+            json_object_set_new(party, "pin", json_string(pin));
+            if (i < counts[c])
+                json_array_append_new(parties, party);
+            else
+                json_decref(party);
+        }
+        if (counts[c] > 3)
+            json_object_set(json, "parties", parties);
+        MUST(agreement_from_json(json, &back, &err));
+        ck_assert_uint_eq(back.party_count, counts[c]);
+        autofree char *text = json_to_text(json);
+        autofree char *approval = approve(0, HEX("0"), nonces[0]);
+        size_t room = AGREEMENT_SIZE_MAX - strlen(text) * 4 / 3 - 1000;
+        ck_assert_uint_lt(counts[c] * (strlen(approval) + 1), room - 40000); /* a real table */
+        if (counts[c] < PARTIES_MAX)
+            continue;
+        json_t *party = json_deep_copy(json_array_get(parties, 0));
+        json_object_set_new(party, "pin", json_string("sha256//" HEX43 "="));
+        json_array_append_new(parties, party);
+        MUST_FAIL(STATUS_DATA, "parties are not valid", agreement_from_json(json, &back, &err));
+    }
+    free_hosts();
+}
+END_TEST
+
+/* Hosts that were not asked. */
+START_TEST(assumed_hosts)
+{
+    make_hosts();
+    autoagreement struct agreement agreement;
+    autojson json_t *json = NULL;
+    make_agreement(2, &agreement, &json);
+    const char *a = hosts[0]->pin, *c = hosts[2]->pin;
+    const char *low = "sha256//++++++++++++++++++++++++++++++++++++++++++A=";
+    const char *high = "sha256//zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz8=";
+    const struct {
+        const char *first, *second, *host, *profile;
+        bool good;
+    } rows[] = {
+        {c, NULL, "c", HEX("0"), true},
+        {low, c, "c", HEX("0"), true},
+        {low, high, "c", HEX("0"), true},
+        {high, low, "c", HEX("0"), false},
+        {c, c, "c", HEX("0"), false},
+        {a, NULL, "c", HEX("0"), false},
+        {low, a, "c", HEX("0"), false},
+        {c, NULL, "C", HEX("0"), false},
+        {c, NULL, "", HEX("0"), false},
+        {c, NULL, "c", "", false},
+        {c, NULL, "c", HEX("g"), false},
+        {"", NULL, "c", HEX("0"), false},
+        {"sha256//", NULL, "c", HEX("0"), false},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autoagreement struct agreement back = {0};
+        struct error err = ERROR_INIT;
+        json_t *list = json_array();
+        const char *const pins[] = {rows[i].first, rows[i].second};
+        for (size_t k = 0; k < 2 && pins[k]; k++)
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "host", rows[i].host, "pin",
+                                                  pins[k], "profile", rows[i].profile));
+        json_object_set_new(json, "assumed", list);
+        bool good = agreement_from_json(json, &back, &err);
+        ck_assert_msg(good == rows[i].good, "row %zu: %s", i, err.message);
+        if (!good) {
+            ck_assert_int_eq(err.status, STATUS_DATA);
+            continue;
+        }
+        ck_assert_uint_eq(back.assumed_count, rows[i].second ? 2 : 1);
+        autojson json_t *again = agreement_to_json(&back);
+        ck_assert(json_equal(again, json));
+        /* none of them has promised anything */
+        ck_assert_ptr_null(agreement_find_party(&back, rows[i].first));
+    }
+    static const char *const bad[] = {"{}", "1", "[1]", "[{}]", "null"};
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        struct agreement back = {0};
+        json_object_set_new(json, "assumed", json_loads(bad[i], JSON_DECODE_ANY, NULL));
+        MUST_FAIL(STATUS_DATA, "", agreement_from_json(json, &back, &err));
+    }
+    free_hosts();
+}
+END_TEST
+
+/* An assumed host's approval counts nothing, and the document is whole without it. */
+START_TEST(assumed_approve_nothing)
+{
+    make_hosts();
+    autoagreement struct agreement agreement;
+    autojson json_t *json = NULL;
+    char digest[DIGEST_HEX_SIZE];
+    make_agreement(2, &agreement, &json);
+    json_object_set_new(
+        json, "assumed",
+        json_pack("[{s:s, s:s, s:s}]", "host", "c", "pin", hosts[2]->pin, "profile", HEX("0")));
+    autofree char *text = sign(0, AGREEMENT_TYPE, json, digest);
+    autofree char *by_b = approve(1, digest, nonces[1]), *by_c = approve(2, digest, nonces[2]);
+    autojson json_t *whole = document_of(text, by_b, NULL), *more = document_of(text, by_b, by_c),
+                    *other = document_of(text, by_c, NULL);
+    opens(whole, digest);
+    opens_not(more, STATUS_NOT_TRUSTED, "not by a party");
+    opens_not(other, STATUS_NOT_TRUSTED, "not by a party");
+    autofree char *foreign = sign(2, AGREEMENT_TYPE, json, digest);
+    autojson json_t *signed_by_c = document_of(foreign, by_b, NULL);
+    opens_not(signed_by_c, STATUS_NOT_TRUSTED, "not signed by a party");
+    free_hosts();
+}
+END_TEST
+
+/* What could not be read again, nor sent, is not written. */
+START_TEST(too_large_a_document)
+{
+    autofree char *text = malloc(AGREEMENT_SIZE_MAX);
+    memset(text, 'a', AGREEMENT_SIZE_MAX - 1);
+    text[AGREEMENT_SIZE_MAX - 1] = '\0';
+    autojson json_t *large = json_pack("{s:s}", "text", text), *none = NULL;
+    MUST_FAIL(STATUS_INCOMPATIBLE, "too large",
+              agreement_store_committing(unit_folder, "web1", large, &err));
+    MUST_FAIL(STATUS_INCOMPATIBLE, "too large", agreement_store(unit_folder, "web1", large, &err));
+    MUST(agreement_load(unit_folder, "web1", &none, &err));
+    ck_assert_ptr_null(none);
+}
+END_TEST
+
+/* Pending, committing, kept: each goes when the next comes, and none counts for another. */
+START_TEST(transitions)
+{
+    make_hosts();
+    autoagreement struct agreement agreement;
+    autojson json_t *json = NULL, *back = NULL, *none = NULL;
+    char digest[DIGEST_HEX_SIZE], found[DIGEST_HEX_SIZE] = "x";
+    make_agreement(2, &agreement, &json);
+    autofree char *text = sign(0, AGREEMENT_TYPE, json, digest);
+    autofree char *approval = approve(1, digest, nonces[1]);
+    autojson json_t *document = document_of(text, approval, NULL);
+    autofree char *pending = in_folder("agreements/web1.pending");
+    autofree char *committing = in_folder("agreements/web1.committing");
+    agreement_pending_digest(unit_folder, "web1", found);
+    ck_assert_str_eq(found, "");
+    MUST(agreement_load_committing(unit_folder, "web1", &none, &err));
+    ck_assert_ptr_null(none);
+    MUST(agreement_store_pending(unit_folder, "web1", text, &err));
+    agreement_pending_digest(unit_folder, "web1", found);
+    ck_assert_str_eq(found, digest);
+    agreement_pending_digest(unit_folder, "web2", found);
+    ck_assert_str_eq(found, "");
+    MUST(agreement_store_committing(unit_folder, "web1", document, &err));
+    MUST(agreement_load_committing(unit_folder, "web1", &back, &err));
+    ck_assert(json_equal(back, document));
+    MUST(agreement_load(unit_folder, "web1", &none, &err));
+    ck_assert_ptr_null(none);
+    struct stat st;
+    ck_assert_int_eq(stat(committing, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 07777, 0600);
+    MUST(agreement_store(unit_folder, "web1", document, &err));
+    ck_assert(access(pending, F_OK) != 0 && access(committing, F_OK) != 0);
+    /* what is damaged counts as nothing, or is an error, never as an agreement */
+    MUST(file_write_atomic(pending, "{", 1, 0600, &err));
+    agreement_pending_digest(unit_folder, "web1", found);
+    ck_assert_str_eq(found, "");
+    MUST(agreement_store_pending(unit_folder, "web1", approval, &err)); /* another statement */
+    agreement_pending_digest(unit_folder, "web1", found);
+    ck_assert_str_eq(found, "");
+    MUST(file_write_atomic(committing, "{", 1, 0600, &err));
+    MUST_FAIL(STATUS_DATA, committing, agreement_load_committing(unit_folder, "web1", &none, &err));
+    agreement_forget_committing(unit_folder, "web1");
+    MUST(agreement_load_committing(unit_folder, "web1", &none, &err));
+    ck_assert_ptr_null(none);
+    free_hosts();
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {round_trip, without_a_proof, bad_payloads,  order_of_parties,
-                                  approvals,  documents,       bad_documents, kept};
+    const TTest *const tests[] = {round_trip,
+                                  without_a_proof,
+                                  bad_payloads,
+                                  order_of_parties,
+                                  approvals,
+                                  documents,
+                                  bad_documents,
+                                  kept,
+                                  many_parties,
+                                  assumed_hosts,
+                                  assumed_approve_nothing,
+                                  too_large_a_document,
+                                  transitions};
     return unit_run("agreement", tests, COUNT(tests));
 }

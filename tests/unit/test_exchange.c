@@ -1,0 +1,670 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * One exchange between three hosts in this process, message by message: a launches, b and c are
+ * agents. What QEMU would find out about each host is given; what is signed is real.
+ */
+#include "unit.h"
+
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/file.h"
+#include "cpu/feature_table.h"
+#include "peer/message.h"
+#include "vm/record.h"
+#include "vm/respond.h"
+#include "vm/responder.h"
+
+#define TYPE "pc-q35-7.2"
+#define HOSTS 3
+#define HEX64 "1111111111111111111111111111111111111111111111111111111111111111"
+
+struct host {
+    char name[2];
+    struct paths paths;
+    struct config config;
+    struct identity *identity;
+    struct qemu qemu;
+    struct trust_entry entry; /* as the others have it */
+    struct exchange_self self;
+    struct respond respond; /* of b and c */
+    const char *features;
+};
+
+static struct host hosts[HOSTS];
+static struct exchange exchange; /* of a */
+static char binary[] = "/bin/false";
+
+static void host_make(struct host *host, const char *name, const char *features)
+{
+    *host = (struct host){.features = features};
+    snprintf(host->name, sizeof(host->name), "%s", name);
+    autofree char *home = in_folder(name);
+    MUST(paths_init(&host->paths, home, &err));
+    MUST(identity_create(host->paths.config, &err));
+    MUST(host->identity = identity_load(host->paths.config, &err));
+    MUST(folder_make(host->paths.state, 0700, &err));
+    host->config.host_name = host->name;
+    host->qemu.version = strdup("7.2.22");
+    host->qemu.binary.path = binary;
+    MUST(machine_list_add(&host->qemu.machines, TYPE, "q35", false, false));
+    MUST(machine_list_add(&host->qemu.machines, "pc-q35-7.1", NULL, false, false));
+    host->entry = (struct trust_entry){.name = host->name, .pin_count = 1, .expires = TRUST_NEVER};
+    memcpy(host->entry.pins[0], host->identity->pin, PIN_SIZE);
+    host->self = (struct exchange_self){.paths = &host->paths,
+                                        .config = &host->config,
+                                        .identity = host->identity,
+                                        .vm = "web1",
+                                        .role = ROLE_PARTY,
+                                        .qemu = &host->qemu,
+                                        .when = deadline_in_ms(20000)};
+}
+
+static struct cpu_request wish;
+
+static void setup(void)
+{
+    unit_folder_make();
+    host_make(&hosts[0], "a", "avx avx2 lm pcid smap");
+    host_make(&hosts[1], "b", "avx lm pcid smap");
+    host_make(&hosts[2], "c", "avx avx2 lm smap");
+    wish = (struct cpu_request){0};
+    MUST(cpu_request_parse("host", &wish, &err));
+    struct exchange_self *self = &hosts[0].self;
+    self->role = ROLE_SOURCE;
+    self->machine = "q35";
+    self->accel = "tcg";
+    self->request = &wish;
+}
+
+static void teardown(void)
+{
+    exchange_free(&exchange);
+    for (size_t i = 0; i < HOSTS; i++) {
+        exchange_free(&hosts[i].respond.exchange);
+        identity_free(hosts[i].identity);
+        paths_free(&hosts[i].paths);
+        free(hosts[i].qemu.version);
+        machine_list_free(&hosts[i].qemu.machines);
+    }
+    cpu_request_free(&wish);
+    unit_folder_remove();
+}
+
+static void add_names(struct featureset *set, const char *names)
+{
+    autostrlist struct strlist list = {0};
+    ck_assert(strlist_split(&list, names, ' '));
+    for (size_t i = 0; i < list.count; i++)
+        ck_assert(featureset_add(set, list.items[i]));
+}
+
+/* A host's profile, as it would examine itself; serial: of it. */
+static json_t *profile_payload(const struct host *host, int64_t serial, int64_t issued)
+{
+    autocpuoffer struct cpu_offer offer = {
+        .host = strdup(host->name),
+        .accel = strdup("tcg"),
+        .identity = {"AuthenticAMD", 15, 107, 1, "QEMU TCG CPU", 13, 0x8000000a},
+        .phys_bits = 40,
+    };
+    add_names(&offer.available, host->features);
+    add_names(&offer.known, "avx avx2 lm pcid smap");
+    json_t *payload =
+        json_pack("{s:i, s:i, s:s, s:I, s:I, s:I}", "version", PROFILE_VERSION, "table",
+                  FEATURE_TABLE_VERSION, "boot_id", "x", "serial", (json_int_t)serial, "issued",
+                  (json_int_t)issued, "expires", (json_int_t)issued + 1000);
+    json_object_set_new(payload, "kernel",
+                        json_pack("{s:s, s:s, s:s}", "release", "6.1", "version", "1", "kvm", ""));
+    json_object_set_new(payload, "processor", json_object());
+    json_object_set_new(
+        payload, "qemu",
+        json_pack("{s:s, s:s, s:s}", "version", "7.2.22", "package", "", "files", ""));
+    json_object_set_new(payload, "probe",
+                        json_pack("{s:s, s:s, s:s, s:b}", "machine", TYPE, "accel", "tcg",
+                                  "kernel_irqchip", "", "cpu_pm", 0));
+    json_object_set_new(payload, "machines", machine_list_to_json(&host->qemu.machines));
+    json_object_set_new(payload, "cpu", cpu_offer_to_json(&offer));
+    return payload;
+}
+
+static char *profile_text(const struct host *host, int64_t serial, int64_t issued, char *digest)
+{
+    autojson json_t *payload = profile_payload(host, serial, issued);
+    char *text = NULL;
+    MUST(envelope_sign_digest(host->identity, PROFILE_TYPE, payload, &text, digest, &err));
+    return text;
+}
+
+/* What make_profile would do with a QEMU. */
+static void give_profile(const struct host *host, struct exchange *of)
+{
+    autofree char *text = profile_text(host, 1, time(NULL), of->profile_digest);
+    of->profile_payload = profile_payload(host, 1, time(NULL));
+    MUST(profile_read(of->profile_payload, &of->profile, &err));
+    of->profile_envelope = json_loads(text, 0, NULL);
+}
+
+static void begin(bool prove)
+{
+    hosts[0].self.prove = prove;
+    MUST(exchange_begin(&exchange, &hosts[0].self, NULL, 2, &err));
+}
+
+/* hello of a to b or c; false if it is refused. */
+static bool greet(size_t i, struct error *failure)
+{
+    autojson json_t *hello = NULL;
+    struct exchange *theirs = &hosts[i].respond.exchange;
+    MUST(hello = exchange_hello_body(&exchange, &err));
+    if (!exchange_begin(theirs, &hosts[i].self, exchange.id, 1, failure) ||
+        !exchange_take_hello(theirs, &theirs->peers[0], hello, &hosts[0].entry, failure))
+        return false;
+    autojson json_t *answer = NULL;
+    MUST(answer = exchange_hello_body(theirs, &err));
+    return exchange_take_hello(&exchange, &exchange.peers[i - 1], answer, &hosts[i].entry, failure);
+}
+
+static void hellos(void)
+{
+    for (size_t i = 1; i < HOSTS; i++)
+        MUST(greet(i, &err));
+    MUST(exchange_choose_machine(&exchange, &err));
+    ck_assert_str_eq(exchange.machine, TYPE);
+    ck_assert_int_eq(exchange.step, STEP_HELLO);
+}
+
+static void profiles(void)
+{
+    give_profile(&hosts[0], &exchange);
+    autojson json_t *body = NULL;
+    MUST(body = exchange_profile_body(&exchange, &err));
+    for (size_t i = 1; i < HOSTS; i++) {
+        autojson json_t *answer = NULL;
+        give_profile(&hosts[i], &hosts[i].respond.exchange);
+        MUST(answer = respond_to(&hosts[i].respond, "profile", body, &err));
+        ck_assert_str_eq(hosts[i].respond.exchange.machine, TYPE);
+        MUST(exchange_take_profile(&exchange, &exchange.peers[i - 1], answer, &err));
+    }
+    ck_assert_int_eq(exchange.step, STEP_PROFILE);
+}
+
+static void give_table(struct guest_table *table)
+{
+    autojson json_t *json = json_pack("{s:i, s:i, s:[[i, i, i, i, i, i]], s:[]}", "version", 1,
+                                      "mode", 64, "cpuid", 0, 0, 13, 1, 2, 3, "msr");
+    guest_table_free(table);
+    MUST(guest_table_from_json(json, table, &err));
+}
+
+static json_t *prove_body(void)
+{
+    autobaseline struct baseline baseline = {0};
+    MUST(exchange_baseline(&exchange, &baseline, NULL, &err));
+    return json_pack("{s:s, s:{}, s:o, s:{s:{}, s:{}, s:{}}}", "exchange", exchange.id, "unshown",
+                     "baseline", baseline_to_json(&baseline), "arguments", "machine", "smp",
+                     "accel");
+}
+
+/* All have seen the same. The first time each would start its QEMU, which there is none of. */
+static void proofs(void)
+{
+    autojson json_t *body = prove_body();
+    give_table(&exchange.table);
+    for (size_t i = 1; i < HOSTS; i++) {
+        struct exchange *theirs = &hosts[i].respond.exchange;
+        struct error failure = ERROR_INIT;
+        ck_assert(!respond_to(&hosts[i].respond, "prove", body, &failure));
+        ck_assert_msg(theirs->is_given, "%s", failure.message);
+        give_table(&theirs->table);
+        autojson json_t *answer = NULL;
+        MUST(answer = respond_to(&hosts[i].respond, "prove", body, &err));
+        MUST(exchange_take_table(&exchange, &exchange.peers[i - 1], answer, &err));
+    }
+    bool settled = false;
+    MUST(exchange_settle(&exchange, &settled, &err));
+    ck_assert(settled);
+}
+
+static json_t *sign_proposal(json_t *payload, const struct identity *identity, char *digest)
+{
+    autofree char *text = NULL;
+    MUST(envelope_sign_digest(identity, AGREEMENT_TYPE, payload, &text, digest, &err));
+    return json_pack("{s:s, s:o}", "exchange", exchange.id, "agreement", json_loads(text, 0, NULL));
+}
+
+static void approve(size_t i, json_t *proposal, struct strlist *approvals)
+{
+    autojson json_t *answer = NULL;
+    MUST(answer = respond_to(&hosts[i].respond, "propose", proposal, &err));
+    autofree char *text = json_to_text(json_object_get(answer, "approval"));
+    ck_assert(strlist_push(approvals, text));
+}
+
+/* What a keeps and sends with commit. */
+static json_t *agree(char *digest)
+{
+    autostrlist struct strlist approvals = {0};
+    MUST(exchange_agree(&exchange, time(NULL), &err));
+    autojson json_t *payload = agreement_to_json(&exchange.agreement);
+    autojson json_t *proposal = sign_proposal(payload, hosts[0].identity, digest);
+    memcpy(exchange.agreement_digest, digest, DIGEST_HEX_SIZE);
+    for (size_t i = 1; i < HOSTS; i++)
+        approve(i, proposal, &approvals);
+    autofree char *text = json_to_text(json_object_get(proposal, "agreement"));
+    json_t *document = NULL;
+    MUST(document = agreement_document(text, &approvals, &err));
+    return document;
+}
+
+static json_t *commit_body(json_t *document)
+{
+    return json_pack("{s:s, s:O}", "exchange", exchange.id, "document", document);
+}
+
+static bool has_file(size_t i, const char *suffix)
+{
+    autofree char *path = string_format("%s/agreements/web1.%s", hosts[i].paths.state, suffix);
+    return access(path, F_OK) == 0;
+}
+
+static void all_the_way(bool prove)
+{
+    char digest[DIGEST_HEX_SIZE];
+    begin(prove);
+    hellos();
+    profiles();
+    if (prove)
+        proofs();
+    autojson json_t *document = agree(digest);
+    autojson json_t *body = commit_body(document);
+    for (size_t i = 1; i < HOSTS; i++) {
+        ck_assert(has_file(i, "pending") && !has_file(i, "json"));
+        autojson json_t *answer = NULL;
+        MUST(answer = respond_to(&hosts[i].respond, "commit", body, &err));
+        ck_assert_str_eq(json_string_value(json_object_get(answer, "committed")), digest);
+        ck_assert(!has_file(i, "pending") && has_file(i, "json"));
+        ck_assert_int_eq(hosts[i].respond.exchange.step, STEP_COMMITTED);
+        /* again: fine */
+        autojson json_t *again = NULL;
+        MUST(again = respond_to(&hosts[i].respond, "commit", body, &err));
+        ck_assert(json_equal(answer, again));
+    }
+    ck_assert_uint_eq(exchange.agreement.party_count, 3);
+    /* What b lacks and what c lacks, neither has. */
+    const struct featureset *features = &exchange.agreement.baseline.features;
+    ck_assert(featureset_has(features, "avx") && featureset_has(features, "lm"));
+    ck_assert(!featureset_has(features, "avx2") && !featureset_has(features, "pcid"));
+}
+
+START_TEST(three_agree)
+{
+    all_the_way(true);
+}
+END_TEST
+
+START_TEST(three_agree_without_a_proof)
+{
+    all_the_way(false);
+}
+END_TEST
+
+/* An agent that is started anew between approval and commit: the disk knows. */
+START_TEST(commit_without_an_exchange)
+{
+    char digest[DIGEST_HEX_SIZE], got[DIGEST_HEX_SIZE];
+    bool fresh = false;
+    begin(false);
+    hellos();
+    profiles();
+    autojson json_t *document = agree(digest);
+    autojson json_t *body = commit_body(document), *answer = NULL, *again = NULL;
+    /* c never approved, as far as its disk knows */
+    agreement_forget_pending(hosts[2].paths.state, "web1");
+    MUST_FAIL(STATUS_PROTOCOL, "not approved here",
+              respond_to_commit(&hosts[2].paths, &hosts[0].entry, body, NULL, got, &fresh, &err));
+    ck_assert(!has_file(2, "json"));
+    MUST(answer =
+             respond_to_commit(&hosts[1].paths, &hosts[0].entry, body, NULL, got, &fresh, &err));
+    ck_assert(fresh && strcmp(got, digest) == 0 && has_file(1, "json"));
+    struct trust_entry stranger = {.name = hosts[0].name, .pin_count = 1};
+    snprintf(stranger.pins[0], PIN_SIZE, "sha256//%043d=", 0);
+    MUST_FAIL(STATUS_NOT_TRUSTED, "",
+              respond_to_commit(&hosts[1].paths, &stranger, body, NULL, got, &fresh, &err));
+    MUST(again =
+             respond_to_commit(&hosts[1].paths, &hosts[0].entry, body, NULL, got, &fresh, &err));
+    ck_assert(!fresh);
+    /* one that not all have signed */
+    autojson json_t *half = json_deep_copy(document);
+    json_array_remove(json_object_get(half, "approvals"), 0);
+    autojson json_t *half_body = commit_body(half);
+    MUST_FAIL(
+        STATUS_NOT_TRUSTED, "has not approved",
+        respond_to_commit(&hosts[1].paths, &hosts[0].entry, half_body, NULL, got, &fresh, &err));
+    MUST_FAIL(
+        STATUS_DATA, "names no exchange",
+        respond_to_commit(&hosts[1].paths, &hosts[0].entry, document, NULL, got, &fresh, &err));
+}
+END_TEST
+
+/* What an agent approves is what it was asked about. */
+START_TEST(proposals)
+{
+    static const struct {
+        const char *path, *value;
+        enum status status;
+        const char *words;
+    } rows[] = {
+        {"vm", "\"web2\"", STATUS_PROTOCOL, "another agreement"},
+        {"machine", "\"pc-q35-7.1\"", STATUS_PROTOCOL, "another agreement"},
+        {"kernel_irqchip", "\"on\"", STATUS_PROTOCOL, "another agreement"},
+        {"cpu_pm", "true", STATUS_PROTOCOL, "another agreement"},
+        {"form", "\"host\"", STATUS_PROTOCOL, "another agreement"},
+        {"issued", "1", STATUS_NOT_TRUSTED, "set the clocks"},
+        {"baseline/features", "[\"avx\",\"avx2\",\"lm\"]", STATUS_PROTOCOL, "another agreement"},
+        {"baseline/features", "[\"lm\"]", STATUS_PROTOCOL, "another agreement"},
+        {"baseline/phys_bits", "39", STATUS_PROTOCOL, "another agreement"},
+        {"baseline/identity/model_id", "\"x\"", STATUS_PROTOCOL, "another agreement"},
+        {"proof", "null", STATUS_PROTOCOL, "without a proof"},
+        {"proof/table/cpuid/0/2", "14", STATUS_PROOFS_DIFFER, "would not see the same CPU"},
+        {"MINE/host", "\"d\"", STATUS_PROTOCOL, "another agreement"},
+        {"MINE/nonce", "\"" HEX64 "\"", STATUS_PROTOCOL, "another agreement"},
+        {"MINE/profile", "\"" HEX64 "\"", STATUS_PROTOCOL, "another agreement"},
+        {"MINE/table", "\"" HEX64 "\"", STATUS_PROTOCOL, "another agreement"},
+        {"MINE/role", "\"destination\"", STATUS_PROTOCOL, "another agreement"},
+        {"MINE/request/enforce", "true", STATUS_PROTOCOL, "another agreement"},
+        {"ASKER/host", "\"d\"", STATUS_PROTOCOL, "another agreement"},
+        {"ASKER/nonce", "\"" HEX64 "\"", STATUS_PROTOCOL, "another agreement"},
+        {"ASKER/profile", "\"" HEX64 "\"", STATUS_PROTOCOL, "another agreement"},
+        {"ASKER/role", "\"party\"", STATUS_PROTOCOL, "another agreement"},
+    };
+    char digest[DIGEST_HEX_SIZE];
+    begin(true);
+    hellos();
+    profiles();
+    proofs();
+    MUST(exchange_agree(&exchange, time(NULL), &err));
+    autojson json_t *good = agreement_to_json(&exchange.agreement);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autojson json_t *bad = json_deep_copy(good);
+        autostrlist struct strlist steps = {0};
+        ck_assert(strlist_split(&steps, rows[i].path, '/'));
+        json_t *place = bad, *party;
+        size_t k;
+        for (size_t s = 0; s + 1 < steps.count; s++) {
+            const char *whose = strcmp(steps.items[s], "MINE") == 0    ? hosts[1].identity->pin
+                                : strcmp(steps.items[s], "ASKER") == 0 ? hosts[0].identity->pin
+                                                                       : NULL;
+            json_t *parties = json_object_get(bad, "parties"), *found = NULL;
+            json_array_foreach(parties, k, party)
+            {
+                if (whose && strcmp(json_string_value(json_object_get(party, "pin")), whose) == 0)
+                    found = party;
+            }
+            place = whose                  ? found
+                    : json_is_array(place) ? json_array_get(place, (size_t)atoi(steps.items[s]))
+                                           : json_object_get(place, steps.items[s]);
+        }
+        const char *member = steps.items[steps.count - 1];
+        json_t *value = json_loads(rows[i].value, JSON_DECODE_ANY, NULL);
+        ck_assert_msg(value != NULL, "%s", rows[i].value);
+        if (json_is_array(place))
+            json_array_set_new(place, (size_t)atoi(member), value);
+        else
+            json_object_set_new(place, member, value);
+        if (strcmp(rows[i].path, "proof") == 0) /* else it is not well formed */
+            json_array_foreach(json_object_get(bad, "parties"), k, party)
+            {
+                json_object_set_new(party, "table", json_string(""));
+            }
+        autojson json_t *proposal = sign_proposal(bad, hosts[0].identity, digest);
+        struct error err = ERROR_INIT;
+        autojson json_t *answer = respond_to(&hosts[1].respond, "propose", proposal, &err);
+        ck_assert_msg(!answer, "%s = %s was approved", rows[i].path, rows[i].value);
+        ck_assert_msg(err.status == rows[i].status && strstr(err.message, rows[i].words),
+                      "%s = %s: %d %s", rows[i].path, rows[i].value, err.status, err.message);
+        ck_assert(!has_file(1, "pending"));
+    }
+    /* by another key, even that of a party */
+    autojson json_t *foreign = sign_proposal(good, hosts[2].identity, digest);
+    MUST_FAIL(STATUS_NOT_TRUSTED, "by another key",
+              respond_to(&hosts[1].respond, "propose", foreign, &err));
+    autojson json_t *proposal = sign_proposal(good, hosts[0].identity, digest);
+    autojson json_t *answer = NULL;
+    MUST(answer = respond_to(&hosts[1].respond, "propose", proposal, &err));
+}
+END_TEST
+
+/* A CPU that this host has not promised, or that its user has not asked for. */
+START_TEST(given_baselines)
+{
+    begin(true);
+    hellos();
+    profiles();
+    struct exchange *theirs = &hosts[1].respond.exchange;
+    autobaseline struct baseline computed = {0}, given = {0};
+    MUST(exchange_baseline(&exchange, &computed, NULL, &err));
+#define GIVE(change, status, words)                                                                \
+    do {                                                                                           \
+        baseline_free(&given);                                                                     \
+        given = (struct baseline){0};                                                              \
+        MUST(baseline_copy(&computed, &given, &err));                                              \
+        change;                                                                                    \
+        MUST_FAIL(status, words, exchange_give_baseline(theirs, &given, &err));                    \
+        ck_assert(!theirs->is_given);                                                              \
+    } while (0)
+    GIVE(featureset_add(&given.features, "avx2"), STATUS_INCOMPATIBLE, "avx2 (");
+    GIVE(given.phys_bits = 41, STATUS_INCOMPATIBLE, "physical address bits");
+    GIVE(cpu_knobs_set(&given.knobs, "kvm", "off"), STATUS_PROTOCOL, "other properties");
+    autofeatureset struct featureset required = {0};
+    add_names(&required, "pcid");
+    theirs->self = &(struct exchange_self){.config = &hosts[1].config,
+                                           .identity = hosts[1].identity,
+                                           .paths = &hosts[1].paths,
+                                           .required = &required};
+    GIVE((void)0, STATUS_INCOMPATIBLE, "pcid is required on b");
+    theirs->self = &hosts[1].self;
+    add_names(&theirs->request.off, "smap");
+    GIVE((void)0, STATUS_PROTOCOL, "smap is switched off on b");
+    featureset_remove(&theirs->request.off, "smap");
+    add_names(&theirs->request.on, "pcid");
+    theirs->request.enforce = true;
+    GIVE((void)0, STATUS_INCOMPATIBLE, "enforces pcid");
+    theirs->request.enforce = false;
+    theirs->request.phys_bits = 39;
+    GIVE((void)0, STATUS_PROTOCOL, "39 physical address bits");
+    theirs->request.phys_bits = 0;
+    theirs->request.model = strdup("EPYC-v1");
+    GIVE((void)0, STATUS_PROTOCOL, "EPYC-v1");
+    free(theirs->request.model);
+    theirs->request.model = NULL;
+    /* what is good, and what it costs in safety */
+    hosts[1].features = "avx lm pcid smap";
+    featureset_remove(&computed.features, "smap");
+    MUST(baseline_copy(&computed, &given, &err));
+    MUST(exchange_give_baseline(theirs, &given, &err));
+    ck_assert(theirs->is_given);
+    ck_assert_uint_eq(theirs->doubts.count, 1);
+    ck_assert_ptr_nonnull(strstr(theirs->doubts.items[0], "SECURITY feature lost: smap"));
+}
+END_TEST
+
+/* An agreement that is there is replaced by a party of it, and never under a VM that runs here. */
+START_TEST(replacing)
+{
+    all_the_way(false);
+    char known[DIGEST_HEX_SIZE];
+    memcpy(known, exchange.agreement_digest, DIGEST_HEX_SIZE);
+    struct host *stranger = &hosts[0];
+    /* a holds nothing yet: its commit never came to its own disk */
+    exchange_free(&exchange);
+    begin(false);
+    MUST_FAIL(STATUS_INCOMPATIBLE, "--renegotiate replaces it", greet(1, &err));
+    exchange_free(&exchange);
+    hosts[0].self.renegotiate = true;
+    begin(false);
+    MUST(greet(1, &err));
+    exchange_free(&exchange);
+    /* with the same agreement there is no doubt */
+    hosts[0].self.renegotiate = false;
+    begin(false);
+    memcpy(exchange.known, known, DIGEST_HEX_SIZE);
+    MUST(greet(1, &err));
+    exchange_free(&exchange);
+    /* it moved on from there to c, and may have come to a since: a party's word counts */
+    autovmrecord struct vm_record record = {.vm = strdup("web1"),
+                                            .place = PLACE_MOVED,
+                                            .socket = strdup("/x"),
+                                            .peer = strdup("c"),
+                                            .peer_host = strdup(""),
+                                            .guardian_address = strdup(""),
+                                            .qemu = strdup("/q")};
+    memcpy(record.agreement, known, DIGEST_HEX_SIZE);
+    MUST(vm_record_set_self(&record, &err));
+    int lock = -1;
+    MUST((lock = vm_record_lock(&hosts[1].paths, "web1", &err)) >= 0);
+    MUST(vm_record_store(&hosts[1].paths, &record, &err));
+    hosts[0].self.renegotiate = true;
+    begin(false);
+    MUST(greet(1, &err));
+    exchange_free(&exchange);
+    /* it runs on b itself */
+    record.place = PLACE_HERE;
+    MUST(vm_record_store(&hosts[1].paths, &record, &err));
+    begin(false);
+    MUST_FAIL(STATUS_DECISION, "web1 runs on b", greet(1, &err));
+    exchange_free(&exchange);
+    close(lock);
+    /* one who is no party to it, on c */
+    struct host other;
+    host_make(&other, "d", "lm");
+    stranger->self.identity = other.identity;
+    struct trust_entry before = stranger->entry;
+    stranger->entry = other.entry;
+    begin(false);
+    MUST_FAIL(STATUS_NOT_TRUSTED, "only a party can replace it", greet(2, &err));
+    stranger->self.identity = stranger->identity;
+    stranger->entry = before;
+    identity_free(other.identity);
+    paths_free(&other.paths);
+    free(other.qemu.version);
+    machine_list_free(&other.qemu.machines);
+}
+END_TEST
+
+/* Stored profiles of hosts that are not asked. */
+START_TEST(assumed)
+{
+    int64_t now = time(NULL);
+    const struct {
+        const struct host *signer;
+        const struct trust_entry *entry;
+        int64_t issued;
+        enum status status;
+        const char *words;
+    } rows[] = {
+        {&hosts[1], &hosts[1].entry, now, STATUS_OK, ""},
+        {&hosts[1], &hosts[1].entry, now - 999, STATUS_OK, ""},
+        {&hosts[1], &hosts[1].entry, now - 1001, STATUS_NOT_TRUSTED, "expired"},
+        {&hosts[1], &hosts[1].entry, now + 400, STATUS_NOT_TRUSTED, "clocks"},
+        {&hosts[2], &hosts[1].entry, now, STATUS_NOT_TRUSTED, "not by a key of b"},
+        {&hosts[0], &hosts[0].entry, now, STATUS_INCOMPATIBLE, "a party already"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char digest[DIGEST_HEX_SIZE];
+        struct error failure = ERROR_INIT;
+        autofree char *text = profile_text(rows[i].signer, 5, rows[i].issued, digest);
+        begin(false);
+        bool good = exchange_assume(&exchange, text, rows[i].entry, "FILE", &failure);
+        ck_assert_msg(failure.status == rows[i].status && good == (rows[i].status == STATUS_OK),
+                      "row %zu: %d %s", i, failure.status, failure.message);
+        if (!good)
+            ck_assert_msg(strstr(failure.message, rows[i].words), "row %zu: %s", i,
+                          failure.message);
+        ck_assert_uint_eq(exchange.assumed_count >= 1, good || i == 5);
+        /* every byte of it counts */
+        for (size_t k = 0; good && i == 0 && text[k]; k += 7) {
+            char kept = text[k];
+            text[k] = kept == 'A' ? 'B' : 'A';
+            ck_assert_msg(!exchange_assume(&exchange, text, rows[i].entry, "FILE", NULL),
+                          "byte %zu", k);
+            text[k] = kept;
+        }
+        if (good) /* twice */
+            MUST_FAIL(STATUS_INCOMPATIBLE, "b is a party already",
+                      exchange_assume(&exchange, text, rows[i].entry, "FILE", &err));
+        exchange_free(&exchange);
+    }
+    hosts[1].entry.expires = now - 1;
+    char digest[DIGEST_HEX_SIZE];
+    autofree char *text = profile_text(&hosts[1], 5, now, digest);
+    begin(false);
+    MUST_FAIL(STATUS_NOT_TRUSTED, "trusted now",
+              exchange_assume(&exchange, text, &hosts[1].entry, "FILE", &err));
+    ck_assert_uint_eq(exchange.assumed_count, 0);
+}
+END_TEST
+
+/* The agent's own table of exchanges. */
+START_TEST(responder_requests)
+{
+    struct responder *responder = NULL;
+    hosts[1].config.qemu_binaries = (struct strlist){0};
+    ck_assert(strlist_push(&hosts[1].config.qemu_binaries, "/bin/false"));
+    const struct responder_setup setup = {&hosts[1].paths, &hosts[1].config, hosts[1].identity,
+                                          NULL};
+    MUST(responder = responder_new(&setup, &err));
+    static const char *const known[] = {"hello", "profile", "prove", "propose", "commit", "cancel"};
+    static const char *const unknown[] = {"", "Hello", "agreement", "incoming", "hello2", "hell"};
+    for (size_t i = 0; i < COUNT(known); i++)
+        ck_assert(responder_knows(known[i]));
+    for (size_t i = 0; i < COUNT(unknown); i++)
+        ck_assert(!responder_knows(unknown[i]));
+    json_t *answer = NULL;
+    autojson json_t *nobody = json_pack("{s:s}", "exchange", "0123456789abcdef0123456789abcdef");
+    for (size_t i = 1; i < COUNT(known); i++)
+        if (strcmp(known[i], "commit") != 0)
+            MUST_FAIL(STATUS_PROTOCOL, "start again",
+                      responder_handle(responder, &hosts[0].entry, "::1", known[i], nobody, &answer,
+                                       &err));
+    MUST_FAIL(STATUS_DATA, "commit",
+              responder_handle(responder, &hosts[0].entry, "::1", "commit", nobody, &answer, &err));
+    MUST_FAIL(STATUS_DATA, "names no VM",
+              responder_handle(responder, &hosts[0].entry, "::1", "hello", nobody, &answer, &err));
+    autojson json_t *empty = json_object();
+    MUST_FAIL(STATUS_DATA, "names no exchange",
+              responder_handle(responder, &hosts[0].entry, "::1", "hello", empty, &answer, &err));
+    /* It has no QEMU: that is its own fault, and said. */
+    begin(false);
+    autojson json_t *hello = exchange_hello_body(&exchange, NULL);
+    MUST_FAIL(STATUS_CONFIG, "/bin/false",
+              responder_handle(responder, &hosts[0].entry, "::1", "hello", hello, &answer, &err));
+    ck_assert_ptr_null(answer);
+    responder_free(responder);
+    strlist_free(&hosts[1].config.qemu_binaries);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *tests[] = {three_agree,
+                            three_agree_without_a_proof,
+                            commit_without_an_exchange,
+                            proposals,
+                            given_baselines,
+                            replacing,
+                            assumed,
+                            responder_requests};
+    Suite *suite = suite_create("exchange");
+    TCase *tcase = tcase_create("exchange");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_set_timeout(tcase, 120);
+    for (size_t i = 0; i < COUNT(tests); i++)
+        tcase_add_test(tcase, tests[i]);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
