@@ -461,7 +461,7 @@ def many_requests(t):
     """1000 exchanges (QML_AGENT_REQUESTS): no descriptor and no memory is kept, and the log stays small"""
     count = int(os.environ.get("QML_AGENT_REQUESTS", "1000"))
     agent = Agent(t)
-    agent.calls(200, at_once=8)
+    agent.calls(400, at_once=8)
     before = [(descriptors(pid), memory(pid, "RssAnon")) for pid in agent.pids()]
     result = agent.calls(count, at_once=8, timeout=500)
     check_equal(result["statuses"], {"76": count}, f"statuses: {result}")
@@ -469,7 +469,7 @@ def many_requests(t):
     after = [(descriptors(pid), memory(pid, "RssAnon")) for pid in agent.pids()]
     for (files, kept), (more_files, more), who in zip(before, after, ("worker", "network process")):
         check_equal(more_files, files, f"descriptors of the {who}")
-        check(more - kept < 600 or os.environ.get("QML_SANITIZED"), f"the {who} grew from {kept} to {more} KiB in {count} requests")
+        check(more - kept < 160 or os.environ.get("QML_SANITIZED"), f"the {who} grew from {kept} to {more} KiB in {count} requests")
     size = (t.dir / "b-serve.err").stat().st_size
     check(size < 200 * (60 + 6 * (result["total_ms"] // 10000 + 2) * 10), f"{size} bytes of log")
     Path(os.environ.get("QML_FIGURES", "/dev/null")).open("a").write(f"{count} requests: {result} {before} {after}\n")
