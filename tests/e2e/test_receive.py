@@ -276,3 +276,119 @@ def the_state_was_lost(t):
     site.migrate("a")
     b.serial.wait_more()
     b.serial.check_continues(a.serial)
+
+
+@test(timeout=120)
+def a_key_that_was_changed(t):
+    """the source has another key since: what the agreement was signed with is told, and it moves all the same"""
+    site = Site(t, "ab")
+    a = site.launch("a", "b")
+    old = site["a"].identity_pin()
+    for name in ("identity.key", "identity.crt"):
+        (site["a"].home / "config" / name).unlink()
+    new = site["a"].identity_pin()
+    check(old != new, "the key is the same")
+    site.stop("a")
+    site.serve("a")
+    site.refused("b", "a", 77)
+    site["b"].run("trust", "remove", "a", check=0)
+    site["b"].run("trust", "add", "a", new, "--address", f"127.0.0.1:{site.ports['a']}", check=0)
+    b = site.receive("b", "a")
+    check_in(f"a signed the agreement with a key that is not trusted here ({old})", b.process.stderr(), "what b says")
+    check_in("the agreement is not signed by a, which hands it over", b.process.stderr(), "what b says of that")
+    site.migrate("a")
+    b.serial.wait_more()
+    b.serial.check_continues(a.serial)
+    site["b"].run("verify", VM, check=0)
+
+
+@test(timeout=120)
+def another_agreement(t):
+    """one that is kept is replaced by a newer one that this host has signed, and by nothing else"""
+    site = Site(t, "abc")
+    a = site.launch("a", "b")
+    first = (site["b"].home / "state" / "agreements" / f"{VM}.json").read_text()
+    digest = site.digest("b")
+    a.process.kill()
+    a.process.wait()
+    # Without b: what b keeps is another one, and b has not signed the new one.
+    a = site.launch("a", "c", guest=site.guest("a", serial="a2"), options=["--renegotiate"])
+    said = site.refused("b", "a", 10, "another agreement about web1 is kept here", "is no party to that").stderr
+    check_in(f"{site['b'].home}/state/agreements/{VM}.json", said, "what to remove")
+    check_equal(site.digest("b"), digest, "agreement on b")
+    a.process.kill()
+    a.process.wait()
+    # With b, whose files come back from an old copy.
+    a = site.launch("a", "b", guest=site.guest("a", serial="a3"), options=["--renegotiate"])
+    newest = site.digest("b")
+    check(newest != digest, "it was not agreed anew")
+    (site["b"].home / "state" / "agreements" / f"{VM}.json").write_text(first)
+    (site["b"].home / "state" / "vms" / f"{VM}.json").unlink()
+    b = site.receive("b", "a", options=["--timeout", "20"])
+    check_in("is replaced by a newer one", b.process.stderr(), "what b says")
+    check_equal(site.digest("b"), newest, "agreement on b")
+    site.migrate("a")
+    b.serial.wait_more()
+    b.serial.check_continues(a.serial)
+
+
+@test(timeout=150)
+def qemu_is_upgraded(t):
+    """7.2 becomes 10.0 on a party: what 10.0 lacks is named with its cause; when all was agreed for both, it receives"""
+    site = Site(t, "abc", qemu={"c": t.second_qemu_path, "b": t.dir / "qemu-system-x86_64"})
+    link = t.dir / "qemu-system-x86_64"
+
+    def become(path):
+        new = t.dir / "qemu-new"
+        new.symlink_to(path)
+        new.rename(link)
+
+    become(t.qemu_path)
+    a = site.launch("a", "b")
+    become(t.second_qemu_path)
+    line = next(line for line in site["b"].run("agreement", "check", VM, check=12).stdout.splitlines() if "pcommit" in line)
+    check(line.startswith("QEMU 7.2.") and " → 10.0." in line, f"not with its cause: {line}")
+    site.refused("b", "a", 12, "pcommit is gone on b (qemu)")
+    a.process.kill()
+    a.process.wait()
+    become(t.qemu_path)
+    a = site.launch("a", "b", "c", guest=site.guest("a", serial="a2"), options=["--renegotiate"])
+    a.serial.wait_lines(2)
+    become(t.second_qemu_path)
+    b = site.receive("b", "a")
+    site.migrate("a")
+    b.serial.wait_more()
+    c = site.receive("c", "b")
+    site.migrate("b")
+    c.serial.wait_more()
+    back = site.receive("a", "c", guest=site.guest("a", serial="a3"))
+    site.migrate("c")
+    back.serial.wait_more()
+    back.serial.check_continues(a.serial, b.serial, c.serial)
+    site["a"].run("verify", VM, check=0)
+
+
+@test(timeout=90)
+def nobody_listens_when_it_waits(t):
+    """the source's agent ends while the destination is being proven: what to say there is told, and works"""
+    site = Site(t, "ab")
+    a = site.launch("a", "b")
+    a.serial.wait_lines(2)
+    slow = t.dir / "slow-qemu"
+    begun, end = t.dir / "begun", t.dir / "go on"
+    slow.write_text(f'#!/bin/sh\n: >"{begun}"\nwhile ! [ -e "{end}" ]; do sleep 0.1; done\nexec {t.qemu_path} "$@"\n')
+    slow.chmod(0o755)
+    guest = site.guest("b")
+    words = ["receive", VM, "--from", "a", "--", slow, *guest[1:]]
+    process = site["b"].start(*words, name="b-receive")
+    wait_until(begun.exists, 10, "QEMU on b")
+    site.stop("a")
+    end.touch()
+    b = Launched(site["b"], process, "b")
+    said = b.process.stderr()
+    port = site.record("b")["guardian_port"]
+    check_in("a could not be told that web1 waits here", said, "what b says")
+    check_in(f"migrate web1 --to b:{port}", said, "what to do")
+    site.migrate("a", "--to", f"127.0.0.1:{port}")
+    b.serial.wait_more()
+    b.serial.check_continues(a.serial)
