@@ -286,6 +286,20 @@ static bool add_defaults(struct reading *reading, struct error *err)
             (network || visible_list_add(reading->list, "nic", "", err)));
 }
 
+/* maxcpus counts when it is more than cpus. */
+static bool add_smp(struct reading *reading, const struct keyval *smp, struct error *err)
+{
+    struct visible_thing *thing = visible_list_add(reading->list, "smp", "", err);
+    const char *cpus = keyval_get(smp, "cpus");
+    for (size_t i = 0; thing && i < smp->count; i++) {
+        const struct keyval_pair *pair = &smp->pairs[i];
+        bool same = strcmp(pair->key, "maxcpus") == 0 && cpus && strcmp(pair->value, cpus) == 0;
+        if (!same && !visible_thing_set(thing, pair->key, pair->value, VISIBLE_SEEN, err))
+            return false;
+    }
+    return thing && set_defaults(thing, err);
+}
+
 static bool add_machine(struct reading *reading, struct error *err)
 {
     autoinvocation struct invocation invocation = {0};
@@ -302,12 +316,7 @@ static bool add_machine(struct reading *reading, struct error *err)
     thing = visible_list_add(reading->list, "m", "", err);
     if (!thing || !set_keys(thing, &invocation.memory, VISIBLE_SEEN, err))
         return false;
-    thing = visible_list_add(reading->list, "smp", "", err);
-    if (!thing || !set_keys(thing, &invocation.smp, VISIBLE_SEEN, err) || !set_defaults(thing, err))
-        return false;
-    const char *cpus = keyval_get(&invocation.smp, "cpus");
-    return keyval_get(&invocation.smp, "maxcpus") ||
-           visible_thing_set(thing, "maxcpus", cpus ? cpus : "1", VISIBLE_SEEN, err);
+    return add_smp(reading, &invocation.smp, err);
 }
 
 bool visible_list_read(const struct arglist *arguments, struct visible_list *out, struct error *err)

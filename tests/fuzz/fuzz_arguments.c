@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * QEMU's command line, a word a line: what is read can be written again word for word, and with
- * the agreed CPU and machine type in it is understood as exactly those.
+ * the agreed CPU and machine type in it is understood as exactly those. What is kept of it, and
+ * what a person keeps of it, comes back word for word; a guest finds the same in it as in itself.
  */
 #include "fuzz.h"
 #include "vm/cpu_override.h"
+#include "vm/args_file.h"
+#include "vm/argv_json.h"
+#include "vm/command_line.h"
 #include "vm/invocation.h"
+#include "vm/secrets.h"
+#include "vm/visible.h"
 
 #define WORDS_MAX 64
 
@@ -28,6 +34,39 @@ static void check_rewritten(const struct arglist *list, const char *accel)
     MUST(invocation.accels.count == 1 && strcmp(invocation.accels.items[0], accel) == 0);
 }
 
+static void check_same(const struct strlist *a, const struct strlist *b)
+{
+    MUST(a->count == b->count);
+    for (size_t i = 0; i < a->count; i++)
+        MUST(strcmp(a->items[i], b->items[i]) == 0);
+}
+
+/* As JSON, and as a line that is quoted. */
+static void check_kept(const struct strlist *argv)
+{
+    autostrlist struct strlist back = {0}, words = {0};
+    autojson json_t *json = argv_to_json(argv);
+    autofree char *line = command_line_quote(argv);
+    MUST(json && line);
+    if (argv_fits(argv)) {
+        MUST(argv_from_json(json, &back, NULL));
+        check_same(argv, &back);
+    }
+    MUST(args_parse("line", line, &words, NULL));
+    check_same(argv, &words);
+}
+
+static void check_visible(const struct arglist *list)
+{
+    autostrlist struct strlist differences = {0}, doubts = {0}, left_out = {0}, argv = {0};
+    autoarglist struct arglist told = {0}, again = {0};
+    if (visible_compare(list, list, "b", &differences, &doubts, NULL))
+        MUST(differences.count == 0);
+    MUST(arglist_without_secrets(list, &told, &left_out, NULL));
+    MUST(arglist_render(&told, &argv, NULL));
+    MUST(arglist_parse(&again, (int)argv.count, argv.items, NULL));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     autofree char *text = fuzz_text(data, size);
@@ -44,6 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST(argv.count == (size_t)count);
     for (int i = 0; i < count; i++)
         MUST(strcmp(argv.items[i], words[i]) == 0);
+    check_kept(&argv);
+    check_visible(&list);
     MUST(cpu_overrides_find(&list, &overrides, NULL));
     if (!invocation_read(&list, &invocation, NULL) || invocation.is_query)
         return 0;
