@@ -21,6 +21,7 @@ struct adopt_command {
     struct context *context;
     const char *vm;
     const char *qmp;
+    char *socket;       /* the same by a path that is good in any folder */
     const char *binary; /* --qemu, or NULL */
     bool renegotiate;
     struct config config;
@@ -46,6 +47,7 @@ static void adopt_command_free(struct adopt_command *command)
 {
     config_free(&command->config);
     identity_free(command->identity);
+    free(command->socket);
     vm_record_free(&command->record);
     running_qemu_free(&command->running);
     running_cpu_free(&command->cpu);
@@ -84,11 +86,18 @@ static const struct option_spec specs[] = {
     {NULL, 0, ARGUMENT_NONE, NULL},
 };
 
+/* A path that is good in any folder. */
+static char *whole_path(const char *path)
+{
+    autofree char *here = *path == '/' ? NULL : getcwd(NULL, 0);
+    return here ? path_join(here, path, "") : strdup(path);
+}
+
 /* All that the running QEMU is asked. */
 static bool look(struct adopt_command *command, struct error *err)
 {
     const struct paths *paths = &command->context->paths;
-    autoqmp struct qmp *qmp = running_qemu_connect(command->qmp, err);
+    autoqmp struct qmp *qmp = running_qemu_connect(command->socket, err);
     if (!qmp || !running_qemu_find(qmp, &command->running, err))
         return false;
     pid_t pid = command->running.pid;
@@ -152,9 +161,15 @@ static bool read_arguments(struct adopt_command *command, struct error *err)
         return error_set(err, STATUS_INCOMPATIBLE,
                          "%s runs under accelerator %s: only kvm and tcg are supported",
                          command->vm, invocation->accels.items[0]);
-    return take_globals(command, err) &&
-           proof_arguments_make(invocation, command->cpu.machine, command->cpu.accel,
-                                &command->arguments, err);
+    if (!take_globals(command, err))
+        return false;
+    if (proof_arguments_make(invocation, command->cpu.machine, command->cpu.accel,
+                             &command->arguments, &inner))
+        return true;
+    if (inner.status == STATUS_INCOMPATIBLE)
+        return error_set(err, inner.status,
+                         "%s is a confidential guest: what it sees cannot be proven", command->vm);
+    return error_set(err, inner.status, "%s, as it was started: %s", command->vm, inner.message);
 }
 
 /* The QEMU with which the guest is started from now on, and one that is the file that runs. */
@@ -276,19 +291,12 @@ static bool prove(struct adopt_command *command, struct error *err)
     return guest_table_digest(&command->agreement.proof.table, party->table, err);
 }
 
-/* A path that is good in any folder. */
-static char *whole_path(const char *path)
-{
-    autofree char *here = *path == '/' ? NULL : getcwd(NULL, 0);
-    return here ? path_join(here, path, "") : strdup(path);
-}
-
 static bool store(struct adopt_command *command, struct error *err)
 {
     struct vm_record record = {.place = PLACE_HERE, .role = ROLE_SOURCE};
     vm_record_free(&command->record);
     record.vm = strdup(command->vm);
-    record.socket = whole_path(command->qmp);
+    record.socket = STEAL(command->socket);
     record.qemu = whole_path(command->qemu.binary.path);
     record.peer = strdup("");
     record.peer_host = strdup("");
@@ -344,6 +352,8 @@ static bool run(struct adopt_command *command, int count, char **words, struct e
     if (!command->qmp)
         return error_set(err, STATUS_USAGE, "adopt needs --qmp, the socket of QEMU's QMP monitor");
     command->vm = operands.words[0];
+    if (!(command->socket = whole_path(command->qmp)))
+        return error_no_memory(err);
     catch_interrupts(true);
     autoclose int lock = vm_record_lock(&context->paths, command->vm, err);
     return lock >= 0 &&

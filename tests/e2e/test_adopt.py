@@ -180,6 +180,12 @@ def relative_paths(t):
     guest = Plain(t, cpu="max")
     host.run("adopt", VM, "--qmp", guest.socket.name, check=0)
     host.run("verify", VM, check=0, cwd="/")
+    # From a folder where only the short path fits a socket's address.
+    folder = t.dir / ("x" * 100)
+    folder.mkdir()
+    (folder / "s").symlink_to(guest.socket)
+    said = host.run("adopt", "web2", "--qmp", "s", check=78, cwd=folder).stderr
+    check_in("too long for a socket", said, "what adopt says")
 
 
 @test()

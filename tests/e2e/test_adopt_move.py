@@ -80,6 +80,23 @@ def paused(t):
 
 
 @test(timeout=90)
+def launched(t):
+    """a VM that was launched has its agreement; with --renegotiate it becomes this host's alone"""
+    site = Site(t, "ab")
+    socket = t.dir / "more.sock"
+    a = site.launch("a", "b", guest=[*site.guest("a", cpu="max"), "-qmp", f"unix:{socket},server=on,wait=off"])
+    digest = site.digest("a")
+    check_in("has its agreement already", site["a"].run("adopt", VM, "--qmp", socket, check=14).stderr, "adopt")
+    check_in("lives on a", site["b"].run("adopt", VM, "--qmp", socket, check=14).stderr, "adopt on b")
+    check_equal(site.digest("a"), digest, "agreement")
+    site["a"].run("adopt", VM, "--qmp", socket, "--renegotiate", check=0)
+    check(site.digest("a") != digest, "the agreement is the old one")
+    site["a"].run("verify", VM, check=0)
+    check_equal(site.digest("b"), digest, "agreement on b")
+    a.serial.wait_more()
+
+
+@test(timeout=90)
 def cannot_take(t):
     """hosts that cannot take it say which feature they lack: by policy, by their QEMU"""
     site = Site(t, "abc", more={"b": "[policy]\ndeny = smap\n"}, qemu={"c": t.second_qemu_path})
