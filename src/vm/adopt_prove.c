@@ -46,7 +46,7 @@ static bool see_guest(const struct adopt_guest *guest, struct guest_table *table
                               .timeout_ms = proof_timeout_ms(arguments),
                               .interrupted = guest->interrupted};
     autoguestrun struct guest_run *run = guest_proof_start(&how, err);
-    return run && guest_proof_finish(STEAL(run), table, NULL, err);
+    return run && guest_proof_finish(run, table, NULL, err);
 }
 
 /* The knobs that the baseline lacks, and the -cpu with them. */
