@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from lib.fleet import Fleet
 from lib.harness import QMP, Serial, check, check_equal, check_in, test, wait_until
+from lib.writer import WriterSerial, build_writer
 
 VM = "web1"
 REQUESTS = ("hello", "profile", "prove", "propose", "commit")  # of a launch, to each other party
@@ -73,8 +75,10 @@ def check_same(fleet, names="abc", vm=VM):
 
 
 def files(host, vm=VM):
-    """The names of what the host keeps of agreements about the VM."""
-    return sorted(path.name for path in (host.home / "state" / "agreements").glob(f"{vm}.*"))
+    """The names of what the host keeps of agreements about the VM, made and being made."""
+    folder = host.home / "state" / "agreements"
+    names = [f"{vm}.{kind}" for kind in ("committing", "json", "pending")]
+    return [name for name in names if (folder / name).exists()]
 
 
 def save_arguments(fleet, name, **how):
@@ -171,6 +175,55 @@ def around(t):
     life.moved(fleet["b"])
     verify(fleet, "b")
     check_equal(check_same(fleet), agreed, "agreement after a → b again")
+
+
+def no_qemu(fleet, name, timeout=10):
+    """Waits until the VM has no QEMU on this host."""
+
+    def gone():
+        record = fleet[name].record(VM)
+        return not record or not record["pid"] or not Path(f"/proc/{record['pid']}").exists()
+
+    wait_until(gone, timeout, f"end of QEMU on {name}")
+
+
+@test(timeout=150)
+def from_a_desk(t):
+    """ssh-migrate starts the destination itself: without arguments there it shows the command to review; what it started
+    ends again when migrate refuses and when it is interrupted; then it moves"""
+    fleet = three(t, "ab", sshd=True)
+    image = build_writer(t.dir, 48)
+    how = {"memory": 64, "image": image}
+    fleet["a"].start(*launch_words(fleet, peers="b", **how), name="a-launch")
+    fleet["a"].serial(WriterSerial).wait_lines(3, 60)
+    shown = fleet.contrib("ssh-migrate", VM, "a", "b")
+    check_equal(shown.returncode, 64, "status without arguments")
+    check_in("qemu-system-x86_64", shown.stderr, "the command that it shows")
+    check_in("web1.args", shown.stderr, "where to save it")
+    no_qemu(fleet, "b")
+    save_arguments(fleet, "b", **how)
+    refused = fleet.contrib("ssh-migrate", VM, "a", "b", "--", "--bandwidth", "nonsense", check=64)
+    check_in("web1 is still on a; no QEMU waits for it on b any more", refused.stderr, "its last line")
+    no_qemu(fleet, "b")
+    words = fleet.contrib_argv("ssh-migrate", VM, "a", "b", "--", "--bandwidth", "12M")
+    process = t.start(*words, name="desk")
+    process.wait_output(" %,", 40)
+    process.signal_group(signal.SIGINT)
+    process.expect_status(13, 20)
+    check_in("web1 is still on a; no QEMU waits for it on b any more", process.stderr().splitlines()[-1], "its last line")
+    no_qemu(fleet, "b")
+    # Interrupted while the destination is being started.
+    process = t.start(*words, name="desk")
+    process.wait_output("a QEMU for web1 is started on b")
+    process.signal_group(signal.SIGINT)
+    process.expect_status(130, 30)
+    check_in("web1 is still on a", process.stderr().splitlines()[-1], "its last line")
+    no_qemu(fleet, "b")
+    check_equal(fleet["a"].record(VM)["place"], "here", "place at a")
+    moved = fleet.contrib("ssh-migrate", VM, "a", "b", "--", "--bandwidth", "64M", check=0)
+    check_in("has moved to b", moved.stderr, "what it says")
+    fleet["b"].serial(WriterSerial).wait_lines(3)
+    fleet["b"].serial(WriterSerial).check_continues(fleet["a"].serial(WriterSerial), whole=False)
 
 
 @test(timeout=120)
@@ -416,6 +469,15 @@ def resident(pid):
     return private, shared
 
 
+def cpu_seconds(pid):
+    """CPU time of a process and its living children, without those that it has waited for."""
+    ticks = 0
+    for one in (pid, *children(pid)):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @test(timeout=900, alone=True)
 def many(t):
     """QML_AGENTS agents (default 8; the goal is 200) and a launch against all of them, with warm caches"""
@@ -440,15 +502,21 @@ def many(t):
         agents.append(a.start("serve", *words, name=f"agent-{name}"))
         peers.append(name)
     wait_until(lambda: a.run_here("ss", "-Htln", check=0).stdout.count("127.0.0.1:2") >= count, 300, "agents")
-    times = []
+    times, agents_cpu, own_cpu = [], 0, 0
     for round_number in range(3):
+        before = sum(cpu_seconds(agent.pid) for agent in agents)
+        own_before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.monotonic()
         result = a.run(*launch_words(fleet, "--dry-run", "--renegotiate", "--timeout", "300", peers=peers), timeout=400)
         times.append(time.monotonic() - began)
         check_equal(result.returncode, 0, f"launch {round_number} against {count}: {result.stderr[-800:]}")
+        own = resource.getrusage(resource.RUSAGE_CHILDREN)
+        agents_cpu = sum(cpu_seconds(agent.pid) for agent in agents) - before
+        own_cpu = own.ru_utime + own.ru_stime - own_before.ru_utime - own_before.ru_stime
     private, rss = zip(*(resident(agent.pid) for agent in agents))
     report = (
-        f"{count} agents: launches {', '.join(f'{value:.2f}' for value in times)} s (cold, warm, warm); an agent (both "
+        f"{count} agents on {os.cpu_count()} CPUs: launches {', '.join(f'{value:.2f}' for value in times)} s (cold, warm, "
+        f"warm); CPU time of the last: {agents_cpu:.2f} s in the agents, {own_cpu:.2f} s in the launch; an agent (both "
         f"processes): {max(private)} KiB of its own, {max(rss)} KiB resident at most"
     )
     if os.environ.get("QML_REPORT"):
