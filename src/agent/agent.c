@@ -293,7 +293,9 @@ static bool turn(struct agent *agent, bool *good, struct error *err)
     bool drift = !stopping && !items[2].revents && agent_drift_is_due(agent);
     if (items[2].revents)
         serve_child(agent);
-    else if (drift)
+    else if (!stopping)
+        agent_child_look(agent);
+    if (drift)
         agent_drift_step(agent);
     if (items[2].revents || drift) {
         agent->rest = deadline_in_ms(AGENT_REST_MS);

@@ -77,6 +77,8 @@ bool agent_child_start(struct agent *agent, struct error *err)
     child->pidfd = pidfd;
     child->pipe = steal_fd(&ours);
     child->ready = false;
+    child->looked = true;
+    child->next_look = deadline_in_ms(AGENT_LOOK_MS);
     agent_child_send_trust(agent);
     return true;
 }
@@ -131,6 +133,36 @@ void agent_child_send_trust(struct agent *agent)
         shut(&agent->child, &err);
 }
 
+void agent_child_look(struct agent *agent)
+{
+    struct agent_child *child = &agent->child;
+    struct error err = ERROR_INIT;
+    if (child->pid == 0 || deadline_left_ms(child->next_look) > 0)
+        return;
+    child->next_look = deadline_in_ms(AGENT_LOOK_MS);
+    if (child->looked) {
+        error_set(&err, STATUS_UNAVAILABLE, "it shows no life");
+        shut(child, &err);
+        return;
+    }
+    child->looked = true;
+    autojson json_t *frame = json_pack("{s:b}", "alive", true);
+    if (!agent_pipe_send(child->pipe, frame, PIPE_ORDER_MAX, deadline_in_ms(SEND_MS), &err))
+        shut(child, &err);
+}
+
+/* A frame that is no question. */
+static bool take_sign(struct agent_child *child, const json_t *frame)
+{
+    bool ready = !child->ready && json_is_true(json_object_get(frame, "ready"));
+    if (!ready && !(child->looked && json_is_true(json_object_get(frame, "alive"))))
+        return false;
+    child->ready = child->ready || ready;
+    child->looked = false;
+    child->next_look = deadline_in_ms(AGENT_LOOK_MS);
+    return true;
+}
+
 bool agent_child_serve(struct agent *agent, struct error *err)
 {
     struct agent_child *child = &agent->child;
@@ -140,10 +172,8 @@ bool agent_child_serve(struct agent *agent, struct error *err)
         return false;
     if (!frame)
         return error_set(err, STATUS_UNAVAILABLE, "it has closed its pipe");
-    if (!child->ready && json_is_true(json_object_get(frame, "ready"))) {
-        child->ready = true;
+    if (take_sign(child, frame))
         return true;
-    }
     if (!agent_question_from_json(frame, &question, err))
         return false;
     autojson json_t *answer = agent_work_answer(agent, &question);

@@ -175,8 +175,13 @@ static int take_frame(struct network *network, struct evbuffer *input, struct er
     evbuffer_drain(input, length);
     if (!frame)
         return -1;
-    bool good = json_object_get(frame, "trust") ? take_trust(network, frame, err)
-                                                : take_answer(network, frame, err);
+    bool good;
+    if (json_object_get(frame, "alive"))
+        good = send_frame(network, json_pack("{s:b}", "alive", true), PIPE_QUESTION_MAX);
+    else if (json_object_get(frame, "trust"))
+        good = take_trust(network, frame, err);
+    else
+        good = take_answer(network, frame, err);
     return good ? 1 : -1;
 }
 

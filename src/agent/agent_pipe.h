@@ -4,7 +4,7 @@
  * bytes, big endian, and so many bytes of strict JSON. The network process sends
  *   {"ready":true}                       once, when it serves
  *   {"id":N,"pin":PIN,"remote":ADDRESS,"name":NAME,"body":{...}}
- * one at a time, and gets
+ * one at a time, {"alive":true} for each {"alive":true} that it gets, and gets
  *   {"id":N,"answer":{...}} or {"id":N,"error":{"status":N,"message":TEXT}}
  *   {"trust":[{"name":NAME,"pins":[PIN...],"expires":SECONDS}...]}    whenever that has changed
  * Neither believes that the other keeps to this.

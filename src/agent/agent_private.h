@@ -21,6 +21,8 @@
 
 #define AGENT_DEATHS_MAX 5 /* of network processes, within AGENT_DEATHS_MS */
 #define AGENT_DEATHS_MS 60000
+#define AGENT_LOOK_MS 10000 /* how often a network process must show that it lives, and how soon   \
+                             */
 #define AGENT_EXCHANGES 16
 
 struct agent_child {
@@ -28,6 +30,8 @@ struct agent_child {
     int pidfd;          /* readable when it has ended */
     int pipe;
     bool ready;
+    bool looked;                      /* it is to show that it lives, or to be ready */
+    deadline next_look;               /* by then; else when to look again */
     int64_t deaths[AGENT_DEATHS_MAX]; /* when, the oldest first */
 };
 
@@ -84,6 +88,8 @@ bool agent_child_start(struct agent *agent, struct error *err);
 bool agent_child_ended(struct agent *agent, bool last, struct error *err);
 /* Tell it whom to trust from now on. What it does not take is the end of it. */
 void agent_child_send_trust(struct agent *agent);
+/* It has nothing to say: see whether it lives. */
+void agent_child_look(struct agent *agent);
 /* Take one frame, which is there, and answer it. False: it is to be ended. */
 bool agent_child_serve(struct agent *agent, struct error *err);
 

@@ -333,6 +333,20 @@ def network_process_killed(t):
     agent.stop()
 
 
+@test(timeout=90)
+def network_process_hangs(t):
+    """it shows no life: it is ended, and another one serves"""
+    agent = Agent(t)
+    network = agent.network()
+    os.kill(network, signal.SIGSTOP)
+    wait_until(lambda: children(agent.process.pid) not in ([network], []), 40, "another network process")
+    check_in("network process: it shows no life", agent.process.stderr(), "its log")
+    agent.is_served()
+    time.sleep(22)
+    check_equal(agent.process.stderr().count("shows no life"), 1, "how often it was ended")
+    agent.stop()
+
+
 @test()
 def worker_killed(t):
     """kill -9: its network process ends, a peer that waits is not kept, and the next agent can begin"""
