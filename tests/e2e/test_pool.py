@@ -144,8 +144,9 @@ def tls(t):
     check_in("certificate is not good under [pool] ca", err, "a wrong CA")
     err = said(etcd.config().replace("127.0.0.1", "localhost"))
     check_in("certificate is not good", err, "a name that the certificate does not have")
-    err = said(etcd.config().replace(str(etcd.client[0]), str(cert)).replace(str(etcd.client[1]), str(key)))
-    check_in("does not take our certificate", err, "a client certificate of another CA")
+    for _ in range(8):  # with TLS 1.3 etcd's alert may come too late to be read, or in time
+        err = said(etcd.config().replace(str(etcd.client[0]), str(cert)).replace(str(etcd.client[1]), str(key)))
+        check_in("does not take our certificate", err, "a client certificate of another CA")
     err = said(f"[pool]\nurl = etcd+https://127.0.0.1:{port}/x\nca = {etcd.authority.ca}\n")
     check_in("does not take our certificate", err, "no client certificate")
     err = said(f"[pool]\nurl = etcd+https://127.0.0.1:{port}/x\n")
