@@ -21,8 +21,9 @@
 
 #define AGENT_DEATHS_MAX 5 /* of network processes, within AGENT_DEATHS_MS */
 #define AGENT_DEATHS_MS 60000
-#define AGENT_LOOK_MS 10000 /* how often a network process must show that it lives, and how soon   \
-                             */
+#define AGENT_LOOK_MS                                                                              \
+    10000 /* how often a network process must show that it lives, and how soon                     \
+           */
 #define AGENT_EXCHANGES 16
 
 struct agent_child {
@@ -73,7 +74,9 @@ struct agent {
     struct agent_drift drift;
     struct agent_pool pool;
     struct agent_log log;
-    char status[512]; /* as systemd knows it */
+    char status[512];     /* as systemd knows it */
+    int64_t folders_seen; /* what the counts below are of */
+    size_t vm_count, agreement_count;
     deadline tell, watchdog;
     deadline rest; /* nothing was done lately: DEADLINE_NEVER: it rests already */
 };

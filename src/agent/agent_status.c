@@ -4,20 +4,48 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "agent/agent_private.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vm/record.h"
 
 #define TELL_MS 1000
 #define LOG_LINES 50 /* in each LOG_WINDOW_MS */
 #define LOG_WINDOW_MS 10000
 
-static size_t count(const struct agent *agent, const char *folder)
+/* A number that changes with a folder: what is written there is renamed into place. */
+static int64_t look_at(const struct agent *agent, const char *folder)
+{
+    struct stat info;
+    autofree char *path = path_join(agent->setup->paths->state, folder, "");
+    if (!path || stat(path, &info) < 0)
+        return 0;
+    return (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+}
+
+static size_t count_agreements(const struct agent *agent)
 {
     autostrlist struct strlist names = {0};
-    return agent_list_vms(agent->setup->paths, folder, &names) ? names.count : 0;
+    return agent_list_vms(agent->setup->paths, "agreements", &names) ? names.count : 0;
+}
+
+/* VMs that live here: a host has records of others, too. */
+static size_t count_vms(const struct agent *agent)
+{
+    autostrlist struct strlist names = {0};
+    size_t count = 0;
+    if (!agent_list_vms(agent->setup->paths, "vms", &names))
+        return 0;
+    for (size_t i = 0; i < names.count; i++) {
+        autovmrecord struct vm_record record = {0};
+        if (vm_record_load(agent->setup->paths, names.items[i], &record, NULL) && record.vm &&
+            (record.place == PLACE_HERE || record.place == PLACE_MOVING))
+            count++;
+    }
+    return count;
 }
 
 static char *describe_drift(const struct agent_drift *drift)
@@ -39,10 +67,16 @@ void agent_status_tell(struct agent *agent)
     if (agent->systemd.fd < 0 || deadline_left_ms(agent->tell) > 0)
         return;
     agent->tell = deadline_in_ms(TELL_MS);
+    int64_t look = look_at(agent, "vms") ^ look_at(agent, "agreements");
+    if (look != agent->folders_seen) {
+        agent->folders_seen = look;
+        agent->vm_count = count_vms(agent);
+        agent->agreement_count = count_agreements(agent);
+    }
     autofree char *drift = describe_drift(&agent->drift);
     snprintf(text, sizeof(text), "%s: %zu VMs, %zu agreements, %zu peers trusted; %s",
-             agent->config.host_name, count(agent, "vms"), count(agent, "agreements"),
-             agent->trust.count, drift ? drift : "");
+             agent->config.host_name, agent->vm_count, agent->agreement_count, agent->trust.count,
+             drift ? drift : "");
     if (strcmp(text, agent->status) == 0)
         return;
     memcpy(agent->status, text, sizeof(text));

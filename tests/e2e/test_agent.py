@@ -530,7 +530,7 @@ def drift_is_told(t):
     qemu = [t.qemu_path, *guest_args(t, "a")]
     source = Launched(agent.a, agent.a.start("--vm", "web1", "--peer", "b", "--", *qemu, name="a-launch"), "a")
     check_in("commit web1: done", agent.process.stderr(), "its log")
-    agent.wait_told("STATUS=b: ", "1 agreements")
+    agent.wait_told("STATUS=b: 0 VMs, 1 agreements")
     agent.process.signal(signal.SIGHUP)
     agent.process.wait_output("drift: 1 agreements were checked, 0 no longer hold")
     agent.b.write_config(config("b", "[policy]\ndeny = sse2\n"))
