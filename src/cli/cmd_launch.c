@@ -286,12 +286,12 @@ static bool check_options(const struct launch_options *options, struct error *er
 /* A guest that goes on from a snapshot keeps its CPU. */
 static bool check_snapshot(const struct launch *launch, struct error *err)
 {
-    autojson json_t *kept = NULL;
+    autovmrecord struct vm_record record = {0};
     if (!launch->invocation.uses_loadvm || launch->known)
         return true;
-    if (!agreement_load(launch->context->paths.state, launch->vm, &kept, err))
+    if (!vm_record_load(&launch->context->paths, launch->vm, &record, err))
         return false;
-    if (kept || launch->options.renegotiate)
+    if (record.vm || launch->options.renegotiate)
         return error_set(err, STATUS_INCOMPATIBLE,
                          "-loadvm goes on with a guest that has its CPU already: it cannot be "
                          "agreed anew%s",

@@ -28,23 +28,26 @@ static char *statement_path(const struct exchange *exchange, struct error *err)
     return path_join(folder, digest, ".json");
 }
 
-/* The last statement, if it is by this key, young, and of a host that was as it is now. */
+/* The last statement, if it is by this key, young, and of a host that was as it is now. One that
+ * another has followed, for another machine type, would be taken for one that is played back. */
 static bool reuse_statement(struct exchange *exchange, const char *path)
 {
     autofree char *text = NULL;
     const char *host, *pin, *digest;
     json_t *envelope;
-    json_int_t issued;
+    json_int_t issued, serial;
     size_t length;
     if (!file_read_trusted(path, PROFILE_SIZE_MAX * 2, true, &text, &length, NULL) || !text)
         return false;
     autojson json_t *kept = json_parse_strict(text, length, PROFILE_SIZE_MAX * 2, NULL);
-    if (!kept || !json_take(kept, NULL, "", "{s:s, s:s, s:s, s:I, s:o}", "host", &host, "pin", &pin,
-                            "digest", &digest, "issued", &issued, "envelope", &envelope))
+    if (!kept ||
+        !json_take(kept, NULL, "", "{s:s, s:s, s:s, s:I, s:I, s:o}", "host", &host, "pin", &pin,
+                   "digest", &digest, "issued", &issued, "serial", &serial, "envelope", &envelope))
         return false;
     int64_t age = (int64_t)time(NULL) - issued;
-    if (strcmp(host, exchange->host_digest) != 0 || !digest_is_hex(digest) ||
-        strcmp(pin, exchange->self->identity->pin) != 0 || age < 0 || age > STATEMENT_LIFE_S)
+    if (strcmp(host, exchange->host_digest) != 0 || serial != exchange->profile.serial ||
+        !digest_is_hex(digest) || strcmp(pin, exchange->self->identity->pin) != 0 || age < 0 ||
+        age > STATEMENT_LIFE_S)
         return false;
     memcpy(exchange->profile_digest, digest, DIGEST_HEX_SIZE);
     exchange->profile_envelope = json_incref(envelope);
@@ -55,9 +58,10 @@ static void keep_statement(const struct exchange *exchange, const char *path)
 {
     struct error err = ERROR_INIT;
     autojson json_t *kept =
-        json_pack("{s:s, s:s, s:s, s:I, s:O}", "host", exchange->host_digest, "pin",
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:O}", "host", exchange->host_digest, "pin",
                   exchange->self->identity->pin, "digest", exchange->profile_digest, "issued",
-                  (json_int_t)exchange->profile.issued, "envelope", exchange->profile_envelope);
+                  (json_int_t)exchange->profile.issued, "serial",
+                  (json_int_t)exchange->profile.serial, "envelope", exchange->profile_envelope);
     autofree char *text = kept ? json_to_text(kept) : NULL;
     if (!text || !file_write_atomic(path, text, strlen(text), 0600, &err))
         log_debug("the profile's statement is not kept: %s", err.message);

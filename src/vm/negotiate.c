@@ -89,13 +89,16 @@ static bool hello(struct round *round, const struct negotiate_others *others, ch
                   bool *answered, struct error *err)
 {
     struct exchange *exchange = round->exchange;
-    struct error failure = ERROR_INIT;
-    bool all = round_ask(round, "hello", exchange_hello_body(exchange, &failure),
-                         !others->offline_ok, &failure);
+    json_t *body = exchange_hello_body(exchange, err);
+    if (!body)
+        return false;
+    bool all = round_send(round, "hello", body, !others->offline_ok);
     for (size_t i = 0; i < round->count; i++)
         *answered = *answered || round->asks[i].answer;
-    if (!all && (failure.status == STATUS_INTERRUPTED || !others->offline_ok))
-        return error_set(err, failure.status, "%s", failure.message);
+    if (!all && round->self->interrupted && *round->self->interrupted)
+        return error_set(err, STATUS_INTERRUPTED, "interrupted");
+    if (!all && !others->offline_ok)
+        return round_judge(round, err);
     if (!replace_offline(round, others, addresses, err))
         return false;
     for (size_t i = 0; i < round->count; i++) {

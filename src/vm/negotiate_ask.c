@@ -102,18 +102,24 @@ static bool ask_again(struct round *round, const char *name)
     return all;
 }
 
-bool round_ask(struct round *round, const char *name, json_t *body, bool patient, struct error *err)
+bool round_send(struct round *round, const char *name, json_t *body, bool patient)
 {
     const struct exchange_self *self = round->self;
     autojson json_t *shared = body;
-    if (!shared)
-        return false;
     for (size_t i = 0; i < round->count; i++) {
         peer_ask_clear(&round->asks[i]);
         round->asks[i].body = json_incref(shared);
     }
-    if (peer_call_many(round->asks, round->count, name, self->when, self->interrupted) ||
-        (patient && ask_again(round, name)))
+    return peer_call_many(round->asks, round->count, name, self->when, self->interrupted) ||
+           (patient && ask_again(round, name));
+}
+
+bool round_ask(struct round *round, const char *name, json_t *body, bool patient, struct error *err)
+{
+    const struct exchange_self *self = round->self;
+    if (!body)
+        return false;
+    if (round_send(round, name, body, patient))
         return true;
     return self->interrupted && *self->interrupted
                ? error_set(err, STATUS_INTERRUPTED, "interrupted")

@@ -26,6 +26,9 @@ void round_free(struct round *round);
 bool round_ask(struct round *round, const char *name, json_t *body, bool patient,
                struct error *err);
 
+/* The same, and nothing is said of those who do not answer: their errors are in asks. */
+bool round_send(struct round *round, const char *name, json_t *body, bool patient);
+
 /* One error for all that have one: that of the only one, or a line of the log for each, and err
  * names them all. Returns true if none has one. */
 bool round_judge(const struct round *round, struct error *err);
