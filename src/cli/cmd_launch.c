@@ -198,7 +198,7 @@ bool launch_begin(struct launch *launch, struct error *err)
     return launch->lock >= 0 && vm_record_load(paths, launch->vm, &launch->record, err) &&
            vm_record_check_launch(&launch->record, launch->role == ROLE_DESTINATION,
                                   launch->options.renegotiate && launch->options.here, err) &&
-           qemu_open(launch->arguments.program, &launch->qemu, err) &&
+           qemu_open_cached(launch->arguments.program, paths->state, &launch->qemu, err) &&
            vm_sockets_prepare(paths, launch->vm, &launch->sockets, err);
 }
 

@@ -89,7 +89,8 @@ static json_t *make_payload(const struct context *context, const struct profile_
     const char *binary = options->qemu                    ? options->qemu
                          : config.qemu_binaries.count > 0 ? config.qemu_binaries.items[0]
                                                           : "qemu-system-x86_64";
-    if (!qemu_open(binary, &qemu, err))
+    const char *state = options->is_unsigned ? NULL : context->paths.state;
+    if (!qemu_open_cached(binary, state, &qemu, err))
         return NULL;
     const struct machine_type *type = machine_list_find(&qemu.machines, options->machine);
     if (!type) {
@@ -101,8 +102,7 @@ static json_t *make_payload(const struct context *context, const struct profile_
     if (!qemu_choose_accel(&accel, 1, err))
         return NULL;
     struct probe_parameters parameters = {.machine = type->name, .accel = accel};
-    return profile_make(&config, options->is_unsigned ? NULL : context->paths.state, &qemu,
-                        &parameters, NULL, err);
+    return profile_make(&config, state, &qemu, &parameters, NULL, err);
 }
 
 /* Recorded replies are nobody's word: such a profile is not signed. */

@@ -1,145 +1,95 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "host/probe_cache.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cache.h"
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "base/log.h"
-#include "base/paths.h"
-#include "cpu/feature_table.h"
 #include "host/qemu_files.h"
-#include "host/system.h"
 
-#define CACHE_VERSION 1
-#define ENTRY_SIZE_MAX ((size_t)512 << 10)
-#define NO_HOST "probe" /* in place of a host's name, which no probe knows */
+#define KIND "probes"
+#define ENTRY_SIZE_MAX ((size_t)1 << 20)
+/* Some file systems count whole seconds, FAT two of them: a file that changed that shortly before
+ * can change again and look the same. */
+#define FRESH_S 2
 
-static const char *environment(const char *name)
+void probe_question_free(struct probe_question *question)
 {
-    const char *value = getenv(name);
-    return value ? value : "";
+    json_decref(question->words);
+    *question = (struct probe_question){0};
 }
 
-bool probe_cache_key(const struct qemu *qemu, const struct probe_parameters *parameters,
-                     char key[DIGEST_HEX_SIZE], struct error *err)
+void probe_question_init(struct probe_question *question, json_t *words)
 {
-    const struct qemu_binary *binary = &qemu->binary;
-    const char *irqchip = parameters->kernel_irqchip;
-    char boot_id[40];
-    if (!system_boot_id(boot_id, sizeof(boot_id), err))
-        return false;
-    json_t *kernel = system_kernel(err);
-    json_t *processor = kernel ? system_processor(err) : NULL;
-    if (!processor) {
-        json_decref(kernel);
-        return false;
-    }
-    /* Of the environment, what decides which libraries and modules are taken. */
-    autojson json_t *json = json_pack(
-        "[i, i, s, o, o, [s, I, I, I, I, s, s], [s, s, s, b, b], [s, s, s]]", CACHE_VERSION,
-        FEATURE_TABLE_VERSION, boot_id, kernel, processor, binary->path, (json_int_t)binary->device,
-        (json_int_t)binary->inode, (json_int_t)binary->changed.tv_sec,
-        (json_int_t)binary->changed.tv_nsec, qemu->version, qemu->package, parameters->machine,
-        parameters->accel, irqchip ? irqchip : "", (int)parameters->cpu_pm,
-        access("/dev/kvm", R_OK | W_OK) == 0, environment("LD_LIBRARY_PATH"),
-        environment("LD_PRELOAD"), environment("QEMU_MODULE_DIR"));
-    autofree char *text = json ? json_to_text(json) : NULL;
-    return text ? digest_hex(text, strlen(text), key, err) : error_no_memory(err);
+    *question = (struct probe_question){.words = words};
+    autofree char *text = words ? json_to_text(words) : NULL;
+    if (!text || !digest_hex(text, strlen(text), question->key, NULL) ||
+        clock_gettime(CLOCK_REALTIME, &question->when) < 0)
+        probe_question_free(question);
+    question->when.tv_sec -= FRESH_S;
 }
 
-static bool read_names(json_t *json, struct strlist *names)
+static bool any_text(const char *text)
 {
-    size_t i;
-    json_t *name;
-    json_array_foreach(json, i, name)
-    {
-        if (!json_is_string(name) || !strlist_push(names, json_string_value(name)))
-            return false;
-    }
-    return names->count > 0;
+    return *text != '\0';
 }
 
-/* They are as they were. */
-static bool is_same(const struct strlist *paths, const char *digest)
+/* What an entry holds, if it is one for this question. */
+static json_t *open_entry(json_t *entry, const struct probe_question *question,
+                          struct strlist *files, struct strlist *folders, struct error *err)
 {
-    char now[DIGEST_HEX_SIZE];
-    return qemu_files_digest(paths, now, NULL) && strcmp(now, digest) == 0;
-}
-
-static bool read_entry(json_t *json, const char *key, struct probe *probe, struct error *err)
-{
-    const char *its_key, *files_digest, *folders_digest;
-    json_t *files, *folders, *cpu, *models;
-    if (!json_take(json, err, "a probe that was kept", "{s:s, s:o, s:s, s:o, s:s, s:o, s:o}", "key",
-                   &its_key, "files", &files, "files_digest", &files_digest, "folders", &folders,
-                   "folders_digest", &folders_digest, "cpu", &cpu, "models", &models))
-        return false;
-    if (strcmp(its_key, key) != 0 || !json_is_object(models) || !read_names(files, &probe->files) ||
-        !read_names(folders, &probe->folders))
-        return error_set(err, STATUS_DATA, "a probe that was kept is not valid");
-    if (!is_same(&probe->files, files_digest) || !is_same(&probe->folders, folders_digest))
-        return error_set(err, STATUS_DATA, "QEMU, or a library of its, is another one now");
-    if (!cpu_offer_from_json(cpu, &probe->offer, err))
-        return false;
-    free(probe->offer.host);
-    probe->offer.host = NULL;
-    probe->models = json_incref(models);
-    return true;
-}
-
-bool probe_cache_find(const char *state_folder, const char *key, struct probe *out)
-{
-    autofree char *path = string_format("%s/probes/%s.json", state_folder, key);
-    autofree char *text = NULL;
-    autoprobe struct probe probe = {0};
-    struct error err = ERROR_INIT;
-    size_t length = 0;
-    if (!path || !file_read_trusted(path, ENTRY_SIZE_MAX, true, &text, &length, &err)) {
-        log_debug("QEMU is asked again: %s", err.message);
-        return false;
-    }
-    if (!text)
-        return false;
-    autojson json_t *json = json_parse_strict(text, length, ENTRY_SIZE_MAX, &err);
-    if (!json || !read_entry(json, key, &probe, &err)) {
-        log_debug("QEMU is asked again: %s", err.message);
-        return false;
-    }
-    *out = probe;
-    probe = (struct probe){0};
-    return true;
-}
-
-static json_t *entry_to_json(const char *key, const struct probe *probe)
-{
-    char files[DIGEST_HEX_SIZE], folders[DIGEST_HEX_SIZE];
-    struct cpu_offer offer = probe->offer; /* borrowed, but for the name */
-    offer.host = (char *)NO_HOST;
-    if (!qemu_files_digest(&probe->files, files, NULL) || !*files ||
-        !qemu_files_digest(&probe->folders, folders, NULL) || !*folders)
+    json_t *words, *its_files, *its_folders, *answer;
+    if (!json_take(entry, err, KIND, "{s:o, s:o, s:o, s:o}", "asked", &words, "files", &its_files,
+                   "folders", &its_folders, "answer", &answer) ||
+        !json_take_names(its_files, "files", any_text, files, err) ||
+        !json_take_names(its_folders, "folders", any_text, folders, err))
         return NULL;
-    return json_pack("{s:s, s:o, s:s, s:o, s:s, s:o, s:O}", "key", key, "files",
-                     json_from_names(&probe->files), "files_digest", files, "folders",
-                     json_from_names(&probe->folders), "folders_digest", folders, "cpu",
-                     cpu_offer_to_json(&offer), "models", probe->models);
+    if (!json_equal(words, question->words) || files->count == 0) {
+        error_set(err, STATUS_DATA, "it is about something else");
+        return NULL;
+    }
+    if (!qemu_files_are_unchanged(files, NULL) || !qemu_files_are_unchanged(folders, NULL)) {
+        error_set(err, STATUS_DATA, "QEMU's files have changed");
+        return NULL;
+    }
+    return answer;
 }
 
-void probe_cache_store(const char *state_folder, const char *key, const struct probe *probe)
+json_t *probe_cache_find(const char *state_folder, const struct probe_question *question,
+                         struct strlist *out)
 {
     struct error err = ERROR_INIT;
-    autofree char *folder = path_join(state_folder, "probes", "");
-    autofree char *path = folder ? path_join(folder, key, ".json") : NULL;
-    autojson json_t *json = entry_to_json(key, probe);
-    autofree char *text = json ? json_to_text(json) : NULL;
-    if (!path || !text)
+    autostrlist struct strlist files = {0}, folders = {0};
+    autojson json_t *entry =
+        question->words ? cache_read(state_folder, KIND, question->key, ENTRY_SIZE_MAX) : NULL;
+    json_t *answer = entry ? open_entry(entry, question, &files, &folders, &err) : NULL;
+    if (!answer) {
+        if (entry)
+            log_debug("QEMU is examined again: %s: %s", question->key, err.message);
+        return NULL;
+    }
+    *out = files;
+    files = (struct strlist){0};
+    return json_incref(answer);
+}
+
+void probe_cache_store(const char *state_folder, const struct probe_question *question,
+                       const struct strlist *files, json_t *now, json_t *answer)
+{
+    autojson json_t *still = now, *its_answer = answer;
+    autostrlist struct strlist folders = {0};
+    if (!question->words || !still || !its_answer || files->count == 0)
         return;
-    bool good = folder_make(folder, 0700, &err);
-    if (good)
-        cache_make_room(folder, PROBE_CACHE_MAX);
-    if (!good || !file_write_atomic(path, text, strlen(text), 0600, &err))
-        log_debug("what QEMU said is not kept: %s", err.message);
+    if (!json_equal(question->words, still) || !qemu_files_folders(files, &folders) ||
+        !qemu_files_are_unchanged(files, &question->when) ||
+        !qemu_files_are_unchanged(&folders, &question->when)) {
+        log_debug("QEMU's answer is not kept: something has just changed");
+        return;
+    }
+    autojson json_t *entry =
+        json_pack("{s:O, s:o, s:o, s:O}", "asked", question->words, "files", json_from_names(files),
+                  "folders", json_from_names(&folders), "answer", its_answer);
+    if (entry)
+        cache_write(state_folder, KIND, question->key, entry);
 }

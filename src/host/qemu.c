@@ -9,7 +9,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/process.h"
+#include "host/probe_cache.h"
+#include "host/probe_key.h"
+#include "host/qemu_files.h"
 #include "host/qemu_session.h"
 
 void qemu_free(struct qemu *qemu)
@@ -76,32 +80,98 @@ static bool check_target(struct qemu_session *session, struct error *err)
     return true;
 }
 
-bool qemu_open(const char *name, struct qemu *out, struct error *err)
+static bool find_binary(const char *name, struct qemu_binary *binary, struct error *err)
 {
-    autoqemu struct qemu qemu = {0};
+    struct stat st;
+    binary->path = process_find_executable(name, err);
+    if (!binary->path || !binary_stat(binary->path, &st, err))
+        return false;
+    binary->device = st.st_dev;
+    binary->inode = st.st_ino;
+    binary->changed = st.st_ctim;
+    return true;
+}
+
+/* Start it. files: what it is made of. */
+static bool examine(struct qemu *qemu, struct strlist *files, struct error *err)
+{
     autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
     autostrlist struct strlist arguments = {0};
-    struct stat st;
-    qemu.binary.path = process_find_executable(name, err);
-    if (!qemu.binary.path || !binary_stat(qemu.binary.path, &st, err))
-        return false;
-    qemu.binary.device = st.st_dev;
-    qemu.binary.inode = st.st_ino;
-    qemu.binary.changed = st.st_ctim;
+    const struct qemu_binary *binary = &qemu->binary;
     if (!strlist_push(&arguments, "-machine") || !strlist_push(&arguments, "none"))
         return error_no_memory(err);
-    if (!qemu_session_start(&session, qemu.binary.path, &arguments, deadline_in_ms(QEMU_PROBE_MS),
+    if (!qemu_session_start(&session, binary->path, &arguments, deadline_in_ms(QEMU_PROBE_MS),
                             err) ||
-        !check_target(&session, err) || !read_machines(&session, &qemu.machines, err))
-        return error_wrap(err, "%s", qemu.binary.path);
+        !check_target(&session, err) || !read_machines(&session, &qemu->machines, err) ||
+        !qemu_files_list(session.process.pid, binary->device, binary->inode, files, err))
+        return error_wrap(err, "%s", binary->path);
     unsigned version = qmp_version(session.qmp);
-    qemu.version = string_format("%u.%u.%u", version / 10000, version / 100 % 100, version % 100);
-    qemu.package = strdup(qmp_package(session.qmp));
-    if (!qemu.version || !qemu.package)
+    qemu->version = string_format("%u.%u.%u", version / 10000, version / 100 % 100, version % 100);
+    qemu->package = strdup(qmp_package(session.qmp));
+    return (qemu->version && qemu->package) || error_no_memory(err);
+}
+
+static json_t *answer_to_json(const struct qemu *qemu)
+{
+    return json_pack("{s:s, s:s, s:o}", "version", qemu->version, "package", qemu->package,
+                     "machines", machine_list_to_json(&qemu->machines));
+}
+
+/* Fills what examine fills, or nothing. */
+static bool answer_from_json(json_t *answer, struct qemu *qemu, struct error *err)
+{
+    autoqemu struct qemu kept = {0};
+    const char *version, *package;
+    json_t *machines;
+    if (!json_take(answer, err, "what is kept", "{s:s, s:s, s:o}", "version", &version, "package",
+                   &package, "machines", &machines) ||
+        !machine_list_from_json(machines, &kept.machines, err))
+        return false;
+    kept.version = strdup(version);
+    kept.package = strdup(package);
+    if (!kept.version || !kept.package)
         return error_no_memory(err);
+    qemu->version = STEAL(kept.version);
+    qemu->package = STEAL(kept.package);
+    qemu->machines = kept.machines;
+    kept.machines = (struct machine_list){0};
+    return true;
+}
+
+bool qemu_open_cached(const char *name, const char *state_folder, struct qemu *out,
+                      struct error *err)
+{
+    autoqemu struct qemu qemu = {0};
+    autoprobequestion struct probe_question question = {0};
+    autostrlist struct strlist files = {0};
+    autojson json_t *known = NULL;
+    struct error doubt = ERROR_INIT;
+    if (!find_binary(name, &qemu.binary, err))
+        return false;
+    if (state_folder) {
+        probe_question_init(&question, probe_key_words(&qemu.binary, NULL, &doubt));
+        known = probe_cache_find(state_folder, &question, &files);
+    }
+    if (known && answer_from_json(known, &qemu, &doubt))
+        log_debug("%s was examined before: %s", qemu.binary.path, question.key);
+    else {
+        if (*doubt.message)
+            log_debug("%s is examined: %s", qemu.binary.path, doubt.message);
+        strlist_free(&files);
+        if (!examine(&qemu, &files, err))
+            return false;
+        if (question.words)
+            probe_cache_store(state_folder, &question, &files,
+                              probe_key_words(&qemu.binary, NULL, NULL), answer_to_json(&qemu));
+    }
     *out = qemu;
     qemu = (struct qemu){0};
     return true;
+}
+
+bool qemu_open(const char *name, struct qemu *qemu, struct error *err)
+{
+    return qemu_open_cached(name, NULL, qemu, err);
 }
 
 const char *qemu_choose_accel(const char *const accels[], size_t count, struct error *err)

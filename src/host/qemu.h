@@ -10,8 +10,6 @@
 
 #include "base/deadline.h"
 #include "base/digest.h"
-#include "base/json.h"
-#include "base/strings.h"
 #include "cpu/cpu_offer.h"
 #include "cpu/machine.h"
 
@@ -41,17 +39,6 @@ struct probe_parameters {
     bool cpu_pm;
 };
 
-/* All that a probe finds out. */
-struct probe {
-    struct cpu_offer offer; /* identity, phys_bits, available, known, models, accel */
-    json_t *models;         /* {NAME: the versioned name that it stands for} of each CPU model */
-    struct strlist files;   /* what QEMU was made of; empty: that is in doubt */
-    struct strlist folders; /* where they lie */
-};
-
-void probe_free(struct probe *probe);
-#define autoprobe __attribute__((cleanup(probe_free)))
-
 void qemu_free(struct qemu *qemu);
 #define autoqemu __attribute__((cleanup(qemu_free)))
 
@@ -60,20 +47,20 @@ void qemu_free(struct qemu *qemu);
  * hangs; each with what it printed last. */
 bool qemu_open(const char *name, struct qemu *qemu, struct error *err);
 
+/* The same, without starting it when it was examined before under the same circumstances
+ * (probe_cache.h). state_folder: NULL: it is started in any case, and nothing is kept. */
+bool qemu_open_cached(const char *name, const char *state_folder, struct qemu *qemu,
+                      struct error *err);
+
 /* The binary is still the file that qemu_open found. STATUS_CONFIG if not. */
 bool qemu_binary_check(const struct qemu_binary *binary, struct error *err);
 
-/* Start it with the given machine, accelerator and so on, stopped, and find out what it can give a
- * guest. *probe must be empty. STATUS_CONFIG as above, and when the accelerator that runs is not
- * the one that was asked for. */
-bool qemu_probe(const struct qemu *qemu, const struct probe_parameters *parameters,
-                struct probe *probe, struct error *err);
-
-/* The same into *offer, which must be empty. model, when neither it nor *model is NULL: a CPU
- * model's name, replaced by the versioned name that it is an alias of on this machine type. files,
- * if not NULL: what qemu_files_digest says of the QEMU that ran. state_folder: where what was found
- * out earlier is kept (host/probe_cache.h) and counts; NULL: it does not. STATUS_CONFIG as above,
- * and when QEMU does not know the model. */
+/* Start it with the given machine, accelerator and so on, stopped, and fill identity, phys_bits,
+ * available, known, models and accel of *offer (which must be empty); the rest is the caller's.
+ * state_folder: as for qemu_open_cached. model, when neither it nor *model is NULL: a CPU model's
+ * name, replaced by the versioned name that it is an alias of on this machine type. files, if not
+ * NULL: what qemu_files_digest says of it. STATUS_CONFIG as above, when QEMU does not know the
+ * model, and when the accelerator that runs is not the one that was asked for. */
 bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *parameters,
                     const char *state_folder, char **model, struct cpu_offer *offer,
                     char files[DIGEST_HEX_SIZE], struct error *err);

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "host/probe_cache.h"
+#include "host/probe_key.h"
 #include "host/qemu.h"
 #include "host/qemu_files.h"
 #include "host/qemu_session.h"
@@ -145,10 +147,30 @@ static int compare_models(const void *a, const void *b)
     return strcmp(((const struct cpu_model *)a)->name, ((const struct cpu_model *)b)->name);
 }
 
-/* The versioned name of the model that the user asked for. */
-static bool resolve_model(const json_t *models, char **model, struct error *err)
+/* {"NAME": what it stands for} of every CPU model, itself when it is no alias. */
+static json_t *read_aliases(const json_t *definitions)
 {
-    const char *name = json_string_value(json_object_get(models, *model));
+    autojson json_t *aliases = json_object();
+    size_t i;
+    json_t *definition;
+    json_array_foreach(definitions, i, definition)
+    {
+        const char *name = json_string_value(json_object_get(definition, "name"));
+        const char *alias = json_string_value(json_object_get(definition, "alias-of"));
+        if (name && name_is_model(name) && !json_object_get(aliases, name) &&
+            json_object_set_new(aliases, name,
+                                json_string(alias && name_is_model(alias) ? alias : name)) != 0)
+            return NULL;
+    }
+    return STEAL(aliases);
+}
+
+/* The versioned name of the model that the user asked for. */
+static bool resolve_model(const json_t *aliases, char **model, struct error *err)
+{
+    const char *name = model && *model ? json_string_value(json_object_get(aliases, *model)) : NULL;
+    if (!model || !*model)
+        return true;
     if (!name)
         return error_set(err, STATUS_CONFIG,
                          "QEMU does not know the CPU model %s (see its -cpu help)", *model);
@@ -160,33 +182,16 @@ static bool resolve_model(const json_t *models, char **model, struct error *err)
     return true;
 }
 
-/* What each name stands for. */
-static json_t *name_models(const json_t *definitions)
-{
-    json_t *models = json_object();
-    size_t i;
-    json_t *definition;
-    json_array_foreach(definitions, i, definition)
-    {
-        const char *name = json_string_value(json_object_get(definition, "name"));
-        const char *alias = json_string_value(json_object_get(definition, "alias-of"));
-        if (name)
-            json_object_set_new(models, name,
-                                json_string(alias && name_is_model(alias) ? alias : name));
-    }
-    return models;
-}
-
 /* Every model that is not an alias, as this QEMU defines it on this machine type. */
-static bool read_models(struct qemu_session *session, struct probe *probe, struct error *err)
+static bool read_models(struct qemu_session *session, struct cpu_offer *offer, json_t **aliases,
+                        struct error *err)
 {
-    struct cpu_offer *offer = &probe->offer;
     autojson json_t *definitions = NULL;
     size_t i;
     json_t *definition;
     if (!qemu_session_ask(session, "query-cpu-definitions", NULL, &definitions, err))
         return false;
-    if (!(probe->models = name_models(definitions)))
+    if (!(*aliases = read_aliases(definitions)))
         return error_no_memory(err);
     offer->models = calloc(json_array_size(definitions) + 1, sizeof(*offer->models));
     if (!offer->models)
@@ -208,10 +213,9 @@ static bool read_models(struct qemu_session *session, struct probe *probe, struc
     return true;
 }
 
-static bool ask_all(struct qemu_session *session, const struct probe_parameters *parameters,
-                    struct probe *probe, struct error *err)
+static bool probe(struct qemu_session *session, const struct probe_parameters *parameters,
+                  json_t **aliases, struct cpu_offer *offer, struct error *err)
 {
-    struct cpu_offer *offer = &probe->offer;
     bool kvm = strcmp(parameters->accel, "kvm") == 0;
     if (!(offer->accel = strdup(parameters->accel)))
         return error_no_memory(err);
@@ -220,52 +224,111 @@ static bool ask_all(struct qemu_session *session, const struct probe_parameters 
         return false;
     if (!(kvm ? system_phys_bits(&offer->phys_bits, err) : read_vcpu(session, offer, err)))
         return false;
-    return read_models(session, probe, err);
+    return read_models(session, offer, aliases, err);
 }
 
-void probe_free(struct probe *probe)
-{
-    cpu_offer_free(&probe->offer);
-    json_decref(probe->models);
-    strlist_free(&probe->files);
-    strlist_free(&probe->folders);
-    *probe = (struct probe){0};
-}
+/* What it answered, and the files that it is made of. */
+struct answer {
+    struct cpu_offer offer;
+    json_t *aliases; /* read_aliases */
+    struct strlist files;
+};
 
-bool qemu_probe(const struct qemu *qemu, const struct probe_parameters *parameters,
-                struct probe *out, struct error *err)
+static void answer_free(struct answer *answer)
 {
-    autoprobe struct probe probe = {0};
+    cpu_offer_free(&answer->offer);
+    json_decref(answer->aliases);
+    strlist_free(&answer->files);
+    *answer = (struct answer){0};
+}
+#define autoanswer __attribute__((cleanup(answer_free)))
+
+static bool ask(const struct qemu *qemu, const struct probe_parameters *parameters,
+                struct answer *answer, struct error *err)
+{
     autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
-    if (!start(qemu, parameters, &session, err) || !ask_all(&session, parameters, &probe, err) ||
-        !qemu_files_list(session.process.pid, qemu->binary.device, qemu->binary.inode, &probe.files,
-                         &probe.folders, err))
-        return error_wrap(err, "%s -machine %s -accel %s", qemu->binary.path, parameters->machine,
-                          parameters->accel);
-    *out = probe;
-    probe = (struct probe){0};
+    return start(qemu, parameters, &session, err) &&
+           probe(&session, parameters, &answer->aliases, &answer->offer, err) &&
+           qemu_files_list(session.process.pid, qemu->binary.device, qemu->binary.inode,
+                           &answer->files, err);
+}
+
+static json_t *answer_to_json(const struct answer *answer)
+{
+    char nobody[] = "nobody"; /* the host's name is not QEMU's to say */
+    struct cpu_offer offer = answer->offer;
+    offer.host = nobody;
+    return json_pack("{s:o, s:O}", "offer", cpu_offer_to_json(&offer), "aliases", answer->aliases);
+}
+
+static bool answer_from_json(json_t *json, struct answer *answer, struct error *err)
+{
+    json_t *offer, *aliases;
+    if (!json_take(json, err, "what is kept", "{s:o, s:o}", "offer", &offer, "aliases", &aliases) ||
+        !cpu_offer_from_json(offer, &answer->offer, err))
+        return false;
+    free(answer->offer.host);
+    answer->offer.host = NULL;
+    const char *name;
+    json_t *stands_for;
+    if (!json_is_object(aliases))
+        return error_set(err, STATUS_DATA, "CPU models: not an object");
+    json_object_foreach(aliases, name, stands_for)
+    {
+        const char *meant = json_string_value(stands_for);
+        if (!name_is_model(name) || !meant || !name_is_model(meant))
+            return error_set(err, STATUS_DATA, "'%.80s' is not a CPU model", name);
+    }
+    answer->aliases = json_incref(aliases);
     return true;
 }
 
+/* An answer that was kept, with the model's name resolved. */
+static bool find(const char *state_folder, const struct probe_question *question, char **model,
+                 struct answer *out, struct error *err)
+{
+    autoanswer struct answer answer = {0};
+    autojson json_t *known = probe_cache_find(state_folder, question, &answer.files);
+    if (!known || !answer_from_json(known, &answer, err) ||
+        !resolve_model(answer.aliases, model, err))
+        return false;
+    *out = answer;
+    answer = (struct answer){0};
+    return true;
+}
+
+static bool ask_cached(const struct qemu *qemu, const char *state_folder,
+                       const struct probe_parameters *parameters, char **model,
+                       struct answer *answer, struct error *err)
+{
+    autoprobequestion struct probe_question question = {0};
+    struct error doubt = ERROR_INIT;
+    if (state_folder)
+        probe_question_init(&question, probe_key_words(&qemu->binary, parameters, &doubt));
+    if (question.words && find(state_folder, &question, model, answer, &doubt)) {
+        log_debug("the CPU of %s was examined before: %s", parameters->machine, question.key);
+        return true;
+    }
+    if (*doubt.message)
+        log_debug("the CPU of %s is examined: %s", parameters->machine, doubt.message);
+    if (!ask(qemu, parameters, answer, err))
+        return false;
+    if (question.words)
+        probe_cache_store(state_folder, &question, &answer->files,
+                          probe_key_words(&qemu->binary, parameters, NULL), answer_to_json(answer));
+    return resolve_model(answer->aliases, model, err);
+}
+
 bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *parameters,
-                    const char *state_folder, char **model, struct cpu_offer *offer,
+                    const char *state_folder, char **model, struct cpu_offer *out,
                     char files[DIGEST_HEX_SIZE], struct error *err)
 {
-    autoprobe struct probe probe = {0};
-    char key[DIGEST_HEX_SIZE] = "";
-    if (state_folder && !probe_cache_key(qemu, parameters, key, err))
-        return false;
-    if (!*key || !probe_cache_find(state_folder, key, &probe)) {
-        if (!qemu_probe(qemu, parameters, &probe, err))
-            return false;
-        if (*key)
-            probe_cache_store(state_folder, key, &probe);
-    }
-    if ((model && *model && !resolve_model(probe.models, model, err)) ||
-        (files && !qemu_files_digest(&probe.files, files, err)))
+    autoanswer struct answer answer = {0};
+    if (!ask_cached(qemu, state_folder, parameters, model, &answer, err) ||
+        (files && !qemu_files_list_digest(&answer.files, files, err)))
         return error_wrap(err, "%s -machine %s -accel %s", qemu->binary.path, parameters->machine,
                           parameters->accel);
-    *offer = probe.offer;
-    probe.offer = (struct cpu_offer){0};
+    *out = answer.offer;
+    answer.offer = (struct cpu_offer){0};
     return true;
 }

@@ -55,10 +55,7 @@ bool system_phys_bits(unsigned *bits, struct error *err)
     return true;
 }
 
-/* What a CPU says of its own place among the others differs with where this process happens to run:
- * APIC ids, core and node (Intel SDM volume 2, CPUID leaves 1, 0BH, 1FH; AMD APM volume 3, E.4.16,
- * leaf 8000_001EH). Without it the same host always says the same. */
-static void mask_place(uint32_t leaf, uint32_t *r)
+void system_mask_place(uint32_t leaf, uint32_t *r)
 {
     if (leaf == 1)
         r[1] &= 0x00ffffff;
@@ -74,7 +71,7 @@ static void mask_place(uint32_t leaf, uint32_t *r)
 static bool add_leaf(json_t *leaves, uint32_t leaf, uint32_t subleaf, const uint32_t *registers)
 {
     uint32_t r[4] = {registers[0], registers[1], registers[2], registers[3]};
-    mask_place(leaf, r);
+    system_mask_place(leaf, r);
     if (!(r[0] | r[1] | r[2] | r[3]))
         return true;
     return json_array_append_new(leaves, json_sprintf("%x.%x:%08x,%08x,%08x,%08x", leaf, subleaf,

@@ -10,9 +10,6 @@
 #include "base/strings.h"
 #include "guest/records.h"
 
-/* How many proofs are kept: the oldest go. */
-#define PROOF_CACHE_MAX 64
-
 /* The key of a proof under these circumstances: `host` is a digest of all that is known of the host
  * and its QEMU, words are QEMU's arguments. Our own guest's image is part of it. STATUS_INTERNAL.
  */

@@ -84,8 +84,8 @@ static bool open_qemu(struct responder *responder, struct error *err)
         return true;
     if (responder->has_qemu)
         qemu_free(&responder->qemu);
-    responder->has_qemu =
-        qemu_open(binaries->count > 0 ? binaries->items[0] : DEFAULT_QEMU, &responder->qemu, err);
+    responder->has_qemu = qemu_open_cached(binaries->count > 0 ? binaries->items[0] : DEFAULT_QEMU,
+                                           responder->setup.paths->state, &responder->qemu, err);
     return responder->has_qemu;
 }
 

@@ -10,11 +10,10 @@
 #include <sys/wait.h>
 #include <utime.h>
 
+#include "base/cache.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/paths.h"
 #include "guest/refusal.h"
-#include "host/probe_cache.h"
 #include "host/qemu_files.h"
 #include "vm/proof_cache.h"
 
@@ -122,7 +121,7 @@ START_TEST(the_oldest_go)
     char key[DIGEST_HEX_SIZE], first[DIGEST_HEX_SIZE];
     make_table(13, &table);
     make_key("h", "w0", first);
-    for (int i = 0; i < PROOF_CACHE_MAX + 3; i++) {
+    for (int i = 0; i < CACHE_ENTRIES_MAX + 3; i++) {
         autofree char *word = string_format("w%d", i);
         make_key("h", word, key);
         proof_cache_store(state, key, &table);
@@ -130,7 +129,7 @@ START_TEST(the_oldest_go)
         struct utimbuf when = {1000000 + i, 1000000 + i};
         ck_assert_int_eq(utime(path, &when), 0);
     }
-    ck_assert_uint_eq(count_files(folder), PROOF_CACHE_MAX);
+    ck_assert_uint_eq(count_files(folder), CACHE_ENTRIES_MAX);
     ck_assert(!proof_cache_find(state, first, &found));
     ck_assert(proof_cache_find(state, key, &found));
 }
@@ -215,102 +214,33 @@ static void end(pid_t pid)
     waitpid(pid, NULL, 0);
 }
 
-static bool digest_process(pid_t pid, dev_t device, ino_t inode, char hex[DIGEST_HEX_SIZE],
-                           struct error *error)
-{
-    autostrlist struct strlist files = {0}, folders = {0};
-    bool good = qemu_files_list(pid, device, inode, &files, &folders, error) &&
-                qemu_files_digest(&files, hex, error);
-    ck_assert(!good || (files.count > 0) == (folders.count > 0));
-    return good;
-}
-
 START_TEST(files_of_a_process)
 {
     char mine[DIGEST_HEX_SIZE], its[DIGEST_HEX_SIZE], of_parent[DIGEST_HEX_SIZE] = "x";
     pid_t one = start_waiting(false), parent = start_waiting(true), other = start_waiting(false);
     struct stat st;
     ck_assert_int_eq(stat("/proc/self/exe", &st), 0);
-    MUST(digest_process(one, st.st_dev, st.st_ino, mine, &err));
-    MUST(digest_process(other, st.st_dev, st.st_ino, its, &err));
+    MUST(qemu_files_digest(one, st.st_dev, st.st_ino, mine, &err));
+    MUST(qemu_files_digest(other, st.st_dev, st.st_ino, its, &err));
     ck_assert_uint_eq(strlen(mine), DIGEST_HEX_SIZE - 1);
     ck_assert_str_eq(mine, its); /* the same program */
-    MUST(digest_process(parent, st.st_dev, st.st_ino, of_parent, &err));
+    MUST(qemu_files_digest(parent, st.st_dev, st.st_ino, of_parent, &err));
     ck_assert_str_eq(of_parent, ""); /* it may be a wrapper that waits for the real one */
     strcpy(of_parent, "x");
-    MUST(digest_process(one, st.st_dev, st.st_ino + 1, of_parent, &err));
+    MUST(qemu_files_digest(one, st.st_dev, st.st_ino + 1, of_parent, &err));
     ck_assert_str_eq(of_parent, ""); /* a script started it */
     end(one);
     end(parent);
     end(other);
-    MUST(digest_process(one, st.st_dev, st.st_ino, of_parent, &err));
+    MUST(qemu_files_digest(one, st.st_dev, st.st_ino, of_parent, &err));
     ck_assert_str_eq(of_parent, ""); /* nothing there to look at */
-}
-END_TEST
-
-static bool probe_is_kept(const char *state, const char *key)
-{
-    autoprobe struct probe probe = {0};
-    if (!probe_cache_find(state, key, &probe))
-        return false;
-    ck_assert_str_eq(probe.offer.accel, "tcg");
-    ck_assert_ptr_null(probe.offer.host);
-    ck_assert(featureset_has(&probe.offer.available, "smap"));
-    ck_assert_str_eq(json_string_value(json_object_get(probe.models, "Haswell")), "Haswell-v1");
-    return true;
-}
-
-START_TEST(probes_are_kept)
-{
-    char folder[] = "/tmp/qml-probe-XXXXXX", key[DIGEST_HEX_SIZE], other[DIGEST_HEX_SIZE];
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    autofree char *file = path_join(folder, "qemu", ""), *beside = path_join(folder, "new", "");
-    autofree char *state = string_format("%s/state/x", folder);
-    autofree char *entries = string_format("%s/probes", state);
-    autoprobe struct probe probe = {.offer.accel = strdup("tcg")};
-    MUST(file_write_atomic(file, "1", 1, 0600, &err));
-    MUST(digest_hex("a", 1, key, &err) && digest_hex("b", 1, other, &err));
-    probe.models = json_pack("{s:s}", "Haswell", "Haswell-v1");
-    strcpy(probe.offer.identity.vendor, "GenuineIntel");
-    ck_assert(featureset_add(&probe.offer.available, "smap"));
-    probe_cache_store(state, key, &probe); /* of whatever ran: it is in doubt */
-    ck_assert(!probe_is_kept(state, key));
-    ck_assert(strlist_push(&probe.files, file) && strlist_push(&probe.folders, folder));
-    /* The entry itself lies deeper, and changes nothing there. */
-    MUST(folder_make(entries, 0700, &err));
-    probe_cache_store(state, key, &probe);
-    ck_assert(probe_is_kept(state, key));
-    ck_assert(!probe_is_kept(state, other));
-    /* Another file under the same path; a file beside it; and as it was. */
-    MUST(file_write_atomic(file, "2", 1, 0600, &err));
-    ck_assert(!probe_is_kept(state, key));
-    probe_cache_store(state, key, &probe);
-    ck_assert(probe_is_kept(state, key));
-    MUST(file_write_atomic(beside, "", 0, 0600, &err));
-    ck_assert(!probe_is_kept(state, key));
-    probe_cache_store(state, key, &probe);
-    ck_assert(probe_is_kept(state, key));
-    unlink(file);
-    ck_assert(!probe_is_kept(state, key));
-    /* Damaged, or another's words under this key. */
-    autofree char *entry = string_format("%s/%s.json", entries, key);
-    MUST(file_write_atomic(entry, "{}", 2, 0600, &err));
-    ck_assert(!probe_is_kept(state, key));
-    unlink(entry);
-    unlink(beside);
-    rmdir(entries);
-    rmdir(state);
-    autofree char *parent = path_join(folder, "state", "");
-    rmdir(parent);
-    ck_assert_int_eq(rmdir(folder), 0);
 }
 END_TEST
 
 int main(void)
 {
     const TTest *const tests[] = {
-        keys,         used_again, not_used_again,     the_oldest_go,
-        not_writable, refusals,   files_of_a_process, probes_are_kept,
+        keys, used_again, not_used_again, the_oldest_go, not_writable, refusals, files_of_a_process,
     };
     return unit_run("proof", tests, COUNT(tests));
 }
