@@ -99,6 +99,25 @@ bool offer_gives(const struct cpu_offer *offer, const struct cpu_request *reques
     return gives_deep(offer, request, feature, cause, REQUIREMENT_DEPTH);
 }
 
+/* QEMU 10.0 target/i386/cpu.c, no_autoenable_flags, and kvm/kvm.c, kvm_arch_get_supported_cpuid: on
+ * any KVM, but not blindly. */
+static bool is_given_by_name(const char *name)
+{
+    return strcmp(name, "topoext") == 0 || strcmp(name, "kvm-hint-dedicated") == 0;
+}
+
+bool offer_keeps(const struct cpu_offer *offer, const struct cpu_request *request,
+                 const char *feature, enum loss_cause *cause)
+{
+    if (offer_gives(offer, request, feature, cause))
+        return true;
+    if (!is_given_by_name(feature) || strcmp(offer->accel, "kvm") != 0 ||
+        !featureset_has(&offer->known, feature))
+        return false;
+    *cause = LOSS_POLICY;
+    return !featureset_has(&offer->denied, feature);
+}
+
 static bool add_loss(struct baseline_report *report, const char *feature,
                      const struct cpu_offer *const offers[], const struct cpu_request *request,
                      size_t count)

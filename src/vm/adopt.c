@@ -106,7 +106,7 @@ static bool find_features(const struct vcpu *vcpu, const struct cpu_offer *offer
     struct featureset_cursor cursor = {0};
     for (const char *name; (name = featureset_next(&vcpu->features, &cursor));) {
         enum loss_cause cause;
-        if (feature_is_benign(name) || offer_gives(offer, &request, name, &cause))
+        if (feature_is_benign(name) || offer_keeps(offer, &request, name, &cause))
             continue;
         /* QEMU 10.0 target/i386/cpu.c: the one feature with a migration blocker. */
         bool stays = featureset_has(&offer->unmigratable, name) || strcmp(name, "invtsc") == 0;

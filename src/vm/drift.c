@@ -51,7 +51,7 @@ static bool find_lost(const struct agreement *agreement, const struct now *now,
     struct featureset_cursor cursor = {0};
     for (const char *name; (name = featureset_next(&agreement->baseline.features, &cursor));) {
         enum loss_cause cause;
-        if (feature_is_benign(name) || offer_gives(offer, &none, name, &cause))
+        if (feature_is_benign(name) || offer_keeps(offer, &none, name, &cause))
             continue;
         autofree char *changes = drift_changes_for(&now->changes, cause);
         if (!strlist_pushf(reasons, "%s%s%s is gone on %s (%s)", changes ? changes : "",

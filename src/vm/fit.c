@@ -27,7 +27,7 @@ static bool find_missing(const struct agreement *agreement, const struct cpu_off
         return false;
     for (const char *name; (name = featureset_next(features, &cursor));) {
         enum loss_cause cause;
-        if (feature_is_benign(name) || offer_gives(offer, &request, name, &cause))
+        if (feature_is_benign(name) || offer_keeps(offer, &request, name, &cause))
             continue;
         fit->causes[fit->missing.count] = cause;
         if (!strlist_push(&fit->missing, name))

@@ -103,6 +103,7 @@ START_TEST(refused)
         {"sha-ni", NULL, NULL, "sha-ni (cpu): a guest that is started here now would not get it",
          false},
         {"newer-name", NULL, NULL, "newer-name (qemu): a guest", false},
+        {"topoext", NULL, NULL, NULL, false}, /* `host` has it not, EPYC has */
         {"", "host-cache-info", "on", "host-cache-info=on: the guest sees the caches", false},
         {"", "hv-passthrough", "on", "hv-passthrough=on: ", false},
         {"", "hv-passthrough", "off", NULL, false},
@@ -113,7 +114,7 @@ START_TEST(refused)
         {"", "migratable", "off", NULL, false},
     };
     autocpuoffer struct cpu_offer offer = offer_of("a", "kvm", "lm avx xsave smap", "sha-ni");
-    add_names(&offer.known, "invtsc");
+    add_names(&offer.known, "invtsc topoext");
     add_names(&offer.unmigratable, "invtsc");
     add_names(&offer.denied, "smap");
     offer.physical_known = true;

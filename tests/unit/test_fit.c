@@ -91,6 +91,26 @@ START_TEST(other_things)
 }
 END_TEST
 
+/* On any KVM whose QEMU knows it, under TCG never. */
+START_TEST(given_by_name)
+{
+    autoagreement struct agreement agreement;
+    autoprofile struct profile profile;
+    make(&agreement, &profile);
+    add_names(&agreement.baseline.features, "topoext");
+    check_fit(&agreement, &profile, "lacks topoext (qemu)");
+    add_names(&profile.offer.known, "topoext");
+    check_fit(&agreement, &profile, "");
+    memcpy(agreement.baseline.accel, "tcg", 3);
+    memcpy(profile.offer.accel, "tcg", 3);
+    check_fit(&agreement, &profile, "lacks topoext (qemu)");
+    memcpy(agreement.baseline.accel, "kvm", 3);
+    memcpy(profile.offer.accel, "kvm", 3);
+    add_names(&profile.offer.denied, "topoext");
+    check_fit(&agreement, &profile, "lacks topoext (policy)");
+}
+END_TEST
+
 START_TEST(fixed_tsc)
 {
     autoagreement struct agreement agreement;
@@ -126,6 +146,6 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {fits, lacks, other_things, fixed_tsc, doubts};
+    const TTest *const tests[] = {fits, lacks, other_things, given_by_name, fixed_tsc, doubts};
     return unit_run("fit", tests, COUNT(tests));
 }
