@@ -137,6 +137,14 @@ def it_goes_around(t):
         check_equal(site.digest(name), digest, f"agreement on {name} in the end")
         check_equal(site.table(name), table, f"table on {name} in the end")
         site[name].run("agreement", "check", VM, check=0)
+    # A restart where it is now keeps the CPU, too, and nobody else starts it.
+    back.process.kill()
+    back.process.wait()
+    again = site.launch("a", guest=site.guest("a", serial="a3"))
+    check_equal(again.argv[again.argv.index("-cpu") + 1], back.argv[back.argv.index("-cpu") + 1], "-cpu after a restart")
+    again.serial.wait_lines(2)
+    check_equal(site.digest("a"), digest, "agreement after a restart")
+    site["b"].run("--vm", VM, "--", *site.guest("b"), check=14)
 
 
 @test(timeout=90)
