@@ -382,7 +382,9 @@ def destination_gone(t):
     b.process.kill()
     refused = a.host.run("migrate", VM, check=13, timeout=40)
     check_in("runs on here", refused.stderr, "what migrate says")
-    check_in("its QEMU has ended", refused.stderr, "what migrate says")
+    # A guardian whom nobody has come to goes with its QEMU: sometimes before it is asked.
+    words = ("its QEMU has ended", "nobody listens there", "closed the connection before it answered")
+    check(any(word in refused.stderr for word in words), f"what migrate says: {refused.stderr}")
     check_equal((a.status(), pair.record(pair.a)["place"]), ("running", "here"), "state of the guest")
     a.serial.wait_more()
     a.serial.check_monotonic()
