@@ -8,6 +8,8 @@
 #include "vm/argv_json.h"
 #include "vm/visible_private.h"
 
+#define SHOWN_MAX 100 /* characters of a value or a name */
+
 static const struct visible_option options[] = {
 #define VISIBLE(name, kind, text) {name, VISIBLE_##kind, text},
 #define KEY(option, key, how)
@@ -108,6 +110,15 @@ struct visible_thing *visible_list_add(struct visible_list *list, const char *op
     return &things[list->count++];
 }
 
+/* As people get to see it: escaped, and not too long. NULL for want of memory. */
+static char *show(const char *text)
+{
+    char *shown = argv_word_escape(text);
+    if (shown && strlen(shown) > SHOWN_MAX)
+        memcpy(shown + SHOWN_MAX - 3, "...", sizeof("..."));
+    return shown;
+}
+
 bool visible_thing_set(struct visible_thing *thing, const char *key, const char *value,
                        enum visible_how how, struct error *err)
 {
@@ -125,7 +136,7 @@ bool visible_thing_set(struct visible_thing *thing, const char *key, const char 
     }
     struct visible_property property = {.key = strdup(key),
                                         .value = visible_canonical(value, how),
-                                        .shown = argv_word_escape(value),
+                                        .shown = show(value),
                                         .how = how};
     if (!property.key || !property.value || !property.shown) {
         property_free(&property);
@@ -161,8 +172,8 @@ static char *name_of(const struct visible_thing *thing, const char *key)
 {
     bool plain = !*key || (strcmp(thing->option, "m") == 0 && strcmp(key, "size") == 0) ||
                  (strcmp(thing->option, "smp") == 0 && strcmp(key, "cpus") == 0);
-    autofree char *label = argv_word_escape(thing->label);
-    autofree char *name = argv_word_escape(key);
+    autofree char *label = show(thing->label);
+    autofree char *name = show(key);
     if (!label || !name)
         return NULL;
     return string_format("-%s%s%s%s%s", thing->option, *label ? " " : "", label,
@@ -176,7 +187,7 @@ static bool say(const struct comparison *comparison, const struct visible_thing 
                 const struct visible_property *here, const struct visible_property *there,
                 struct error *err)
 {
-    bool untold = there && strstr(there->shown, VISIBLE_NOT_TOLD);
+    bool untold = there && strstr(there->value, VISIBLE_NOT_TOLD);
     bool content = here && there && here->how == VISIBLE_CONTENT;
     bool policy = visible_option_find(thing->option)->kind == VISIBLE_POLICY;
     struct strlist *list =
@@ -251,7 +262,7 @@ static bool compare_order(const struct comparison *comparison, const struct visi
         if (strcmp(here->things[i].option, "device") != 0)
             continue;
         ssize_t match = find_match(there, here, i);
-        autofree char *label = argv_word_escape(here->things[i].label);
+        autofree char *label = show(here->things[i].label);
         if (!label)
             return error_no_memory(err);
         if (match >= 0 && match < last)

@@ -400,3 +400,20 @@ def nobody_listens_when_it_waits(t):
     site.migrate("a", "--to", f"127.0.0.1:{port}")
     b.serial.wait_more()
     b.serial.check_continues(a.serial)
+
+
+@test(timeout=60)
+def a_long_command_line(t):
+    """tens of thousands of bytes, not all of them ASCII, are told and compared; of what differs only the beginning is said"""
+    site = Site(t, "ab")
+    serial = "x" * 40000 + "é" * 5000
+
+    def guest(name, more=""):
+        return [*site.guest(name), "-smbios", f"type=1,serial={serial}{more}"]
+
+    site.launch("a", "b", guest=guest("a"))
+    site["b"].run("receive", VM, "--from", "a", "--dry-run", "--", *guest("b"), check=0)
+    said = site.refused("b", "a", 10, "-smbios serial is xxx", guest=guest("b", "y")).stderr
+    check(len(said) < 2000, f"{len(said)} characters are said")
+    words = shlex.split(site["b"].run("receive", VM, "--from", "a", check=64).stdout)
+    check_equal(words[-1], f"type=1,serial={serial}", "the end of the proposal")

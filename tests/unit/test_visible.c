@@ -206,6 +206,12 @@ START_TEST(escaped)
 {
     autofree char *said = compare("-append a", "-append '\033[31m'");
     ck_assert_str_eq(said, "-machine append is a here and \\x1b[31m on a");
+    char line[3000] = "-device '";
+    memset(line + strlen(line), 'x', 2000);
+    strcat(line, "'");
+    autofree char *longer = compare("", line);
+    ck_assert_uint_lt(strlen(longer), 150);
+    ck_assert_ptr_nonnull(strstr(longer, "xxx... is on a and not here"));
 }
 END_TEST
 
