@@ -6,6 +6,7 @@ import shlex
 from lib.harness import check, check_equal, check_in, test, wait_until
 from lib.pair import VM, Launched, guest_args
 from lib.process import free_port
+from lib.serial import Serial
 
 
 class Site:
@@ -400,6 +401,28 @@ def nobody_listens_when_it_waits(t):
     site.migrate("a", "--to", f"127.0.0.1:{port}")
     b.serial.wait_more()
     b.serial.check_continues(a.serial)
+
+
+@test(timeout=90)
+def one_that_was_adopted(t):
+    """a guest that plain QEMU ran before anybody knew of b: adopted on a, received on b, moved, verified, moved back"""
+    site = Site(t, "ab")
+    own = t.dir / "plain.qmp"
+    words = site.guest("a")
+    plain = t.start(*words, "-qmp", f"unix:{own},server=on,wait=off", name="plain")
+    serial = Serial(t.dir / "a.serial")
+    serial.wait_lines(3)
+    site["a"].run("adopt", VM, "--qmp", own, check=0)
+    b = site.receive("b", "a", guest=site.guest("b"))
+    check_in("no party to the agreement", b.process.stderr(), "what b says")
+    site.migrate("a")
+    b.serial.wait_more()
+    plain.wait()
+    site["b"].run("verify", VM, check=0)
+    back = site.receive("a", "b", guest=site.guest("a", serial="a2"))
+    site.migrate("b")
+    back.serial.wait_more()
+    back.serial.check_continues(serial, b.serial)
 
 
 @test(timeout=60)
