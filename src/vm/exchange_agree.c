@@ -131,7 +131,6 @@ static bool say_security(struct exchange *exchange, const struct baseline *basel
 {
     const struct cpu_offer *offer = &exchange->profile.offer;
     struct featureset_cursor cursor = {0};
-    strlist_free(&exchange->doubts);
     for (const char *name; (name = featureset_next(&offer->available, &cursor));)
         if (feature_is_security(name) && !featureset_has(&baseline->features, name) &&
             !featureset_has(&offer->denied, name) &&
@@ -150,8 +149,6 @@ bool exchange_give_baseline(struct exchange *exchange, struct baseline *given, s
     if (!baseline_check(given, &exchange->profile.offer, err) ||
         !check_wishes(exchange, given, err) || !check_memory(exchange, &mine, 1, given, err))
         return error_wrap(err, "the CPU that %s proposes", exchange->peers[0].name);
-    if (!say_security(exchange, given, err))
-        return false;
     autojson json_t *before = exchange->is_given ? baseline_to_json(&exchange->given) : NULL;
     autojson json_t *now = baseline_to_json(given);
     if (before && now && json_equal(before, now))
@@ -350,6 +347,8 @@ bool exchange_accept(struct exchange *exchange, json_t *payload, struct error *e
             return error_set(err, STATUS_PROTOCOL, "a message out of order");
         if (!is_ours(exchange, &proposed))
             return refuse_other(exchange, err);
+        if (!say_security(exchange, &proposed.baseline, err))
+            return false;
         agreement_free(&exchange->agreement);
         exchange->agreement = proposed;
         proposed = (struct agreement){0};

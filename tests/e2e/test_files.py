@@ -495,3 +495,45 @@ def who_is_given_twice(t):
         done = desk.a.run("--vm", VM, *options, "--", *guest, check=status)
         check_in(word, done.stderr, f"{options}")
         check_equal(len(done.stderr.splitlines()), 1, f"lines: {done.stderr}")
+
+
+@test(timeout=150)
+def a_listener_among_agents(t):
+    """--peer b, which listens and is the destination, and c, an agent that denies smap: three parties, and the guest moves
+    to b; what b's own command line demands counts, though only a has all profiles"""
+    site = Site(t, "abc", more={"c": "[policy]\ndeny = smap\n"})
+    site.stop("b")
+
+    def listen(*options, **how):
+        words = ("--vm", VM, "--listen", f"127.0.0.1:{site.ports['b']}", "--incoming", *options)
+        process = site["b"].start(*words, "--", *site.guest("b", **how), name="b-launch")
+        process.wait_output("waiting for a peer")
+        return process
+
+    def connect(*options):
+        words = ("--vm", VM, "--peer", "b", "--peer", "c", "--timeout", "25", *options)
+        return site["a"].start(*words, "--", *site.guest("a"), name="a-launch")
+
+    for options, status, word in ((("--require", "smap"), 10, "smap is required on b"), (("--no-proof",), 10, "--no-proof")):
+        listener = listen("--timeout", "15", *options)
+        process = connect()
+        process.expect_status(status, 40)
+        check_in(word, process.stderr(), f"what a says of {options}")
+        listener.signal(15)
+        listener.wait(20)
+        check_equal([kept(site[name]) for name in "abc"], [None] * 3, f"agreements after {options}")
+    listener = listen(cpu="max,-aes")
+    source = Launched(site["a"], connect(), "a")
+    destination = Launched(site["b"], listener, "b")
+    features = source.features()
+    check_equal((features["smap"], features["aes"]), (False, False), "smap, which c denies, and aes, which b's user does")
+    check_equal(destination.features(), features, "features on b")
+    check_in("SECURITY feature lost: smap, which b has", destination.process.stderr(), "what b says")
+    for name in "abc":
+        roles = {party["host"]: party["role"] for party in kept(site[name])["parties"]}
+        check_equal(roles, {"a": "source", "b": "destination", "c": "party"}, f"roles on {name}")
+    source.serial.wait_lines(2)
+    site.migrate("a")
+    destination.serial.wait_more()
+    destination.serial.check_continues(source.serial)
+    site["b"].run("verify", VM, check=0)

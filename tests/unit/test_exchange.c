@@ -67,7 +67,7 @@ static void setup(void)
     unit_folder_make();
     host_make(&hosts[0], "a", "avx avx2 lm pcid smap");
     host_make(&hosts[1], "b", "avx lm pcid smap");
-    host_make(&hosts[2], "c", "avx avx2 lm smap");
+    host_make(&hosts[2], "c", "avx avx2 lm");
     wish = (struct cpu_request){0};
     MUST(cpu_request_parse("host", &wish, &err));
     struct exchange_self *self = &hosts[0].self;
@@ -295,6 +295,11 @@ static void all_the_way(bool prove)
     const struct featureset *features = &exchange.agreement.baseline.features;
     ck_assert(featureset_has(features, "avx") && featureset_has(features, "lm"));
     ck_assert(!featureset_has(features, "avx2") && !featureset_has(features, "pcid"));
+    /* b is told that it is less safe for the others' sake; c has nothing to lose. */
+    const struct strlist *doubts = &hosts[1].respond.exchange.doubts;
+    ck_assert_uint_eq(doubts->count, 1);
+    ck_assert_ptr_nonnull(strstr(doubts->items[0], "SECURITY feature lost: smap, which b has"));
+    ck_assert_uint_eq(hosts[2].respond.exchange.doubts.count, 0);
 }
 
 START_TEST(three_agree)
@@ -435,6 +440,27 @@ START_TEST(proposals)
 }
 END_TEST
 
+/* Without a proof the proposal is the first that an agent hears of the CPU. */
+START_TEST(proposals_without_a_proof)
+{
+    char digest[DIGEST_HEX_SIZE];
+    begin(false);
+    hellos();
+    profiles();
+    MUST(exchange_agree(&exchange, time(NULL), &err));
+    autojson json_t *good = agreement_to_json(&exchange.agreement);
+    autojson json_t *bad = json_deep_copy(good);
+    json_object_set_new(json_object_get(bad, "baseline"), "features",
+                        json_pack("[s, s, s]", "avx", "avx2", "lm"));
+    autojson json_t *promised_by_none = sign_proposal(bad, hosts[0].identity, digest);
+    MUST_FAIL(STATUS_INCOMPATIBLE, "avx2 (",
+              respond_to(&hosts[1].respond, "propose", promised_by_none, &err));
+    ck_assert(!has_file(1, "pending"));
+    autojson json_t *proposal = sign_proposal(good, hosts[0].identity, digest), *answer = NULL;
+    MUST(answer = respond_to(&hosts[1].respond, "propose", proposal, &err));
+}
+END_TEST
+
 /* A CPU that this host has not promised, or that its user has not asked for. */
 START_TEST(given_baselines)
 {
@@ -464,9 +490,9 @@ START_TEST(given_baselines)
                                            .required = &required};
     GIVE((void)0, STATUS_INCOMPATIBLE, "pcid is required on b");
     theirs->self = &hosts[1].self;
-    add_names(&theirs->request.off, "smap");
-    GIVE((void)0, STATUS_PROTOCOL, "smap is switched off on b");
-    featureset_remove(&theirs->request.off, "smap");
+    add_names(&theirs->request.off, "avx");
+    GIVE((void)0, STATUS_PROTOCOL, "avx is switched off on b");
+    featureset_remove(&theirs->request.off, "avx");
     add_names(&theirs->request.on, "pcid");
     theirs->request.enforce = true;
     GIVE((void)0, STATUS_INCOMPATIBLE, "enforces pcid");
@@ -478,14 +504,12 @@ START_TEST(given_baselines)
     GIVE((void)0, STATUS_PROTOCOL, "EPYC-v1");
     free(theirs->request.model);
     theirs->request.model = NULL;
-    /* what is good, and what it costs in safety */
-    hosts[1].features = "avx lm pcid smap";
-    featureset_remove(&computed.features, "smap");
+    /* what is good */
+    baseline_free(&given);
+    given = (struct baseline){0};
     MUST(baseline_copy(&computed, &given, &err));
     MUST(exchange_give_baseline(theirs, &given, &err));
     ck_assert(theirs->is_given);
-    ck_assert_uint_eq(theirs->doubts.count, 1);
-    ck_assert_ptr_nonnull(strstr(theirs->doubts.items[0], "SECURITY feature lost: smap"));
 }
 END_TEST
 
@@ -651,6 +675,7 @@ int main(void)
                             three_agree_without_a_proof,
                             commit_without_an_exchange,
                             proposals,
+                            proposals_without_a_proof,
                             given_baselines,
                             replacing,
                             assumed,

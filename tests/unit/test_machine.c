@@ -213,6 +213,11 @@ START_TEST(followers)
             else
                 check_error(&err, STATUS_INCOMPATIBLE, cases[i].words, "machine_choose");
         }
+    struct machine_wish wishes[] = {{"a", "pc-q35-7.1", &old, "7.2.22", true},
+                                    {"b", "pc-q35-7.1", &old, "7.2.22", false},
+                                    {"c", "pc-q35-7.2", &old, "7.2.22", false}};
+    MUST_FAIL(STATUS_INCOMPATIBLE, "b asks for the machine type pc-q35-7.1 and c for pc-q35-7.2",
+              machine_choose(wishes, 3, &err));
 }
 END_TEST
 
