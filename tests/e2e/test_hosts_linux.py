@@ -5,14 +5,13 @@ there are, and outlives what can happen to a network and to a host while it is c
 What runs on the hosts is tests/hosts/scripts/linux-guest. QML_FIGURES may name a file that gets a line for every move.
 """
 import json
-import os
 import re
 import shutil
 import stat
 from pathlib import Path
 
 from lib.harness import Failure, check, check_equal, check_in, test
-from lib.hosts import HOSTS_TIMEOUT
+from lib.hosts import HOSTS_TIMEOUT, keep_figures
 from test_hosts import boot
 
 NAME = "lx"
@@ -158,10 +157,7 @@ def go(t, cpus, steps):
             shutil.copytree(lost, out / ("b" if name == "a" else "a"), dirs_exist_ok=True)
     figures = Moves(out, "a", steps).check_all()
     lines = [f"{' and '.join(cpus)}, {line}" for line in figures]
-    print("\n".join(lines))
-    if os.environ.get("QML_FIGURES"):
-        with open(os.environ["QML_FIGURES"], "a", encoding="ascii") as figures_file:
-            figures_file.write("\n".join(lines) + "\n")
+    keep_figures(lines)
 
 
 @test(timeout=HOSTS_TIMEOUT, alone=True)

@@ -24,6 +24,13 @@ def print_guest(t):
     return found[0]
 
 
+def keep_figures(lines):
+    """Adds lines to the file that QML_FIGURES names, if it names one: how long things took."""
+    if os.environ.get("QML_FIGURES"):
+        with open(os.environ["QML_FIGURES"], "a", encoding="utf-8") as figures:
+            figures.write("".join(f"{line}\n" for line in lines))
+
+
 class Hosts:
     """Two or three hosts, a, b and c, that are not yet booted. cpus: CPU[@DEBIAN] of each, see tests/hosts/run.
 
@@ -65,4 +72,5 @@ class Hosts:
         )
         ended = run.wait(BOOT_TIMEOUT + RUN_TIMEOUT + 60)
         check_equal(ended, status, f"status of the hosts, which said {run.stdout()[-1500:]!r} {run.stderr()[-500:]!r}")
+        keep_figures([f"{script}: {' '.join(self.cpus)}: {run.stdout().splitlines()[-1].removeprefix('[run] ')}"])
         return out
