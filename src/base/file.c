@@ -38,7 +38,7 @@ static bool read_guarded(const char *path, size_t max_size, bool missing_ok, enu
 {
     /* O_NONBLOCK: opening a FIFO must not wait for its writer. */
     autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 && errno == ENOENT && missing_ok) {
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR) && missing_ok) {
         *data = NULL;
         *length = 0;
         return true;

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "qmp/qmp.h"
 
 const struct command commands[] = {
     {"launch",
@@ -66,6 +67,8 @@ void catch_interrupts(bool twice_ends)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (twice_ends) /* nothing is at stake yet: no QEMU is waited for */
+        qmp_give_up_on(&interrupted);
     struct sigaction hangup;
     if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* nohup(1) */
         sigaction(SIGHUP, &action, NULL);

@@ -14,7 +14,7 @@
 #include "cpu/machine.h"
 
 /* How long one start of QEMU may take before it counts as hung. */
-#define QEMU_PROBE_MS 30000
+#define QEMU_PROBE_MS 20000
 
 /* The file that is executed: the one that was probed and no other. */
 struct qemu_binary {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +16,15 @@
 /* The largest reply seen, query-cpu-model-expansion and query-machines of QEMU 10.0, has 40 KB. */
 #define QMP_LINE_MAX ((size_t)4 << 20)
 #define QMP_EVENTS_MAX 256
+
+#define LOOK_MS 500 /* how soon it is seen that nobody wants the answer any more */
+
+static const volatile sig_atomic_t *given_up;
+
+void qmp_give_up_on(const volatile sig_atomic_t *flag)
+{
+    given_up = flag;
+}
 
 struct qmp {
     int fd;
@@ -56,8 +66,13 @@ static enum line read_line(struct qmp *qmp, deadline when, json_t **json, struct
             return LINE_BAD;
         }
         struct pollfd readable = {.fd = qmp->fd, .events = POLLIN};
-        int n = poll(&readable, 1, deadline_left_ms(when));
+        int left = deadline_left_ms(when);
+        int n = poll(&readable, 1, left < 0 || left > LOOK_MS ? LOOK_MS : left);
+        if (given_up && *given_up)
+            return LINE_LATE;
         if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0 && deadline_left_ms(when) != 0)
             continue;
         if (n == 0)
             return LINE_LATE;

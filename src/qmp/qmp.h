@@ -8,10 +8,16 @@
 
 #include <sys/types.h>
 
+#include <signal.h>
+
 #include "base/deadline.h"
 #include "base/json.h"
 
 struct qmp;
+
+/* For a program that is interrupted: from when *flag is not 0 on, every answer counts as late.
+ * NULL: never. */
+void qmp_give_up_on(const volatile sig_atomic_t *flag);
 
 /* Take over a connected socket: wait for the greeting and leave the negotiation mode. fd belongs to
  * the conversation from the call on, also when it fails. NULL with STATUS_UNAVAILABLE when QEMU

@@ -46,7 +46,7 @@ def is_refused(t, qemu, *words, status=78, timeout=30, accel="tcg", run=None):
         for word in words:
             check_in(word, lines[0], f"what {argv[0]} says")
         check_equal(result.stdout, "", f"standard output of {argv[0]}")
-        check_equal(t.alive(), [], f"processes that {argv[0]} left")
+        wait_until(lambda: not t.alive(), 3, f"end of the processes that {argv[0]} started")
     check(not (host.home / "state" / "vms" / f"{VM}.json").exists(), "it left a record")
 
 
@@ -100,8 +100,8 @@ def talks_nonsense(t):
 def hangs(t):
     """a QEMU that says nothing: 78 within bounds, and it is ended with all that it started"""
     began = time.monotonic()
-    is_refused(t, script(t, "qemu-hangs", "#!/bin/sh\nsleep 1000\n"), "qemu-hangs", "does not answer", timeout=20)
-    check(time.monotonic() - began < 40, "it took too long")
+    is_refused(t, script(t, "qemu-hangs", "#!/bin/sh\nsleep 1000\n"), "qemu-hangs", "does not answer", timeout=50)
+    check(time.monotonic() - began < 80, "it took too long")
 
 
 @test()
@@ -113,7 +113,7 @@ def hangs_and_is_interrupted(t):
     process = host.start("--vm", VM, "--peer", "b", "--", path, "-accel", "tcg")
     wait_until(lambda: any("sleep" in line for _, line in t.alive()), 10, "the hanging QEMU")
     process.signal(signal.SIGINT)
-    process.expect_status(130, 15)
+    process.expect_status(130, 8)
     wait_until(lambda: not t.alive(), 5, "end of its children")
 
 
