@@ -12,11 +12,11 @@
 
 const struct command commands[] = {
     {"launch",
-     "[launch] [--vm NAME] (--peer HOST[:PORT] | --listen [[ADDR]:PORT]) [--incoming |\n"
-     "        --plain-incoming URI] [--cpu-form named|base|host] [--require F[,F...]] [--deny "
-     "F[,F...]]\n"
-     "        [--no-proof] [--accept-row LEAF.SUB] [--renegotiate [--here]] [--timeout SECONDS]\n"
-     "        [--dry-run] -- QEMU [QEMU-ARGS...]",
+     "[launch] [--vm NAME] (--peer HOST[:PORT]... | --peer-profile FILE... |\n"
+     "        --listen [[ADDR]:PORT] | --agreement FILE) [--offline-ok]\n"
+     "        [--incoming [--wait SECONDS] | --plain-incoming URI] [--cpu-form named|base|host]\n"
+     "        [--require F[,F...]] [--deny F[,F...]] [--no-proof] [--accept-row LEAF.SUB]\n"
+     "        [--renegotiate [--here]] [--timeout SECONDS] [--dry-run] -- QEMU [QEMU-ARGS...]",
      command_launch},
     {"profile",
      "profile [--qemu BIN] [--accel kvm|tcg] [--machine TYPE] [--unsigned] [-o FILE]\n"
