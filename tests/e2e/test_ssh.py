@@ -105,6 +105,28 @@ def words_are_quoted(t):
 
 
 @test(timeout=60)
+def by_sudo_with_other_names(t):
+    """--sudo runs the program by sudo -n; --remote-command names it; --peer, --from and --to, where ssh has other names"""
+    fleet = pair(t)
+    for host in fleet.hosts.values():
+        sudo = host.bin / "sudo"
+        sudo.write_text(f'#!/bin/sh\n[ "$1" = -n ] || exit 1\nshift\necho "$1" >>{host.home}/sudo.log\nexec "$@"\n')
+        sudo.chmod(0o755)
+        (host.bin / "qemu-migrate-launch").rename(host.bin / "the program's")
+    with open(fleet.ssh_config, "a") as config:
+        for name in "ab":
+            host = fleet[name]
+            config.write(f"Host {name}-by-ssh\n HostName {host.address}\n HostKeyAlias {name}\n")
+    common = ("--sudo", "--remote-command", "the program's")
+    words = ("--", "qemu-system-x86_64", *fleet.guest_args())
+    fleet.contrib("ssh-launch", *common, "--peer", "b", VM, "root@a-by-ssh", "b-by-ssh", *words, check=0)
+    moved = fleet.contrib("ssh-migrate", *common, "--from", "a", "--to", "b", VM, "root@a-by-ssh", "b-by-ssh", check=0)
+    check_in("web1 has moved to b", moved.stderr, "what it says")
+    for host in fleet.hosts.values():
+        check_equal(set((host.home / "sudo.log").read_text().splitlines()), {"the program's"}, f"what sudo ran on {host.name}")
+
+
+@test(timeout=60)
 def what_is_missing(t):
     """a host that ssh cannot reach: 69; no program there: 78; no such VM: the program's 64; all say on which host"""
     fleet = pair(t)
