@@ -86,8 +86,8 @@ void baseline_replace_commas(char *model_id);
  * not, why; off is what the joined request switches off, knobs what it sets. */
 bool offer_gives(const struct cpu_offer *offer, const struct cpu_request *request,
                  const char *feature, enum loss_cause *cause);
-/* Whether a guest that has the feature would have it on this host, too: beside what the offer gives,
- * what KVM's QEMU gives to those who name it and `host` never switches on by itself. */
+/* Whether a guest that has the feature would have it on this host, too: beside what the offer
+ * gives, what KVM's QEMU gives to those who name it and `host` never switches on by itself. */
 bool offer_keeps(const struct cpu_offer *offer, const struct cpu_request *request,
                  const char *feature, enum loss_cause *cause);
 bool baseline_report_fill(const struct cpu_offer *const offers[], const struct cpu_request *request,
