@@ -36,9 +36,31 @@ json_t *agreement_document(const char *agreement_text, const struct strlist *app
     return document;
 }
 
+/* Approvals that have been checked in this thread, the newest first: with many parties most of the
+ * time of a launch would go into checking the same signatures again. A digest of an agreement, then
+ * one of its approvals' text. */
+#define CHECKED_MAX 16
+
+static _Thread_local char checked[CHECKED_MAX][2][DIGEST_HEX_SIZE];
+
+static bool was_checked(const char *digest, const char *approvals)
+{
+    for (size_t i = 0; i < CHECKED_MAX; i++)
+        if (strcmp(checked[i][0], digest) == 0 && strcmp(checked[i][1], approvals) == 0)
+            return true;
+    return false;
+}
+
+static void note_checked(const char *digest, const char *approvals)
+{
+    memmove(checked[1], checked[0], sizeof(checked) - sizeof(checked[0]));
+    memcpy(checked[0][0], digest, DIGEST_HEX_SIZE);
+    memcpy(checked[0][1], approvals, DIGEST_HEX_SIZE);
+}
+
 /* Every party but the signer has approved, once. */
-static bool check_approvals(json_t *approvals, const struct agreement *agreement,
-                            const char *signer, const char *digest, struct error *err)
+static bool check_each_approval(json_t *approvals, const struct agreement *agreement,
+                                const char *signer, const char *digest, struct error *err)
 {
     autostrlist struct strlist seen = {0};
     size_t i;
@@ -64,6 +86,23 @@ static bool check_approvals(json_t *approvals, const struct agreement *agreement
         if (!strlist_contains(&seen, agreement->parties[p].pin))
             return error_set(err, STATUS_NOT_TRUSTED, "%s has not approved the agreement",
                              agreement->parties[p].host);
+    return true;
+}
+
+static bool check_approvals(json_t *approvals, const struct agreement *agreement,
+                            const char *signer, const char *digest, struct error *err)
+{
+    char hex[DIGEST_HEX_SIZE];
+    autofree char *text = json_to_text(approvals);
+    if (!text)
+        return error_no_memory(err);
+    if (!digest_hex(text, strlen(text), hex, err))
+        return false;
+    if (was_checked(digest, hex))
+        return true;
+    if (!check_each_approval(approvals, agreement, signer, digest, err))
+        return false;
+    note_checked(digest, hex);
     return true;
 }
 
