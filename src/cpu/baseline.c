@@ -151,7 +151,7 @@ static void take_features(const struct cpu_offer *const offers[], const struct c
 
 /* A level that hides no feature, as QEMU would choose it itself (QEMU 10.0 target/i386/cpu.c
  * x86_cpu_expand_features): a named model's may, when features were asked for beside it. */
-static void raise_levels(struct cpu_identity *identity, const struct featureset *features)
+void baseline_raise_levels(struct cpu_identity *identity, const struct featureset *features)
 {
     struct featureset_cursor cursor = {0};
     for (const char *name; (name = featureset_next(features, &cursor));) {
@@ -205,7 +205,7 @@ static bool take_identity(const struct cpu_offer *const offers[], size_t count,
         if (own && take_xlevel && own->identity.xlevel < identity->xlevel)
             identity->xlevel = own->identity.xlevel;
     }
-    raise_levels(identity, &baseline->features);
+    baseline_raise_levels(identity, &baseline->features);
     return (baseline->model = strdup(model->name)) != NULL || error_no_memory(err);
 }
 

@@ -79,8 +79,10 @@ const char *loss_cause_name(enum loss_cause cause);
 bool baseline_report_cost(const struct baseline_report *report, const char *host,
                           struct strlist *names, struct error *err);
 
-/* For baseline.c, baseline_check.c: the model-id as a guest can have it. */
+/* For baseline.c, baseline_check.c: the model-id as a guest can have it; levels that hide none of
+ * the features. */
 void baseline_replace_commas(char *model_id);
+void baseline_raise_levels(struct cpu_identity *identity, const struct featureset *features);
 
 /* For baseline.c, baseline_check.c and baseline_report.c: whether a party gives a feature, and if
  * not, why; off is what the joined request switches off, knobs what it sets. */

@@ -79,6 +79,30 @@ static bool check_vendor(const struct baseline *baseline, const struct cpu_offer
                      offer->host, offer->identity.vendor, vendor);
 }
 
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* No more leaves than this host, or the model as it is known here, has, or the features need. */
+static bool check_levels(const struct baseline *baseline, const struct cpu_offer *offer,
+                         struct error *err)
+{
+    const struct cpu_model *model =
+        baseline->model ? cpu_offer_find_model(offer, baseline->model) : NULL;
+    struct cpu_identity most = offer->identity;
+    if (model) {
+        most.level = larger(most.level, model->identity.level);
+        most.xlevel = larger(most.xlevel, model->identity.xlevel);
+    }
+    baseline_raise_levels(&most, &baseline->features);
+    return (baseline->identity.level <= most.level && baseline->identity.xlevel <= most.xlevel) ||
+           error_set(err, STATUS_INCOMPATIBLE,
+                     "the guest would have CPUID leaves that are not there on %s (level 0x%x, "
+                     "xlevel 0x%x)",
+                     offer->host, baseline->identity.level, baseline->identity.xlevel);
+}
+
 bool baseline_check(const struct baseline *baseline, const struct cpu_offer *offer,
                     struct error *err)
 {
@@ -91,7 +115,12 @@ bool baseline_check(const struct baseline *baseline, const struct cpu_offer *off
         return error_set(err, STATUS_INCOMPATIBLE,
                          "%s has %u physical address bits and the guest would have %u", offer->host,
                          offer->phys_bits, baseline->phys_bits);
-    if (!check_features(baseline, offer, err) || !check_required(baseline, offer, err))
+    if (baseline->phys_bits == 0 && offer->phys_bits > 0 &&
+        featureset_has(&baseline->features, "lm"))
+        return error_set(err, STATUS_INCOMPATIBLE,
+                         "the guest's physical address bits are not said");
+    if (!check_levels(baseline, offer, err) || !check_features(baseline, offer, err) ||
+        !check_required(baseline, offer, err))
         return false;
     return identity_is_ours(baseline, offer) ||
            error_set(err, STATUS_INCOMPATIBLE,

@@ -31,7 +31,8 @@ bool baseline_from_json(json_t *json, struct baseline *out, struct error *err)
         !cpu_knobs_from_json(knobs, "the baseline: knobs", knob_is_kept, &baseline.knobs, err))
         return false;
     if ((strcmp(accel, "kvm") != 0 && strcmp(accel, "tcg") != 0) || phys_bits < 0 ||
-        phys_bits > 64 || (*model && !name_is_model(model)))
+        phys_bits > 64 || (*model && !name_is_model(model)) ||
+        strchr(baseline.identity.model_id, ',') || strchr(baseline.identity.vendor, ','))
         return error_set(err, STATUS_DATA, "the baseline is not valid");
     if (!(baseline.accel = strdup(accel)) || (*model && !(baseline.model = strdup(model))))
         return error_no_memory(err);

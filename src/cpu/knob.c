@@ -7,6 +7,8 @@
 #include "base/cleanup.h"
 #include "base/strings.h"
 
+#define KNOBS_MAX 128 /* that are taken from a statement */
+
 void cpu_knobs_free(struct cpu_knobs *knobs)
 {
     for (size_t i = 0; i < knobs->count; i++) {
@@ -178,8 +180,11 @@ static const struct knob *find_knob(const char *name)
     static const struct knob unstable = {"", BOOL, 0, NULL, NULL};
     const struct knob *knob =
         bsearch(name, knobs, sizeof(knobs) / sizeof(knobs[0]), sizeof(knobs[0]), compare_knob);
-    /* QEMU's experimental ones come and go; all known are switches. */
-    return !knob && string_starts_with(name, "x-") ? &unstable : knob;
+    /* QEMU's experimental ones come and go; all known are switches. The name may be a peer's: it is
+     * of the form that names have, and canonical (QEMU takes '_' for '-'). */
+    return !knob && string_starts_with(name, "x-") && name_is_feature(name) && !strchr(name, '_')
+               ? &unstable
+               : knob;
 }
 
 char *knob_plain(const char *name, const char *value)
@@ -259,7 +264,8 @@ bool cpu_knobs_from_json(json_t *json, const char *what,
     struct cpu_knobs made = {0};
     const char *name;
     json_t *value;
-    bool good = json_is_object(json) || error_set(err, STATUS_DATA, "%s: not an object", what);
+    bool good = (json_is_object(json) && json_object_size(json) <= KNOBS_MAX) ||
+                error_set(err, STATUS_DATA, "%s: not an object of at most %d", what, KNOBS_MAX);
     json_object_foreach(json, name, value)
     {
         const char *text = json_string_value(value);

@@ -229,6 +229,12 @@ START_TEST(knobs)
         {"avx", "on"},
         {"firmware", "/x"},
         {"hv-time,x", "on"},
+        {"x-migrate-smi-count=on,+avx2,+svm,x-vendor-cpuid-only", "on"},
+        {"x-a,+svm", "on"},
+        {"x-a=b", "on"},
+        {"x-A", "on"},
+        {"x-force_features", "on"}, /* QEMU takes '_' for '-' */
+        {"x_force_features", "on"},
     };
     for (size_t i = 0; i < COUNT(bad); i++) {
         autojson json_t *json = baseline_to_json(&c.baseline);
@@ -236,14 +242,68 @@ START_TEST(knobs)
         autobaseline struct baseline read = {0};
         MUST_FAIL(STATUS_DATA, "", baseline_from_json(json, &read, &err));
     }
+    autojson json_t *many = baseline_to_json(&c.baseline);
+    autobaseline struct baseline read = {0};
+    for (int i = 0; i < 128; i++) {
+        autofree char *name = string_format("x-%d", i);
+        json_object_set_new(json_object_get(many, "knobs"), name, json_string("on"));
+    }
+    MUST_FAIL(STATUS_DATA, "at most 128", baseline_from_json(many, &read, &err));
+}
+END_TEST
+
+/* A comma would end the property in -cpu. */
+START_TEST(texts)
+{
+    autocase struct case_ c = case_of("kvm", OTHERS, "host");
+    static const struct {
+        const char *member, *value;
+    } bad[] = {{"model_id", "a,+svm"}, {"vendor", "Genuine,Inte"}};
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        autojson json_t *json = baseline_to_json(&c.baseline);
+        autobaseline struct baseline read = {0};
+        MUST(baseline_from_json(json, &read, &err));
+        json_object_set_new(json_object_get(json, "identity"), bad[i].member,
+                            json_string(bad[i].value));
+        MUST_FAIL(STATUS_DATA, "", baseline_from_json(json, &read, &err));
+    }
+}
+END_TEST
+
+/* No leaves that the host has not, unless the model or a feature has them. */
+START_TEST(levels)
+{
+    autocase struct case_ c = case_of("kvm", OTHERS, "host");
+    struct cpu_identity *identity = &c.baseline.identity;
+    const struct cpu_identity before = *identity;
+    taken(&c);
+    identity->level = 0x7fffffff;
+    refused(&c, "CPUID leaves");
+    *identity = before;
+    identity->xlevel = 0xffffffff;
+    refused(&c, "CPUID leaves");
+    *identity = before;
+    c.baseline.phys_bits = 0;
+    refused(&c, "are not said");
+    featureset_remove(&c.baseline.features, "lm");
+    taken(&c);
 }
 END_TEST
 
 void add_check_tests(const TTest **tests, size_t *count)
 {
     const TTest *const mine[] = {
-        what_was_computed_is_taken, features, site_policy,     numbers, accelerator_and_vendor,
-        vendor_under_tcg,           models,   without_a_model, knobs,
+        what_was_computed_is_taken,
+        features,
+        site_policy,
+        numbers,
+        accelerator_and_vendor,
+        vendor_under_tcg,
+        models,
+        without_a_model,
+        knobs,
+        texts,
+        levels,
     };
     for (size_t i = 0; i < COUNT(mine); i++)
         tests[(*count)++] = mine[i];
