@@ -29,6 +29,12 @@ bool agent_question_from_json(json_t *frame, struct agent_question *question, st
     if (!json_take(frame, err, "frame", "{s:I, s:s, s:s, s:s, s:o}", "id", &id, "pin", &pin,
                    "remote", &remote, "name", &name, "body", &body))
         return false;
+    /* A numeric address, perhaps with a scope. */
+    static const char of_address[] = "0123456789abcdefABCDEF.:";
+    size_t plain = strspn(remote, of_address);
+    if ((remote[plain] && remote[plain] != '%') ||
+        (remote[plain] == '%' && !name_is_feature(remote + plain + 1)))
+        return error_set(err, STATUS_DATA, "frame: the address is none");
     if (!pin_is_valid(pin) || !message_name_is_valid(name) ||
         strlen(remote) >= sizeof(question->remote) || !json_is_object(body))
         return error_set(err, STATUS_DATA, "frame: not a request");

@@ -126,8 +126,11 @@ static bool answer_agreement(const struct vm_answers_setup *setup, const struct 
     const char *name;
     char version[32];
     if (!json_take(body, err, "the request", "{s:s}", "vm", &name) ||
-        !open_vm(setup->paths, name, &vm, err) || !tell_argv(&vm.record, &argv, &left_out, err) ||
-        !read_version(&vm.record, version, sizeof(version)))
+        !open_vm(setup->paths, name, &vm, err) || !tell_argv(&vm.record, &argv, &left_out, err))
+        return false;
+    /* Who sits at QEMU's socket does not keep others from the VM. */
+    close(steal_fd(&vm.lock));
+    if (!read_version(&vm.record, version, sizeof(version)))
         return false;
     autojson json_t *words = argv_to_json(&argv);
     /* In base64 it becomes a third longer. */

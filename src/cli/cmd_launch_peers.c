@@ -242,14 +242,14 @@ bool launch_find_known(const struct launch *launch, bool *known, bool *renegotia
 {
     const char *state = launch->context->paths.state;
     autojson json_t *committing = NULL;
-    char pending[DIGEST_HEX_SIZE];
+    struct agreement_pending pending;
     struct error failure = ERROR_INIT;
     *known = false;
-    agreement_pending_digest(state, launch->vm, pending);
-    if (*pending)
+    agreement_load_pending(state, launch->vm, &pending);
+    if (*pending.digest)
         log_info("%s: found what was approved here earlier (%.12s) and never came to an agreement: "
                  "it does not count",
-                 launch->vm, pending);
+                 launch->vm, pending.digest);
     if (!agreement_load_committing(state, launch->vm, &committing, err))
         return false;
     if (committing && *renegotiate)

@@ -105,6 +105,8 @@ json_t *agreement_document(const char *agreement_text, const struct strlist *app
  * STATUS_NOT_TRUSTED (a party has not approved). */
 bool agreement_document_open(json_t *document, struct agreement *agreement,
                              char digest[DIGEST_HEX_SIZE], struct error *err);
+/* Who proposed it, by the signature of the agreement in it. STATUS_DATA. */
+bool agreement_document_signer(json_t *document, char pin[PIN_SIZE], struct error *err);
 
 /* STATE/agreements/VM.json; synced to disk when it returns true. STATUS_CANNOT_WRITE. */
 bool agreement_store(const char *state_folder, const char *vm, json_t *document, struct error *err);
@@ -115,9 +117,16 @@ bool agreement_load(const char *state_folder, const char *vm, json_t **document,
  * envelope. */
 bool agreement_store_pending(const char *state_folder, const char *vm, const char *text,
                              struct error *err);
-/* Its digest; "" when there is none, or none that can be read. */
-void agreement_pending_digest(const char *state_folder, const char *vm,
-                              char digest[DIGEST_HEX_SIZE]);
+/* What is pending; digest "" when there is nothing, or nothing that can be read. */
+struct agreement_pending {
+    char digest[DIGEST_HEX_SIZE];
+    char pin[PIN_SIZE]; /* of who proposed it */
+    int64_t issued;     /* Unix seconds */
+};
+void agreement_load_pending(const char *state_folder, const char *vm,
+                            struct agreement_pending *pending);
+/* How long it counts. */
+#define PENDING_LIFE_S 3600
 void agreement_forget_pending(const char *state_folder, const char *vm);
 
 /* The proposer's side: signed by all, and not yet acknowledged by all:

@@ -137,6 +137,18 @@ bool agreement_document_open(json_t *document, struct agreement *out, char diges
     return true;
 }
 
+bool agreement_document_signer(json_t *document, char pin[PIN_SIZE], struct error *err)
+{
+    autoenvelope struct envelope envelope = {0};
+    autofree char *text = json_to_text(json_object_get(document, "agreement"));
+    if (!text)
+        return error_set(err, STATUS_DATA, "the agreement's document is not valid");
+    if (!envelope_open(text, strlen(text), AGREEMENT_SIZE_MAX, AGREEMENT_TYPE, &envelope, err))
+        return false;
+    memcpy(pin, envelope.pin, PIN_SIZE);
+    return true;
+}
+
 static char *agreement_path(const char *state_folder, const char *vm, const char *suffix)
 {
     return string_format("%s/agreements/%s%s", state_folder, vm, suffix);
@@ -215,17 +227,20 @@ bool agreement_store_pending(const char *state_folder, const char *vm, const cha
     return store(state_folder, vm, ".pending", text, err);
 }
 
-void agreement_pending_digest(const char *state_folder, const char *vm,
-                              char digest[DIGEST_HEX_SIZE])
+void agreement_load_pending(const char *state_folder, const char *vm,
+                            struct agreement_pending *pending)
 {
     autofree char *path = agreement_path(state_folder, vm, ".pending");
     autofree char *text = NULL;
     autoenvelope struct envelope envelope = {0};
     size_t length;
-    digest[0] = '\0';
-    if (path && file_read_trusted(path, AGREEMENT_SIZE_MAX, true, &text, &length, NULL) && text &&
-        envelope_open(text, length, AGREEMENT_SIZE_MAX, AGREEMENT_TYPE, &envelope, NULL))
-        memcpy(digest, envelope.digest, DIGEST_HEX_SIZE);
+    *pending = (struct agreement_pending){0};
+    if (!path || !file_read_trusted(path, AGREEMENT_SIZE_MAX, true, &text, &length, NULL) ||
+        !text || !envelope_open(text, length, AGREEMENT_SIZE_MAX, AGREEMENT_TYPE, &envelope, NULL))
+        return;
+    memcpy(pending->digest, envelope.digest, DIGEST_HEX_SIZE);
+    memcpy(pending->pin, envelope.pin, PIN_SIZE);
+    pending->issued = json_integer_value(json_object_get(envelope.payload, "issued"));
 }
 
 static void forget(const char *state_folder, const char *vm, const char *suffix)

@@ -50,14 +50,21 @@ static bool find_lost(const struct agreement *agreement, const struct now *now,
     struct cpu_request none = {.knobs = agreement->baseline.knobs}; /* borrowed: tsc-frequency */
     struct featureset_cursor cursor = {0};
     for (const char *name; (name = featureset_next(&agreement->baseline.features, &cursor));) {
-        enum loss_cause cause;
-        if (feature_is_benign(name) || offer_keeps(offer, &none, name, &cause))
+        enum loss_cause cause = LOSS_POLICY;
+        if (!featureset_has(&offer->denied, name) &&
+            (feature_is_benign(name) || offer_keeps(offer, &none, name, &cause)))
             continue;
         autofree char *changes = drift_changes_for(&now->changes, cause);
         if (!strlist_pushf(reasons, "%s%s%s is gone on %s (%s)", changes ? changes : "",
                            changes ? ": " : "", name, offer->host, loss_cause_name(cause)))
             return false;
     }
+    struct featureset_cursor required = {0};
+    for (const char *name; (name = featureset_next(&offer->required, &required));)
+        if (!featureset_has(&agreement->baseline.features, name) &&
+            !strlist_pushf(reasons, "%s is required by the site policy of %s, and %s has it not",
+                           name, offer->host, agreement->vm))
+            return false;
     return true;
 }
 

@@ -34,6 +34,7 @@ struct exchange_self {
     uint16_t incoming_port; /* of a destination's guardian, or its -incoming tcp:; 0: none */
     bool guarded;           /* a destination: with a guardian */
     bool renegotiate;       /* another agreement about the VM is to be replaced */
+    bool lives;             /* as far as this host knows, the VM lives here, or nowhere yet */
     const struct qemu *qemu;
     const char *machine;                 /* (*) as the user wrote it; NULL: QEMU's default */
     const char *accel;                   /* (*) */
@@ -61,6 +62,7 @@ struct exchange_peer {
     uint16_t incoming_port;
     bool guarded;
     bool renegotiate;
+    bool lives;
     char known[DIGEST_HEX_SIZE]; /* of its agreement about the VM; "": it has none */
     char *machine;               /* as its user wrote it; NULL: its QEMU's default */
     struct machine_list machines;
@@ -153,6 +155,13 @@ bool exchange_begin(struct exchange *exchange, const struct exchange_self *self,
 json_t *exchange_hello_body(struct exchange *exchange, struct error *err);
 bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, json_t *body,
                          const struct trust_entry *entry, struct error *err);
+/* The side that is asked without a command line: the peer with that pin and name may replace what
+ * this host knows about the VM, now. known: the digest of its own agreement; renegotiate, lives:
+ * what its hello says. STATUS_DECISION: the VM runs or lives here, or elsewhere;
+ * STATUS_NOT_TRUSTED: it is no party; STATUS_INCOMPATIBLE: it does not know of the agreement that
+ * there is. */
+bool exchange_may_replace(const struct exchange_self *self, const char *vm,
+                          const struct exchange_peer *peer, struct error *err);
 /* The initiator, when it has all hellos: choose the machine type for all. */
 bool exchange_choose_machine(struct exchange *exchange, struct error *err);
 

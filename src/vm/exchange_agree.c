@@ -342,6 +342,10 @@ bool exchange_accept(struct exchange *exchange, json_t *payload, struct error *e
         !exchange_check_proof(exchange, &proposed.proof, err) ||
         !take_untold(exchange, &proposed, err))
         return false;
+    if (exchange->is_given && proposed.party_count + proposed.assumed_count <= 2)
+        return error_set(err, STATUS_PROTOCOL,
+                         "%s computes alone what two can compute: it is not signed here",
+                         exchange->peers[0].name);
     if (exchange->is_given) {
         if (exchange->step != (exchange->prove ? STEP_PROVEN : STEP_PROFILE))
             return error_set(err, STATUS_PROTOCOL, "a message out of order");

@@ -6,24 +6,22 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "cpu/feature_table.h"
 #include "vm/exchange.h"
-#include "vm/record.h"
 
 json_t *exchange_hello_body(struct exchange *exchange, struct error *err)
 {
     const struct exchange_self *self = exchange->self;
     bool party = self->role == ROLE_PARTY;
     json_t *body = json_pack(
-        "{s:[i], s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:s, s:i, s:s, s:s, s:o, s:s, s:s, "
-        "s:b, s:s, s:b}",
+        "{s:[i], s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:s, s:i, s:s, s:s, s:o, s:s, "
+        "s:s, s:b, s:s, s:b}",
         "versions", PROTOCOL_VERSION, "exchange", exchange->id, "pin", self->identity->pin, "vm",
         exchange->vm, "role", vm_role_name(self->role), "nonce", exchange->nonce, "host",
         self->config->host_name, "incoming", (int)self->incoming_port, "guarded",
-        (int)self->guarded, "renegotiate", (int)self->renegotiate, "known", exchange->known,
-        "table", FEATURE_TABLE_VERSION, "qemu", self->qemu->version, "machine",
-        !party && self->machine ? self->machine : "", "machines",
+        (int)self->guarded, "renegotiate", (int)self->renegotiate, "lives", (int)self->lives,
+        "known", exchange->known, "table", FEATURE_TABLE_VERSION, "qemu", self->qemu->version,
+        "machine", !party && self->machine ? self->machine : "", "machines",
         machine_list_to_json(&self->qemu->machines), "accel", exchange->accel, "kernel_irqchip",
         exchange->kernel_irqchip, "cpu_pm", (int)exchange->cpu_pm, "form",
         cpu_form_name(exchange->form), "proof", (int)exchange->prove);
@@ -141,43 +139,6 @@ static bool check_names(const struct exchange *exchange, const struct exchange_p
     return true;
 }
 
-/* Only a party may replace an agreement, and only when it says so; not over a VM that runs here. */
-static bool may_replace(const struct exchange *exchange, const struct exchange_peer *peer,
-                        struct error *err)
-{
-    const struct exchange_self *self = exchange->self;
-    autojson json_t *document = NULL;
-    autoagreement struct agreement agreement = {0};
-    autovmrecord struct vm_record record = {0};
-    if (exchange->proposing || self->role != ROLE_PARTY)
-        return true;
-    if (!vm_record_load(self->paths, exchange->vm, &record, err))
-        return false;
-    if (record.vm && record.place != PLACE_MOVED && vm_record_is_running(&record))
-        return error_set(err, STATUS_DECISION, "%s runs on %s", exchange->vm,
-                         self->config->host_name);
-    if (!*exchange->known)
-        return true;
-    if (!agreement_load(self->paths->state, exchange->vm, &document, err) || !document ||
-        !agreement_document_open(document, &agreement, NULL, err))
-        return error_wrap(err, "the agreement about %s on %s", exchange->vm,
-                          self->config->host_name);
-    if (!agreement_find_party(&agreement, peer->pin))
-        return error_set(err, STATUS_NOT_TRUSTED,
-                         "%s has an agreement about %s with others, and %s is no party to it: only "
-                         "a party can replace it",
-                         self->config->host_name, exchange->vm, peer->name);
-    if (strcmp(peer->known, exchange->known) != 0 && !peer->renegotiate)
-        return error_set(err, STATUS_INCOMPATIBLE,
-                         "%s has another agreement about %s (%.12s): --renegotiate replaces it",
-                         self->config->host_name, exchange->vm, exchange->known);
-    /* It may have moved on since this host heard of it: a party's word counts, and is noted. */
-    if (record.vm && *record.peer && strcmp(record.peer, peer->name) != 0)
-        log_info("%s is agreed anew from %s: the last that was known here is that it lives on %s",
-                 exchange->vm, peer->name, record.peer);
-    return true;
-}
-
 /* The machine type that these two would have, if there were no others. */
 static char *choose_for_two(const struct exchange *exchange, const struct exchange_peer *peer,
                             struct error *err)
@@ -206,7 +167,7 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
     struct hello_settings settings;
     json_t *versions, *machines;
     json_int_t incoming, table;
-    int guarded, renegotiate;
+    int guarded, renegotiate, lives;
     if (exchange->step != STEP_NEW || peer->host)
         return error_set(err, STATUS_PROTOCOL, "a message out of order");
     if (!exchange_check_id(exchange, body, err))
@@ -214,15 +175,16 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
     if (!speaks_our_version(json_object_get(body, "versions")))
         return error_set(err, STATUS_PROTOCOL, "the peer does not speak version %d of the protocol",
                          PROTOCOL_VERSION);
-    if (!json_take(body, err, "hello",
-                   "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:s, s:I, s:s, s:s, s:o, "
-                   "s:s, s:s, s:b, s:s, s:b}",
-                   "versions", &versions, "exchange", &id, "pin", &pin, "vm", &settings.vm, "role",
-                   &role, "nonce", &nonce, "host", &host, "incoming", &incoming, "guarded",
-                   &guarded, "renegotiate", &renegotiate, "known", &known, "table", &table, "qemu",
-                   &qemu, "machine", &machine, "machines", &machines, "accel", &settings.accel,
-                   "kernel_irqchip", &settings.irqchip, "cpu_pm", &settings.cpu_pm, "form",
-                   &settings.form, "proof", &settings.prove))
+    if (!json_take(
+            body, err, "hello",
+            "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:s, s:I, s:s, s:s, s:o, "
+            "s:s, s:s, s:b, s:s, s:b}",
+            "versions", &versions, "exchange", &id, "pin", &pin, "vm", &settings.vm, "role", &role,
+            "nonce", &nonce, "host", &host, "incoming", &incoming, "guarded", &guarded,
+            "renegotiate", &renegotiate, "lives", &lives, "known", &known, "table", &table, "qemu",
+            &qemu, "machine", &machine, "machines", &machines, "accel", &settings.accel,
+            "kernel_irqchip", &settings.irqchip, "cpu_pm", &settings.cpu_pm, "form", &settings.form,
+            "proof", &settings.prove))
         return false;
     enum vm_role peer_role;
     if (!name_is_vm(settings.vm) || !vm_role_parse(role, &peer_role) || !digest_is_hex(nonce) ||
@@ -252,6 +214,7 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
                                   .incoming_port = (uint16_t)incoming,
                                   .guarded = guarded,
                                   .renegotiate = renegotiate,
+                                  .lives = lives,
                                   .name = strdup(entry->name),
                                   .host = strdup(host),
                                   .machine = *machine ? strdup(machine) : NULL,
@@ -265,7 +228,8 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
         return error_no_memory(err);
     if (!machine_list_from_json(machines, &peer->machines, err))
         return error_wrap(err, "hello");
-    if (!may_replace(exchange, peer, err))
+    if (!exchange->proposing && self->role == ROLE_PARTY &&
+        !exchange_may_replace(self, exchange->vm, peer, err))
         return false;
     autofree char *chosen = choose_for_two(exchange, peer, err);
     if (!chosen)

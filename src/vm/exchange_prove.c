@@ -27,7 +27,9 @@ static bool start_proof(struct exchange *exchange, const struct baseline *baseli
     autofree char *cpu = render_cpu(baseline, &exchange->profile.offer, exchange->form, err);
     struct proof_limits limits = {.timeout_ms = timeout_ms, .interrupted = self->interrupted};
     int left = deadline_left_ms(self->when);
-    if (left >= 0 && (timeout_ms == 0 || left < timeout_ms) && left < GUEST_PROOF_TIMEOUT_MS)
+    if (timeout_ms == 0)
+        limits.timeout_ms = proof_timeout_ms(arguments);
+    if (left >= 0 && left < limits.timeout_ms)
         limits.timeout_ms = left > 0 ? left : 1;
     return cpu && proof_start(proof, self->paths, self->qemu, arguments, exchange->host_digest, cpu,
                               &limits, err);

@@ -8,6 +8,7 @@
 #include "vm/keyval.h"
 
 #define NUMBER_MAX ((uint64_t)1 << 40)
+#define TOPOLOGY_MAX 288 /* vCPUs: each costs the proof milliseconds, and megabytes under TCG */
 #define OPTIONS_MAX 64
 
 enum where { IN_MACHINE, IN_SMP, IN_ACCEL };
@@ -94,7 +95,7 @@ static char *own_value(const struct option *option, const char *value)
 {
     uint64_t number;
     if (strcmp(option->values, "#") == 0)
-        return parse_number(value, 0, NUMBER_MAX, &number)
+        return parse_number(value, 0, option->where == IN_SMP ? TOPOLOGY_MAX : NUMBER_MAX, &number)
                    ? string_format("%llu", (unsigned long long)number)
                    : NULL;
     for (const char *word = option->values; *word;) {
@@ -125,12 +126,13 @@ static bool take_one(enum where where, const char *key, const char *value, struc
         autofree char *name = own_name(&options[i], number);
         if (!name)
             return error_no_memory(err);
-        return mine
-                   ? keyval_set(taken, name, mine, err)
-                   : error_set(err, STATUS_INCOMPATIBLE,
-                               "a guest with -%s %s=%.40s cannot be proven here: only %s",
-                               members[where], options[i].name, value,
-                               *options[i].values == '#' ? "numbers are known" : options[i].values);
+        return mine ? keyval_set(taken, name, mine, err)
+                    : error_set(err, STATUS_INCOMPATIBLE,
+                                "a guest with -%s %s=%.40s cannot be proven here: only %s",
+                                members[where], options[i].name, value,
+                                *options[i].values != '#' ? options[i].values
+                                : where == IN_SMP         ? "numbers up to 288 are taken"
+                                                          : "numbers are known");
     }
     return error_set(err, STATUS_INCOMPATIBLE,
                      "a guest with -%s %.60s cannot be proven here: it is not an option that is "

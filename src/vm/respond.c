@@ -8,6 +8,9 @@
 #include "base/cleanup.h"
 #include "peer/message.h"
 
+/* How long an approval keeps others away. */
+#define PENDING_OTHER_S 60
+
 static bool check_clock(json_t *payload, struct error *err)
 {
     json_int_t issued = json_integer_value(json_object_get(payload, "issued"));
@@ -17,6 +20,19 @@ static bool check_clock(json_t *payload, struct error *err)
                      "the agreement is of %lld, it is %lld here (Unix seconds): set the clocks "
                      "right",
                      (long long)issued, (long long)now);
+}
+
+/* What another peer was given an approval for just now, it is about to commit. */
+static bool check_pending(const struct exchange *exchange, struct error *err)
+{
+    struct agreement_pending pending;
+    agreement_load_pending(exchange->self->paths->state, exchange->vm, &pending);
+    int64_t age = (int64_t)time(NULL) - pending.issued;
+    return !*pending.digest || strcmp(pending.pin, exchange->peers[0].pin) == 0 || age < 0 ||
+           age > PENDING_OTHER_S ||
+           error_set(err, STATUS_UNAVAILABLE,
+                     "%s is agreeing about %s with another peer: try again in a minute",
+                     exchange->self->config->host_name, exchange->vm);
 }
 
 static json_t *approve(struct respond *respond, json_t *body, struct error *err)
@@ -41,6 +57,10 @@ static json_t *approve(struct respond *respond, json_t *body, struct error *err)
     if (!check_clock(envelope.payload, err))
         return NULL;
     json_object_del(envelope.payload, "key");
+    if (self->role == ROLE_PARTY &&
+        (!exchange_may_replace(self, exchange->vm, &exchange->peers[0], err) ||
+         !check_pending(exchange, err)))
+        return NULL;
     if (!exchange_accept(exchange, envelope.payload, err))
         return NULL;
     memcpy(exchange->agreement_digest, envelope.digest, DIGEST_HEX_SIZE);
@@ -52,76 +72,70 @@ static json_t *approve(struct respond *respond, json_t *body, struct error *err)
     return approval_json ? exchange_body(exchange, "approval", approval_json, err) : NULL;
 }
 
-static bool is_of_peer(const struct agreement *agreement, const struct trust_entry *peer)
+/* One member of commit's body, and the agreement in it, signed by all. *id is borrowed. */
+bool respond_open_commit(json_t *body, const char **id, json_t **document,
+                         struct agreement *agreement, char digest[DIGEST_HEX_SIZE],
+                         struct error *err)
 {
-    for (size_t i = 0; i < agreement->party_count; i++)
-        if (trust_entry_has_pin(peer, agreement->parties[i].pin))
-            return true;
-    return false;
+    const char *again;
+    *id = exchange_body_id(body);
+    if (!*id)
+        return error_set(err, STATUS_DATA, "commit names no exchange");
+    return json_take(body, err, "commit", "{s:s, s:o}", "exchange", &again, "document", document) &&
+           agreement_document_open(*document, agreement, digest, err);
 }
 
-json_t *respond_to_commit(const struct paths *paths, const struct trust_entry *peer, json_t *body,
-                          char **vm, char digest[DIGEST_HEX_SIZE], bool *fresh, struct error *err)
+json_t *respond_committed(const char *id, const char *digest, struct error *err)
 {
-    autoagreement struct agreement agreement = {0}, kept = {0};
-    autojson json_t *before = NULL;
-    char pending[DIGEST_HEX_SIZE], stored[DIGEST_HEX_SIZE] = "";
-    const char *id = exchange_body_id(body), *again;
-    json_t *document;
-    if (!id) {
-        error_set(err, STATUS_DATA, "commit names no exchange");
-        return NULL;
-    }
-    if (!json_take(body, err, "commit", "{s:s, s:o}", "exchange", &again, "document", &document) ||
-        !agreement_document_open(document, &agreement, digest, err))
-        return NULL;
-    if (peer && !is_of_peer(&agreement, peer)) {
-        error_set(err, STATUS_NOT_TRUSTED, "%s is no party to that agreement", peer->name);
-        return NULL;
-    }
-    agreement_pending_digest(paths->state, agreement.vm, pending);
-    *fresh = strcmp(pending, digest) == 0;
-    if (*fresh) {
-        if (!agreement_store(paths->state, agreement.vm, document, err))
-            return NULL;
-    } else if (!agreement_load(paths->state, agreement.vm, &before, err) || !before ||
-               !agreement_document_open(before, &kept, stored, NULL) ||
-               strcmp(stored, digest) != 0) {
-        error_set(err, STATUS_PROTOCOL, "a commit of an agreement that was not approved here");
-        return NULL;
-    }
-    char *name = strdup(agreement.vm);
-    json_t *answer = name ? json_pack("{s:s, s:s}", "exchange", id, "committed", digest) : NULL;
-    if (answer && vm)
-        *vm = STEAL(name);
-    free(name);
+    json_t *answer = json_pack("{s:s, s:s}", "exchange", id, "committed", digest);
     if (!answer)
         error_no_memory(err);
     return answer;
+}
+
+bool respond_keep(const struct paths *paths, const char *vm, json_t *document, const char *digest,
+                  struct error *err)
+{
+    struct agreement_pending pending;
+    autojson json_t *before = NULL;
+    autoagreement struct agreement kept = {0};
+    char stored[DIGEST_HEX_SIZE];
+    agreement_load_pending(paths->state, vm, &pending);
+    int64_t age = (int64_t)time(NULL) - pending.issued;
+    if (strcmp(pending.digest, digest) == 0 && age <= PENDING_LIFE_S)
+        return agreement_store(paths->state, vm, document, err);
+    return (agreement_load(paths->state, vm, &before, err) && before &&
+            agreement_document_open(before, &kept, stored, NULL) && strcmp(stored, digest) == 0) ||
+           error_set(err, STATUS_PROTOCOL,
+                     "a commit of an agreement that was not approved here, or more than an hour "
+                     "ago");
 }
 
 /* The fully signed agreement goes to disk before it is acknowledged; a repeated one is fine. */
 static json_t *commit(struct respond *respond, json_t *body, struct error *err)
 {
     struct exchange *exchange = &respond->exchange;
+    autoagreement struct agreement agreement = {0};
     char digest[DIGEST_HEX_SIZE];
-    bool fresh;
+    const char *id;
+    json_t *document;
     if (exchange->step < STEP_AGREED) {
         error_set(err, STATUS_PROTOCOL, "a commit of an agreement that was not approved here");
         return NULL;
     }
-    if (!exchange_check_id(exchange, body, err))
+    if (!exchange_check_id(exchange, body, err) ||
+        !respond_open_commit(body, &id, &document, &agreement, digest, err))
         return NULL;
-    json_t *answer =
-        respond_to_commit(exchange->self->paths, NULL, body, NULL, digest, &fresh, err);
-    if (answer && strcmp(digest, exchange->agreement_digest) == 0) {
-        exchange->step = STEP_COMMITTED;
-        return answer;
-    }
-    if (answer)
+    if (strcmp(digest, exchange->agreement_digest) != 0) {
         error_set(err, STATUS_PROTOCOL, "a commit of an agreement that was not approved here");
-    json_decref(answer);
-    return NULL;
+        return NULL;
+    }
+    if (!respond_keep(exchange->self->paths, exchange->vm, document, digest, err))
+        return NULL;
+    json_t *answer = respond_committed(id, digest, err);
+    if (answer)
+        exchange->step = STEP_COMMITTED;
+    return answer;
 }
 
 /* The peer found a reason against it, or was interrupted. */

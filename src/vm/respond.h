@@ -19,12 +19,15 @@ struct respond {
  * with what exchange.h says; STATUS_PROTOCOL for other names. */
 json_t *respond_to(struct respond *respond, const char *name, json_t *body, struct error *err);
 
-/* commit, whatever is known of its exchange: the agreement that was approved here, and is signed by
- * all, goes to disk before it is acknowledged; one that is there already is acknowledged again.
- * *fresh: it was stored now. *vm (may be NULL) gets the VM's name, for the caller to free.
- * peer: who sends it, NULL if that is known to be the one who proposed it. STATUS_PROTOCOL: it was
- * not approved here; STATUS_NOT_TRUSTED: by one who is no party. */
-json_t *respond_to_commit(const struct paths *paths, const struct trust_entry *peer, json_t *body,
-                          char **vm, char digest[DIGEST_HEX_SIZE], bool *fresh, struct error *err);
+/* The parts of commit, for one who may not know its exchange any more. The body's exchange
+ * (borrowed), document (borrowed) and what is in that, signed by all. */
+bool respond_open_commit(json_t *body, const char **id, json_t **document,
+                         struct agreement *agreement, char digest[DIGEST_HEX_SIZE],
+                         struct error *err);
+/* Onto the disk with it, if it was approved here within the last hour; one that is there already is
+ * good, too. STATUS_PROTOCOL. */
+bool respond_keep(const struct paths *paths, const char *vm, json_t *document, const char *digest,
+                  struct error *err);
+json_t *respond_committed(const char *id, const char *digest, struct error *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "vm/responder.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #define PER_PEER_MAX 8   /* of one peer */
 #define PROOF_MS 30000   /* of each request that starts QEMU */
 #define STALE_MS 120000  /* an exchange that stands still for so long is forgotten */
+#define FILES_MAX 8192   /* in STATE/agreements: two or three a VM */
 #define DEFAULT_QEMU "qemu-system-x86_64"
 
 /* One exchange; self is its own, so that it can stay where it is. */
@@ -104,16 +106,53 @@ static void tidy(struct responder *responder, const char *peer, const char *vm)
     }
 }
 
-static bool has_room(const struct responder *responder, const char *peer, struct error *err)
+static void forget(struct responder *responder, const struct session *session)
 {
-    size_t all = 0, of_peer = 0;
-    for (const struct session *session = responder->sessions; session; session = session->next) {
-        all++;
-        of_peer += strcmp(session->peer, peer) == 0;
+    for (struct session **place = &responder->sessions; *place; place = &(*place)->next) {
+        if (*place != session)
+            continue;
+        struct session *gone = *place;
+        *place = gone->next;
+        session_free(gone);
+        return;
     }
-    return (all < EXCHANGES_MAX && of_peer < PER_PEER_MAX) ||
-           error_set(err, STATUS_UNAVAILABLE, "%s is busy with other exchanges: try again later",
-                     responder->setup.config->host_name);
+}
+
+/* The oldest of a peer's (NULL: of all) makes room when there are too many: most likely nobody will
+ * come back to it. */
+static void make_room(struct responder *responder, const char *peer, size_t most)
+{
+    const struct session *oldest = NULL;
+    size_t count = 0;
+    for (const struct session *session = responder->sessions; session; session = session->next) {
+        if (peer && strcmp(session->peer, peer) != 0)
+            continue;
+        oldest = session;
+        count++;
+    }
+    if (count >= most && oldest)
+        forget(responder, oldest);
+}
+
+/* A peer cannot fill the disk with agreements about VMs that nobody has. */
+static bool has_room(const struct responder *responder, const char *vm, struct error *err)
+{
+    const char *state = responder->setup.paths->state;
+    autofree char *folder = path_join(state, "agreements", "");
+    autofree char *path = folder ? path_join(folder, vm, ".json") : NULL;
+    size_t count = 0;
+    if (!path)
+        return error_no_memory(err);
+    if (access(path, F_OK) == 0)
+        return true;
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        count += string_starts_with(entry->d_name, ".") ? 0 : 1;
+    if (dir)
+        closedir(dir);
+    return count < FILES_MAX ||
+           error_set(err, STATUS_UNAVAILABLE, "%s has too many agreements: %s is full",
+                     responder->setup.config->host_name, folder);
 }
 
 /* A VM's name out of hello, before it is known to be good otherwise. */
@@ -133,7 +172,9 @@ static json_t *take_hello(struct responder *responder, const struct trust_entry 
         return NULL;
     }
     tidy(responder, peer->name, vm);
-    if (!has_room(responder, peer->name, err) || !open_qemu(responder, err))
+    make_room(responder, peer->name, PER_PEER_MAX);
+    make_room(responder, NULL, EXCHANGES_MAX);
+    if (!has_room(responder, vm, err) || !open_qemu(responder, err))
         return NULL;
     struct session *session = calloc(1, sizeof(*session));
     if (!session || !(session->peer = strdup(peer->name)) || !(session->vm = strdup(vm))) {
@@ -174,49 +215,49 @@ static struct session *find(struct responder *responder, const struct trust_entr
     return NULL;
 }
 
-static void forget(struct responder *responder, const struct session *session)
-{
-    for (struct session **place = &responder->sessions; *place; place = &(*place)->next) {
-        if (*place != session)
-            continue;
-        struct session *gone = *place;
-        *place = gone->next;
-        session_free(gone);
-        return;
-    }
-}
-
 /* What this host has to know of a VM that it promised something to. Without a session, which an
  * agent that was started anew does not have, it is not known with what it was proven. */
-static bool note_record(struct responder *responder, const struct trust_entry *peer,
-                        struct session *session, const char *vm, const char *digest,
+static bool note_record(struct responder *responder, const char *home, struct session *session,
+                        const char *vm, const char *digest, struct vm_record *record,
                         struct error *err)
 {
     const struct paths *paths = responder->setup.paths;
-    autovmrecord struct vm_record record = {0};
-    autoclose int lock = vm_record_lock(paths, vm, err);
-    if (lock < 0 || !open_qemu(responder, err) || !vm_record_load(paths, vm, &record, err))
-        return false;
-    if (record.vm && strcmp(record.agreement, digest) == 0)
-        return true; /* noted when this commit came for the first time */
-    if (record.vm && vm_record_is_running(&record))
-        return error_set(err, STATUS_DECISION, "%s runs on %s", vm,
-                         responder->setup.config->host_name);
-    if (!vm_record_set_elsewhere(&record, vm, digest, peer->name, err))
+    if (!open_qemu(responder, err) || !vm_record_set_elsewhere(record, vm, digest, home, err))
         return false;
     char *qemu = strdup(responder->qemu.binary.path);
     if (!qemu)
         return error_no_memory(err);
-    free(record.qemu);
-    record.qemu = qemu;
-    proof_arguments_free(&record.arguments);
+    free(record->qemu);
+    record->qemu = qemu;
+    proof_arguments_free(&record->arguments);
     if (session) {
-        record.arguments = session->respond.exchange.arguments;
+        record->arguments = session->respond.exchange.arguments;
         session->respond.exchange.arguments = (struct proof_arguments){0};
     }
     json_t *payload = session ? session->respond.exchange.profile_payload : NULL;
-    return vm_record_store(paths, &record, err) &&
+    return vm_record_store(paths, record, err) &&
            (!payload || drift_remember(paths, vm, payload, err));
+}
+
+/* The one who proposed it is where the VM lives. Under the VM's lock: nothing of it changes between
+ * this look and what is kept. */
+static bool keep(struct responder *responder, const struct trust_entry *home, const char *pin,
+                 struct session *session, const char *vm, json_t *document, const char *digest,
+                 struct error *err)
+{
+    const struct paths *paths = responder->setup.paths;
+    const struct exchange_self self = {.paths = paths, .config = responder->setup.config};
+    struct exchange_peer peer = {.name = home->name, .renegotiate = true, .lives = true};
+    autovmrecord struct vm_record record = {0};
+    autoclose int lock = vm_record_lock(paths, vm, err);
+    if (lock < 0 || !vm_record_load(paths, vm, &record, err))
+        return false;
+    if (record.vm && strcmp(record.agreement, digest) == 0)
+        return respond_keep(paths, vm, document, digest, err);
+    memcpy(peer.pin, pin, PIN_SIZE);
+    return exchange_may_replace(&self, vm, &peer, err) &&
+           respond_keep(paths, vm, document, digest, err) &&
+           note_record(responder, home->name, session, vm, digest, &record, err);
 }
 
 /* One whose exchange is not known any more, since the agent was started anew, counts as well: what
@@ -224,20 +265,22 @@ static bool note_record(struct responder *responder, const struct trust_entry *p
 static json_t *commit(struct responder *responder, const struct trust_entry *peer,
                       struct session *session, json_t *body, struct error *err)
 {
-    autofree char *vm = NULL;
-    char digest[DIGEST_HEX_SIZE];
-    bool fresh;
-    json_t *answer =
-        respond_to_commit(responder->setup.paths, peer, body, &vm, digest, &fresh, err);
-    if (!answer)
+    autoagreement struct agreement agreement = {0};
+    char digest[DIGEST_HEX_SIZE], pin[PIN_SIZE];
+    const char *id;
+    json_t *document;
+    if (!respond_open_commit(body, &id, &document, &agreement, digest, err) ||
+        !agreement_document_signer(document, pin, err))
         return NULL;
-    if (!note_record(responder, peer, session, vm, digest, err)) {
-        json_decref(answer);
+    if (!trust_entry_has_pin(peer, pin)) {
+        error_set(err, STATUS_NOT_TRUSTED, "%s has not proposed that agreement", peer->name);
         return NULL;
     }
+    if (!keep(responder, peer, pin, session, agreement.vm, document, digest, err))
+        return NULL;
     if (session)
-        session->respond.exchange.step = STEP_COMMITTED;
-    return answer;
+        forget(responder, session);
+    return respond_committed(id, digest, err);
 }
 
 static json_t *answer_request(struct responder *responder, const struct trust_entry *peer,

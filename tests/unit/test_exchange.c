@@ -314,11 +314,22 @@ START_TEST(three_agree_without_a_proof)
 }
 END_TEST
 
+static json_t *keep_commit(size_t host, json_t *body, char digest[DIGEST_HEX_SIZE],
+                           struct error *err)
+{
+    autoagreement struct agreement agreement = {0};
+    json_t *document;
+    const char *id;
+    return respond_open_commit(body, &id, &document, &agreement, digest, err) &&
+                   respond_keep(&hosts[host].paths, agreement.vm, document, digest, err)
+               ? respond_committed(id, digest, err)
+               : NULL;
+}
+
 /* An agent that is started anew between approval and commit: the disk knows. */
 START_TEST(commit_without_an_exchange)
 {
     char digest[DIGEST_HEX_SIZE], got[DIGEST_HEX_SIZE];
-    bool fresh = false;
     begin(false);
     hellos();
     profiles();
@@ -326,29 +337,17 @@ START_TEST(commit_without_an_exchange)
     autojson json_t *body = commit_body(document), *answer = NULL, *again = NULL;
     /* c never approved, as far as its disk knows */
     agreement_forget_pending(hosts[2].paths.state, "web1");
-    MUST_FAIL(STATUS_PROTOCOL, "not approved here",
-              respond_to_commit(&hosts[2].paths, &hosts[0].entry, body, NULL, got, &fresh, &err));
+    MUST_FAIL(STATUS_PROTOCOL, "not approved here", keep_commit(2, body, got, &err));
     ck_assert(!has_file(2, "json"));
-    MUST(answer =
-             respond_to_commit(&hosts[1].paths, &hosts[0].entry, body, NULL, got, &fresh, &err));
-    ck_assert(fresh && strcmp(got, digest) == 0 && has_file(1, "json"));
-    struct trust_entry stranger = {.name = hosts[0].name, .pin_count = 1};
-    snprintf(stranger.pins[0], PIN_SIZE, "sha256//%043d=", 0);
-    MUST_FAIL(STATUS_NOT_TRUSTED, "",
-              respond_to_commit(&hosts[1].paths, &stranger, body, NULL, got, &fresh, &err));
-    MUST(again =
-             respond_to_commit(&hosts[1].paths, &hosts[0].entry, body, NULL, got, &fresh, &err));
-    ck_assert(!fresh);
+    MUST(answer = keep_commit(1, body, got, &err));
+    ck_assert(strcmp(got, digest) == 0 && has_file(1, "json"));
+    MUST(again = keep_commit(1, body, got, &err));
     /* one that not all have signed */
     autojson json_t *half = json_deep_copy(document);
     json_array_remove(json_object_get(half, "approvals"), 0);
     autojson json_t *half_body = commit_body(half);
-    MUST_FAIL(
-        STATUS_NOT_TRUSTED, "has not approved",
-        respond_to_commit(&hosts[1].paths, &hosts[0].entry, half_body, NULL, got, &fresh, &err));
-    MUST_FAIL(
-        STATUS_DATA, "names no exchange",
-        respond_to_commit(&hosts[1].paths, &hosts[0].entry, document, NULL, got, &fresh, &err));
+    MUST_FAIL(STATUS_NOT_TRUSTED, "has not approved", keep_commit(1, half_body, got, &err));
+    MUST_FAIL(STATUS_DATA, "names no exchange", keep_commit(1, document, got, &err));
 }
 END_TEST
 
@@ -513,6 +512,53 @@ START_TEST(given_baselines)
 }
 END_TEST
 
+/* Between hello and what is proposed the VM was started on b; or b approved it for somebody else a
+ * moment ago; and what was approved long ago is not kept any more. */
+START_TEST(much_happens_in_between)
+{
+    char digest[DIGEST_HEX_SIZE];
+    begin(false);
+    hellos();
+    profiles();
+    MUST(exchange_agree(&exchange, time(NULL), &err));
+    autojson json_t *payload = agreement_to_json(&exchange.agreement);
+    autojson json_t *proposal = sign_proposal(payload, hosts[0].identity, digest);
+    autojson json_t *by_c = sign_proposal(payload, hosts[2].identity, digest);
+    autofree char *text = json_to_text(json_object_get(by_c, "agreement"));
+    MUST(agreement_store_pending(hosts[1].paths.state, "web1", text, &err));
+    MUST_FAIL(STATUS_UNAVAILABLE, "with another peer",
+              respond_to(&hosts[1].respond, "propose", proposal, &err));
+    agreement_forget_pending(hosts[1].paths.state, "web1");
+    autovmrecord struct vm_record record = {.vm = strdup("web1"),
+                                            .place = PLACE_HERE,
+                                            .socket = strdup("/x"),
+                                            .peer = strdup(""),
+                                            .peer_host = strdup(""),
+                                            .guardian_address = strdup(""),
+                                            .qemu = strdup("/q")};
+    memcpy(record.agreement, digest, DIGEST_HEX_SIZE);
+    MUST(vm_record_set_self(&record, &err));
+    int lock = -1;
+    MUST((lock = vm_record_lock(&hosts[1].paths, "web1", &err)) >= 0);
+    MUST(vm_record_store(&hosts[1].paths, &record, &err));
+    MUST_FAIL(STATUS_DECISION, "web1 runs on b",
+              respond_to(&hosts[1].respond, "propose", proposal, &err));
+    record.pid = 0; /* and when it does not run, it lives there all the same */
+    MUST(vm_record_store(&hosts[1].paths, &record, &err));
+    MUST_FAIL(STATUS_DECISION, "web1 lives on b",
+              respond_to(&hosts[1].respond, "propose", proposal, &err));
+    close(lock);
+    json_object_set_new(payload, "issued", json_integer(time(NULL) - 3700));
+    autojson json_t *old = sign_proposal(payload, hosts[0].identity, digest);
+    autofree char *old_text = json_to_text(json_object_get(old, "agreement"));
+    autojson json_t *document = json_object();
+    MUST(agreement_store_pending(hosts[1].paths.state, "web1", old_text, &err));
+    MUST_FAIL(STATUS_PROTOCOL, "more than an hour ago",
+              respond_keep(&hosts[1].paths, "web1", document, digest, &err));
+    ck_assert(!has_file(1, "json"));
+}
+END_TEST
+
 /* An agreement that is there is replaced by a party of it, and never under a VM that runs here. */
 START_TEST(replacing)
 {
@@ -549,8 +595,14 @@ START_TEST(replacing)
     MUST((lock = vm_record_lock(&hosts[1].paths, "web1", &err)) >= 0);
     MUST(vm_record_store(&hosts[1].paths, &record, &err));
     hosts[0].self.renegotiate = true;
+    hosts[0].self.lives = true;
     begin(false);
     MUST(greet(1, &err));
+    exchange_free(&exchange);
+    /* unless a itself does not know that it lives there */
+    hosts[0].self.lives = false;
+    begin(false);
+    MUST_FAIL(STATUS_DECISION, "web1 lives on c, as far as b knows", greet(1, &err));
     exchange_free(&exchange);
     /* it runs on b itself */
     record.place = PLACE_HERE;
@@ -671,15 +723,11 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = {three_agree,
-                            three_agree_without_a_proof,
-                            commit_without_an_exchange,
-                            proposals,
-                            proposals_without_a_proof,
-                            given_baselines,
-                            replacing,
-                            assumed,
-                            responder_requests};
+    const TTest *tests[] = {
+        three_agree,       three_agree_without_a_proof, commit_without_an_exchange,
+        proposals,         proposals_without_a_proof,   given_baselines,
+        replacing,         much_happens_in_between,     assumed,
+        responder_requests};
     Suite *suite = suite_create("exchange");
     TCase *tcase = tcase_create("exchange");
     tcase_add_checked_fixture(tcase, setup, teardown);
