@@ -86,6 +86,8 @@ struct exchange_self launch_self(const struct launch *launch)
         .incoming_port = launch->incoming_port,
         .guarded = launch->guarded,
         .renegotiate = launch->renegotiate,
+        .lives = !launch->record.vm ||
+                 (launch->record.place != PLACE_MOVED && launch->record.place != PLACE_ELSEWHERE),
         .qemu = &launch->qemu,
         .machine = launch->invocation.machine_type,
         .accel = launch->accel,
@@ -253,7 +255,7 @@ static bool launch_agreed(struct launch *launch, struct error *err)
         return show(launch, exchange, &argv, err);
     launch_tell_pool(launch);
     return store_record(launch, &negotiated, err) && guard_for_peers(launch, &negotiated, err) &&
-           exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
+           !interrupted && exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
 }
 
 /* QEMU is only asked something: it needs no agreement. */
@@ -314,7 +316,10 @@ static bool start(struct launch *launch, struct error *err)
         return false;
     if (!launch->known && !options->listen &&
         options->peers.count + options->profiles.count + launch->members.count == 0)
-        return error_set(err, STATUS_USAGE, ONE_OF_THEM);
+        return error_set(
+            err, STATUS_USAGE, "%s%s",
+            launch->renegotiate ? "it is agreed anew: name all that are to be parties: " : "",
+            ONE_OF_THEM);
     return check_snapshot(launch, err) &&
            (launch->known ? launch_under_agreement(launch, err) : launch_agreed(launch, err));
 }

@@ -50,6 +50,7 @@ struct launch {
     char *incoming;              /* the URI to add; NULL: none */
     uint16_t incoming_port;      /* of the guardian, or of QEMU itself */
     bool guarded;                /* a destination with a guardian */
+    bool awaited;                /* a destination waits for it, by the record */
     bool known;                  /* the VM has an agreement, which counts */
     bool renegotiate;            /* --renegotiate, or what was agreed does not count */
     struct pool_members members; /* the pool's, when it says who the parties are */

@@ -176,8 +176,8 @@ static bool find_others(struct launch *launch, const struct agreement *agreement
     if (!first && launch->guarded)
         return error_set(err, STATUS_NOT_TRUSTED,
                          "none of those who agreed about %s is trusted here any more", launch->vm);
-    if (!launch_replace(&launch->record.peer,
-                        first && launch->role == ROLE_DESTINATION ? first : ""))
+    if (!launch->awaited && !launch_replace(&launch->record.peer,
+                                            first && launch->role == ROLE_DESTINATION ? first : ""))
         return error_no_memory(err);
     return use_peers(launch, agreement, err);
 }
@@ -200,16 +200,21 @@ static bool check_start(const struct launch *launch, const struct agreement *agr
 bool launch_fill_record(struct launch *launch, const struct launch_known *known, struct error *err)
 {
     struct vm_record *record = &launch->record;
+    /* A destination that was told of waits for the VM, not for one QEMU of it. */
+    bool awaited = record->vm && launch->role == ROLE_SOURCE && record->role == ROLE_SOURCE &&
+                   record->place == PLACE_HERE && record->guarded && record->peer_port > 0 &&
+                   strcmp(record->agreement, known->digest) == 0;
+    launch->awaited = awaited;
     record->place = launch->role == ROLE_DESTINATION ? PLACE_INCOMING : PLACE_HERE;
     record->role = launch->role;
-    record->peer_port = 0;
-    record->guarded = launch->guarded;
+    record->peer_port = awaited ? record->peer_port : 0;
+    record->guarded = launch->guarded || awaited;
     record->guardian_port = launch->guarded ? launch->incoming_port : 0;
     vm_migration_free(&record->migration);
     memcpy(record->agreement, known->digest, DIGEST_HEX_SIZE);
     if (!launch_replace(&record->vm, launch->vm) ||
         !launch_replace(&record->socket, launch->sockets.command) ||
-        !launch_replace(&record->peer_host, "") ||
+        (!awaited && !launch_replace(&record->peer_host, "")) ||
         !launch_replace(&record->guardian_address,
                         launch->listen_host ? launch->listen_host : "") ||
         !launch_replace_path(&record->qemu, launch->qemu.binary.path))

@@ -142,7 +142,7 @@ static void announce(const struct receive *receive)
     const struct launch *launch = &receive->launch;
     if (receive_announce(receive, &err))
         log_info("on %s: qemu-migrate-launch migrate %s", receive->peer->name, receive->vm);
-    else
+    else if (!interrupted)
         log_warning("%s could not be told that %s waits here (%s); there: qemu-migrate-launch "
                     "migrate %s --to %s:%u (or under whichever address it knows this host)",
                     receive->peer->name, receive->vm, err.message, receive->vm,
@@ -166,6 +166,10 @@ static bool become(struct receive *receive, struct error *err)
     launch->options.no_proof = !agreement->proof.made;
     if (!launch_read_arguments(launch, err))
         return false;
+    if (launch->invocation.uses_loadvm)
+        return error_set(err, STATUS_USAGE,
+                         "a guest that comes from another host is not loaded "
+                         "from a snapshot: leave out -loadvm");
     if (launch->invocation.has_incoming)
         return error_set(err, STATUS_USAGE, "receive adds -incoming itself: leave it out");
     if (!compare_arguments(receive, err) || !launch_begin(launch, err) ||
@@ -186,7 +190,7 @@ static bool become(struct receive *receive, struct error *err)
         !start_guardian(receive, err))
         return false;
     announce(receive);
-    return exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
+    return !interrupted && exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
 }
 
 static bool run(struct receive *receive, int count, char **words, struct error *err)

@@ -276,9 +276,15 @@ static json_t *answer_order(struct guardian *guardian, const struct trust_entry 
             return order_take(body, &key, err) && guardian_check_source(guardian, peer, &key, err)
                        ? plain[i].answer(guardian, err)
                        : NULL;
-    error_set(err, STATUS_UNAVAILABLE,
-              "%s waits here for %s, and for nobody else: '%s' is not answered",
-              guardian->record.vm, guardian->record.peer, name);
+    if (strcmp(name, "hello") == 0)
+        error_set(err, STATUS_UNAVAILABLE,
+                  "%s waits here for %s under the agreement that there is: to agree anew, end that "
+                  "QEMU (pid %lld) and give --renegotiate here, too",
+                  guardian->record.vm, guardian->record.peer, (long long)guardian->record.pid);
+    else
+        error_set(err, STATUS_UNAVAILABLE,
+                  "%s waits here for %s, and for nobody else: '%s' is not answered",
+                  guardian->record.vm, guardian->record.peer, name);
     return NULL;
 }
 

@@ -196,20 +196,6 @@ bool migration_open_qmp(struct migration *m, struct error *err)
 
 void migration_restore_peer(struct migration *m)
 {
-    autojson json_t *document = NULL;
-    autoagreement struct agreement agreement = {0};
-    const struct trust_entry *entry = NULL;
-    if (m->peer_before) {
+    if (m->peer_before)
         replace(&m->record->peer, m->peer_before, NULL);
-        return;
-    }
-    /* One who takes up does not know: with two parties there is only one other. */
-    if (!agreement_load(m->paths->state, m->record->vm, &document, NULL) || !document ||
-        !agreement_document_open(document, &agreement, NULL, NULL) || agreement.party_count != 2)
-        return;
-    for (size_t i = 0; i < agreement.party_count && !entry; i++)
-        if (strcmp(agreement.parties[i].pin, m->identity->pin) != 0)
-            entry = trust_find_pin(&m->trust, agreement.parties[i].pin);
-    if (entry)
-        replace(&m->record->peer, entry->name, NULL);
 }

@@ -194,8 +194,8 @@ bool migration_stay(struct migration *m, struct error *err)
                                                        : other;
     return error_set(err, STATUS_MIGRATION, "%s was not moved to %s and %s here: %s%s",
                      m->record->vm, peer, how ? how : "is", why.message,
-                     m->asked ? "; the next try needs a new destination there: launch it with "
-                                "--incoming --agreement"
+                     m->asked ? "; the next try needs a new destination there: 'receive', or "
+                                "launch it with --incoming --agreement"
                               : "");
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/unix_socket.h"
 #include "vm/invocation.h"
 
 void vm_sockets_free(struct vm_sockets *sockets)
@@ -66,6 +67,21 @@ char *vm_socket_path(const struct paths *paths, const char *vm, const char *purp
     return STEAL(path);
 }
 
+/* Whoever has lost the record of a VM that runs does not start it once more. */
+static bool check_unused(const char *vm, const char *path, struct error *err)
+{
+    struct ucred who = {0};
+    socklen_t size = sizeof(who);
+    autoclose int fd = unix_connect(path, SOCK_NONBLOCK);
+    if (fd < 0)
+        return true;
+    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size);
+    return error_set(err, STATUS_DECISION,
+                     "%s runs here already: its QEMU has pid %ld, and no record (it was removed?): "
+                     "end that one first, or adopt it",
+                     vm, (long)who.pid);
+}
+
 bool vm_sockets_prepare(const struct paths *paths, const char *vm, struct vm_sockets *out,
                         struct error *err)
 {
@@ -76,6 +92,8 @@ bool vm_sockets_prepare(const struct paths *paths, const char *vm, struct vm_soc
     sockets.command = vm_socket_path(paths, vm, "command", err);
     sockets.guardian = sockets.command ? vm_socket_path(paths, vm, "guardian", err) : NULL;
     if (!sockets.guardian || !folder_make(folder, 0700, err))
+        return false;
+    if (!check_unused(vm, sockets.command, err))
         return false;
     unlink(sockets.command);
     unlink(sockets.guardian);

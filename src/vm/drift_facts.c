@@ -11,7 +11,7 @@
 #define FACTS_VERSION 1
 #define FACTS_SIZE_MAX ((size_t)64 << 10)
 
-#define BECAME "\xe2\x86\x92" /* an arrow */
+#define BECAME "->"
 
 json_t *drift_facts(json_t *payload, struct error *err)
 {

@@ -16,7 +16,7 @@ json_t *drift_facts(json_t *payload, struct error *err);
 /* One thing that is other than it was. */
 struct drift_change {
     enum loss_cause cause; /* what kind of loss it can be the cause of */
-    char *text;            /* "kernel 6.1.0-30 → 6.1.0-31" */
+    char *text;            /* "kernel 6.1.0-30 -> 6.1.0-31" */
 };
 
 /* Start with {0}. */

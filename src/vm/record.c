@@ -276,6 +276,11 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
             record->vm, record->peer, (long long)record->pid);
     bool told = record->place == PLACE_TOLD, coming = told && record->role == ROLE_DESTINATION;
     bool away = record->place == PLACE_MOVING || (told && !coming);
+    if (running && record->place == PLACE_INCOMING && record->guardian_port > 0)
+        return error_set(err, STATUS_DECISION,
+                         "%s waits here already for 'migrate %s' on %s: QEMU has pid %lld; it did "
+                         "not run here yet, and can be ended",
+                         record->vm, record->vm, record->peer, (long long)record->pid);
     if (running)
         return error_set(err, STATUS_DECISION, "%s %s here already: QEMU has pid %lld", record->vm,
                          away     ? "is moving from"

@@ -86,7 +86,7 @@ def whole_path(t, form, qemu_a, qemu_b, reverse=False):
         check(machine.startswith("pc-q35-") and "," in machine, f"machine type of {machine}")
     check_equal(end_of_word("-machine", a.argv), end_of_word("-machine", b.argv), "machine types")
     source, destination = (b, a) if reverse else (a, b)
-    for launched, word in ((source, "runs here already"), (destination, "runs here already")):
+    for launched, word in ((source, "runs here already"), (destination, "waits here already")):
         host = launched.host
         option = ("--peer", "b") if host is pair.a else ("--listen", f"127.0.0.1:{pair.port}")
         refused = host.run("--vm", VM, *option, "--", *pair.guest(host.name), check=14)

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "vm/drift_facts.h"
 
-#define ARROW " \xe2\x86\x92 "
+#define ARROW " -> "
 
 /* A profile's payload: the parts that count, and others. */
 static json_t *payload(const char *release, const char *microcode, const char *nested,

@@ -283,7 +283,7 @@ START_TEST(launching)
         {true, PLACE_MOVED, false, true, "end that one first"},
         {false, PLACE_HERE, false, false, NULL},
         {false, PLACE_HERE, true, false, NULL},
-        {true, PLACE_INCOMING, false, false, "runs here already"},
+        {true, PLACE_INCOMING, false, false, "here already"},
         {false, PLACE_INCOMING, false, false, "waited here for"}, /* did it come? */
         {false, PLACE_INCOMING, true, false, NULL},
         {false, PLACE_INCOMING, false, true, NULL},

@@ -227,7 +227,7 @@ class Scene(Pair):
             if serial.path.exists():
                 serial.path.rename(serial.path.with_suffix(".first"))
             self.monitors[name].unlink(missing_ok=True)
-        words = ["--vm", VM, "--listen", f"{self.address}:{self.port}", "--incoming", "--timeout", timeout]
+        words = ["--vm", VM, "--listen", f"{self.address}:{self.port}", "--incoming", "--renegotiate", "--timeout", timeout]
         listener = self._listen_again(words, timeout)
         connector = self.connect(*options, "--timeout", timeout)
         self._became("a", connector, timeout)
