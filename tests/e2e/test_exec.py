@@ -292,6 +292,17 @@ def daemonized_guest_is_not_started_twice(t):
 
 
 @test()
+def lost_record(t):
+    """a VM that runs, and whose record was removed, is not started once more: 14 with its pid"""
+    pair = Pair(t)
+    a, _ = pair.launch()
+    (pair.a.home / "state" / "vms" / f"{VM}.json").unlink()
+    refused = pair.a.run("--vm", VM, "--peer", "b", "--timeout", "5", "--", *pair.guest("a"), check=14)
+    check_in(f"runs here already: its QEMU has pid {a.process.pid}", refused.stderr, "what it says")
+    check(Path(end_of_word("-chardev", a.argv, "socket,id=qml-command,").split("path=")[1].split(",")[0]).exists(), "socket")
+
+
+@test()
 def qemus_status(t):
     """after the exec the status is QEMU's: 1 for what QEMU itself refuses"""
     pair = Pair(t)

@@ -2,6 +2,8 @@
 """receive: a VM that was started long ago comes to a host that has its agreement, or can prove that it fits."""
 import json
 import shlex
+import signal
+import time
 
 from lib.harness import check, check_equal, check_in, test, wait_until
 from lib.pair import VM, Launched, guest_args
@@ -440,3 +442,64 @@ def a_long_command_line(t):
     check(len(said) < 2000, f"{len(said)} characters are said")
     words = shlex.split(site["b"].run("receive", VM, "--from", "a", check=64).stdout)
     check_equal(words[-1], f"type=1,serial={serial}", "the end of the proposal")
+
+
+@test(timeout=90)
+def taken_back_while_it_runs_elsewhere(t):
+    """a → b → c: who takes it back on a with --renegotiate --here is told by b that it went on, by c that it runs there"""
+    site = Site(t, "abc")
+    site.launch("a", "b", "c").serial.wait_lines(2)
+    for source, destination in ("ab", "bc"):
+        launched = site.receive(destination, source, guest=site.guest(destination, serial=f"{destination}1"))
+        site.migrate(source)
+        launched.serial.wait_lines(2)
+    before = site.digest("b")
+    for peer, words in (("b", "web1 lives on c, as far as b knows"), ("c", "web1 runs on c")):
+        done = site["a"].run("--vm", VM, "--renegotiate", "--here", "--peer", peer, "--", *site.guest("a"), check=14)
+        check_in(words, done.stderr, "what a is told")
+    check_equal((site.digest("b"), site.record("b")["peer"]), (before, "c"), "what b knows")
+    launched.serial.wait_more()
+
+
+@test(timeout=90)
+def lives_where_it_was_started(t):
+    """a VM that was started on a and does not run: another party cannot have a's agent say that it lives elsewhere"""
+    site = Site(t, "ab")
+    a = site.launch("a", "b")
+    a.process.kill()
+    a.process.wait()
+    before = site.digest("a")
+    done = site["b"].run("--vm", VM, "--renegotiate", "--here", "--peer", "a", "--", *site.guest("b"), check=14)
+    check_in("web1 lives on a, though it does not run", done.stderr, "what b is told")
+    check_equal((site.digest("a"), site.record("a")["place"]), (before, "here"), "what a knows")
+    site["a"].start("--vm", VM, "--dry-run", "--", *site.guest("a")).expect_status(0, 20)
+
+
+@test(timeout=90)
+def restarted_while_a_destination_waits(t):
+    """the source's QEMU ends and is launched again: migrate still knows where the destination waits"""
+    site = Site(t, "ab")
+    a = site.launch("a", "b")
+    b = site.receive("b", "a")
+    a.process.kill()
+    a.process.wait()
+    again = site.launch("a", guest=site.guest("a", serial="a2"))
+    again.serial.wait_lines(2)
+    site.migrate("a")
+    b.serial.wait_lines(2)
+
+
+@test(timeout=90)
+def interrupted(t):
+    """Ctrl-C at any moment before receive is QEMU: 130, and nothing waits"""
+    site = Site(t, "ab")
+    site.launch("a", "b")
+    for wait in (0.05, 0.1, 0.2, 0.3, 0.5):
+        process = site["b"].start("receive", VM, "--from", "a", "--", *site.guest("b"), name="b-interrupted")
+        time.sleep(wait)
+        process.signal(signal.SIGINT)
+        check_in(process.wait(20), (130, 0), f"status after {wait} s: {process.stderr()}")
+        home = str(site["b"].home)
+        wait_until(lambda: not [line for _, line in t.alive() if home in line and " serve " not in line], 10, "its end")
+    site.receive("b", "a")
+    site.migrate("a")
