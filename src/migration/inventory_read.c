@@ -124,10 +124,11 @@ static bool add_node(struct walk *walk, const char *path, const char *type, cons
         .path = strdup(path), .type = string_plain(type, TEXT_MAX_LENGTH), .owner = NONE};
     if (!node->path || !node->type)
         return error_no_memory(walk->err);
-    node->bus = has(list, "parent_bus") ? get_text(walk, path, "parent_bus") : strdup("");
-    if (!node->bus)
-        return error_no_memory(walk->err);
-    return read_address(walk, list, node);
+    if (has(list, "parent_bus"))
+        node->bus = get_text(walk, path, "parent_bus");
+    else if (!(node->bus = strdup("")))
+        error_no_memory(walk->err);
+    return node->bus && read_address(walk, list, node);
 }
 
 /* child<TYPE>, but for those of which there are many and that are no devices. NULL: not that. */
