@@ -67,9 +67,12 @@ void agent_status_tell(struct agent *agent)
     if (agent->systemd.fd < 0 || deadline_left_ms(agent->tell) > 0)
         return;
     agent->tell = deadline_in_ms(TELL_MS);
-    int64_t look = look_at(agent, "vms") ^ look_at(agent, "agreements");
-    if (look != agent->folders_seen) {
-        agent->folders_seen = look;
+    int64_t vms = look_at(agent, "vms"), agreements = look_at(agent, "agreements");
+    int64_t newest = vms > agreements ? vms : agreements;
+    /* The kernel's clock for files stands still for some milliseconds: what is young may have
+     * changed again since it was counted. */
+    if (newest != agent->folders_seen || newest / 1000000000 >= time(NULL) - 2) {
+        agent->folders_seen = newest;
         agent->vm_count = count_vms(agent);
         agent->agreement_count = count_agreements(agent);
     }
