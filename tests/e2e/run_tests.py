@@ -15,6 +15,8 @@ from lib import harness  # noqa: E402 (the path is set above)
 
 
 def main():
+    # In the background of a script it is ignored, for what the tests start, too: then bash cannot trap it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-k", metavar="PATTERN", help="only tests whose name matches this regular expression")
     parser.add_argument("--list", action="store_true", help="only print the names and what each shows")
