@@ -241,6 +241,15 @@ static json_t *done(struct guardian *guardian, struct error *err)
     return answer;
 }
 
+static bool is_source(const struct guardian *guardian, const struct trust_entry *peer)
+{
+    const struct strlist *sources = guardian->setup->sources;
+    for (size_t i = 0; i < sources->count; i++)
+        if (trust_entry_has_pin(peer, sources->items[i]))
+            return true;
+    return false;
+}
+
 static json_t *answer_order(struct guardian *guardian, const struct trust_entry *peer,
                             const char *name, json_t *body, struct error *err)
 {
@@ -276,7 +285,7 @@ static json_t *answer_order(struct guardian *guardian, const struct trust_entry 
             return order_take(body, &key, err) && guardian_check_source(guardian, peer, &key, err)
                        ? plain[i].answer(guardian, err)
                        : NULL;
-    if (strcmp(name, "hello") == 0)
+    if (strcmp(name, "hello") == 0 && is_source(guardian, peer))
         error_set(err, STATUS_UNAVAILABLE,
                   "%s waits here for %s under the agreement that there is: to agree anew, end that "
                   "QEMU (pid %lld) and give --renegotiate here, too",
