@@ -1058,7 +1058,7 @@ def check_after_qemu_was_replaced(t):
     path.write_text(f'#!/bin/sh\nexec {t.second_qemu_path} "$@"\n')
     told = checked(pair.a, 12, "pcommit is gone on a (qemu)")
     line = next(line for line in told if "pcommit" in line)
-    check(line.startswith("QEMU 7.2.") and " → 10.0." in line, f"not with its cause: {line}")
+    check(line.startswith("QEMU 7.2.") and " -> 10.0." in line, f"not with its cause: {line}")
 
 
 @test()
