@@ -640,8 +640,8 @@ START_TEST(assumed)
         const char *words;
     } rows[] = {
         {&hosts[1], &hosts[1].entry, now, STATUS_OK, ""},
-        {&hosts[1], &hosts[1].entry, now - 999, STATUS_OK, ""},
-        {&hosts[1], &hosts[1].entry, now - 1001, STATUS_NOT_TRUSTED, "expired"},
+        {&hosts[1], &hosts[1].entry, now - 900, STATUS_OK, ""},
+        {&hosts[1], &hosts[1].entry, now - 1100, STATUS_NOT_TRUSTED, "expired"},
         {&hosts[1], &hosts[1].entry, now + 400, STATUS_NOT_TRUSTED, "clocks"},
         {&hosts[2], &hosts[1].entry, now, STATUS_NOT_TRUSTED, "not by a key of b"},
         {&hosts[0], &hosts[0].entry, now, STATUS_INCOMPATIBLE, "a party already"},
