@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "vm/config_files.h"
 
+#include <string.h>
+
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "vm/config_file.h"
@@ -20,5 +22,42 @@ bool config_files_check(const struct invocation *invocation, struct error *err)
             (text && !config_file_check(files.items[i], text, err)))
             return false;
     }
+    return true;
+}
+
+/* Put what a file says before the item at index; *index is behind it then. */
+static bool insert_file(const char *path, struct arglist *list, size_t *index, struct error *err)
+{
+    autofree char *text = NULL;
+    autoarglist struct arglist found = {0};
+    size_t length;
+    if (!file_read(path, QEMU_CONFIG_SIZE_MAX, true, &text, &length, err) ||
+        (text && !config_file_options(path, text, &found, err)))
+        return false;
+    for (size_t i = 0; i < found.count; i++)
+        if (!arglist_insert(list, (*index)++, found.items[i].text, found.items[i].value, err))
+            return false;
+    return true;
+}
+
+bool config_files_expand(const struct arglist *list, struct arglist *out, struct error *err)
+{
+    autoarglist struct arglist expanded = {0};
+    size_t index = 0;
+    if (!arglist_copy(list, &expanded, err) ||
+        (arglist_count(list, QEMU_OPTION_NO_USER_CONFIG) == 0 &&
+         !insert_file(QEMU_DEFAULT_CONFIG, &expanded, &index, err)))
+        return false;
+    const struct arg_item *item;
+    while ((item = arglist_next(&expanded, QEMU_OPTION_READCONFIG, &index))) {
+        autofree char *path = strdup(item->value);
+        if (!path)
+            return error_no_memory(err);
+        arglist_remove_at(&expanded, --index);
+        if (!insert_file(path, &expanded, &index, err))
+            return false;
+    }
+    *out = expanded;
+    expanded = (struct arglist){0};
     return true;
 }

@@ -12,4 +12,9 @@
  * STATUS_DATA for one that cannot be read. */
 bool config_files_check(const struct invocation *invocation, struct error *err);
 
+/* The command line with what these files say in it, as options in the place of each -readconfig;
+ * of QEMU's own file in front of all others. A file that is missing or of which QEMU would say that
+ * it is none adds nothing. *out must be empty, and is filled only on success. Errors as above. */
+bool config_files_expand(const struct arglist *list, struct arglist *out, struct error *err);
+
 #endif
