@@ -39,6 +39,8 @@ class Agent:
         """Starts it, again perhaps, and waits until it is ready."""
         env = {"NOTIFY_SOCKET": self.t.dir / "notify", **(env or {})}
         words = options or ("--listen", f"127.0.0.1:{self.port}")
+        self.hear()
+        self.told.clear()  # by one that has ended
         self.process = self.b.start("serve", *words, env=env, name="b-serve", **more)
         if ready:
             self.wait_told("READY=1")
