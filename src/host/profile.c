@@ -19,6 +19,7 @@ void profile_free(struct profile *profile)
     free(profile->kernel_irqchip);
     machine_list_free(&profile->machines);
     cpu_offer_free(&profile->offer);
+    device_offer_free(&profile->devices);
     *profile = (struct profile){0};
 }
 
@@ -63,9 +64,20 @@ static bool next_serial(const char *state_folder, const json_t *content, int64_t
     return true;
 }
 
+/* What this host's kernel and QEMU can give to devices. All zero as long as nobody asks. */
+static bool examine_devices(const struct qemu *qemu, const struct probe_parameters *parameters,
+                            struct device_offer *devices, struct error *err)
+{
+    (void)qemu;
+    (void)parameters;
+    (void)devices;
+    (void)err;
+    return true;
+}
+
 static json_t *describe(const struct config *config, const struct qemu *qemu, const char *files,
                         const struct probe_parameters *parameters, struct cpu_offer *offer,
-                        struct error *err)
+                        const struct device_offer *devices, struct error *err)
 {
     char boot_id[40];
     if (!(offer->host = strdup(config->host_name)) ||
@@ -93,8 +105,12 @@ static json_t *describe(const struct config *config, const struct qemu *qemu, co
         "kernel_irqchip", parameters->kernel_irqchip ? parameters->kernel_irqchip : "", "cpu_pm",
         (int)parameters->cpu_pm, "machines", machine_list_to_json(&qemu->machines), "cpu",
         cpu_offer_to_json(offer));
-    if (!content)
+    if (!content || (devices->table &&
+                     json_object_set_new(content, "devices", device_offer_to_json(devices)) != 0)) {
+        json_decref(content);
         error_no_memory(err);
+        return NULL;
+    }
     return content;
 }
 
@@ -102,10 +118,12 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
                      const struct probe_parameters *parameters, char **model, struct error *err)
 {
     autocpuoffer struct cpu_offer offer = {0};
+    autodeviceoffer struct device_offer devices = {0};
     char files[DIGEST_HEX_SIZE];
-    if (!qemu_probe_cpu(qemu, parameters, state_folder, model, &offer, files, err))
+    if (!qemu_probe_cpu(qemu, parameters, state_folder, model, &offer, files, err) ||
+        !examine_devices(qemu, parameters, &devices, err))
         return NULL;
-    autojson json_t *content = describe(config, qemu, files, parameters, &offer, err);
+    autojson json_t *content = describe(config, qemu, files, parameters, &offer, &devices, err);
     int64_t serial = 0, now = time(NULL);
     if (!content || (state_folder && !next_serial(state_folder, content, &serial, err)))
         return NULL;
@@ -142,31 +160,32 @@ bool profile_read(json_t *payload, struct profile *out, struct error *err)
 {
     autoprofile struct profile profile = {0};
     const char *key = "", *boot_id, *qemu_version, *package, *files, *machine, *accel, *irqchip;
-    json_t *kernel, *processor, *machines, *cpu;
+    json_t *kernel, *processor, *machines, *cpu, *devices = NULL;
     json_int_t version, table, serial, issued, expires;
     int cpu_pm, imported = 0;
     if (!json_is_integer(json_object_get(payload, "version")))
         return error_set(err, STATUS_DATA, "the profile has no version");
     version = json_integer_value(json_object_get(payload, "version"));
-    if (version != PROFILE_VERSION)
+    if (version != 1 && version != PROFILE_VERSION)
         return error_set(err, STATUS_DATA, "the profile has version %lld, not %d",
                          (long long)version, PROFILE_VERSION);
     if (!json_take(payload, err, "the profile",
                    "{s?s, s?b, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o, s:{s:s, s:s, s:s}, "
-                   "s:{s:s, s:s, s:s, s:b}, s:o, s:o}",
+                   "s:{s:s, s:s, s:s, s:b}, s:o, s:o, s?o}",
                    "key", &key, "imported", &imported, "version", &version, "table", &table,
                    "boot_id", &boot_id, "serial", &serial, "issued", &issued, "expires", &expires,
                    "kernel", &kernel, "processor", &processor, "qemu", "version", &qemu_version,
                    "package", &package, "files", &files, "probe", "machine", &machine, "accel",
                    &accel, "kernel_irqchip", &irqchip, "cpu_pm", &cpu_pm, "machines", &machines,
-                   "cpu", &cpu))
+                   "cpu", &cpu, "devices", &devices))
         return false;
     if (table < 0 || table > 1000000 || serial < 0 || issued < 0 || expires < issued ||
         strlen(qemu_version) > 32 || (*files && !digest_is_hex(files)) ||
         !name_is_machine(machine) || (*irqchip && !name_is_feature(irqchip)))
         return error_set(err, STATUS_DATA, "the profile is not valid");
     if (!cpu_offer_from_json(cpu, &profile.offer, err) ||
-        !machine_list_from_json(machines, &profile.machines, err))
+        !machine_list_from_json(machines, &profile.machines, err) ||
+        (devices && !device_offer_from_json(devices, &profile.devices, err)))
         return error_wrap(err, "the profile");
     if (strcmp(accel, profile.offer.accel) != 0)
         return error_set(err, STATUS_DATA, "the profile names two accelerators");
@@ -193,6 +212,12 @@ bool profile_check(const struct profile *profile, int64_t now, struct error *err
             "%s computes with feature table %u, this host with %d: use the same version "
             "of qemu-migrate-launch on all hosts",
             profile->offer.host, profile->table, FEATURE_TABLE_VERSION);
+    if (profile->devices.table && profile->devices.table != BACKEND_TABLE_VERSION)
+        return error_set(
+            err, STATUS_PROTOCOL,
+            "%s computes with device table %u, this host with %d: use the same version "
+            "of qemu-migrate-launch on all hosts",
+            profile->offer.host, profile->devices.table, BACKEND_TABLE_VERSION);
     if (profile->expires <= now)
         return error_set(err, STATUS_NOT_TRUSTED,
                          "the profile of %s expired at %lld, it is %lld here (Unix seconds)",

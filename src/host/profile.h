@@ -6,11 +6,12 @@
 #ifndef QML_HOST_PROFILE_H
 #define QML_HOST_PROFILE_H
 
+#include "device/device_offer.h"
 #include "host/config.h"
 #include "host/qemu.h"
 
 #define PROFILE_TYPE "qemu-migrate-launch-profile+json"
-#define PROFILE_VERSION 1
+#define PROFILE_VERSION 2 /* 1 is read, too: it says nothing of devices */
 #define PROFILE_SIZE_MAX ((size_t)256 << 10)
 /* How long a profile counts after it was made. */
 #define PROFILE_LIFETIME_S ((int64_t)7 * 24 * 3600)
@@ -29,6 +30,7 @@ struct profile {
     bool imported; /* made of recorded replies: for planning only */
     struct machine_list machines;
     struct cpu_offer offer; /* with host and accel */
+    struct device_offer devices;
 };
 
 void profile_free(struct profile *profile);
@@ -57,7 +59,7 @@ json_t *profile_import(const char *text, size_t length, struct error *err);
 /* Read a profile's payload. STATUS_DATA: malformed, or of another version. */
 bool profile_read(json_t *payload, struct profile *profile, struct error *err);
 
-/* It counts now: not expired, not issued more than CLOCK_TOLERANCE_S ahead, the same feature table.
+/* It counts now: not expired, not issued more than CLOCK_TOLERANCE_S ahead, the same tables.
  * now: Unix seconds. STATUS_NOT_TRUSTED with both clocks, STATUS_PROTOCOL. */
 bool profile_check(const struct profile *profile, int64_t now, struct error *err);
 
