@@ -61,3 +61,18 @@ bool config_files_expand(const struct arglist *list, struct arglist *out, struct
     expanded = (struct arglist){0};
     return true;
 }
+
+bool config_files_options(const struct arglist *list, struct arglist *out, struct error *err)
+{
+    autoarglist struct arglist files = {.program = strdup(list->program)};
+    const struct arg_item *item;
+    bool good = files.program || error_no_memory(err);
+    if (arglist_count(list, QEMU_OPTION_NO_USER_CONFIG) > 0)
+        good = good && arglist_append(&files, "-no-user-config", NULL, err);
+    for (size_t cursor = 0; good && (item = arglist_next(list, QEMU_OPTION_READCONFIG, &cursor));)
+        good = arglist_append(&files, "-readconfig", item->value, err);
+    if (!good || !config_files_expand(&files, out, err))
+        return false;
+    arglist_remove(out, QEMU_OPTION_NO_USER_CONFIG);
+    return true;
+}

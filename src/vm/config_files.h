@@ -17,4 +17,7 @@ bool config_files_check(const struct invocation *invocation, struct error *err);
  * it is none adds nothing. *out must be empty, and is filled only on success. Errors as above. */
 bool config_files_expand(const struct arglist *list, struct arglist *out, struct error *err);
 
+/* Only what these files say, in their order; out->program is the list's. As above. */
+bool config_files_options(const struct arglist *list, struct arglist *out, struct error *err);
+
 #endif
