@@ -69,7 +69,8 @@ class Hosts:
         run = self.t.start(
             *(FOLDER / "run", *self.cpus, "--share", self.share, "--script", script, "--out", out),
             *("--limit", RUN_TIMEOUT),
-            env={"TMPDIR": self.t.dir},  # nothing is left, however this ends
+            # Nothing is left, however this ends; and what they boot is not made anew in there.
+            env={"TMPDIR": self.t.dir, "QML_HOSTS_WORK": self.work},
         )
         ended = run.wait(BOOT_TIMEOUT + RUN_TIMEOUT + 60)
         check_equal(ended, status, f"status of the hosts, which said {run.stdout()[-1500:]!r} {run.stderr()[-500:]!r}")
