@@ -35,7 +35,7 @@ exec sleep infinity
 """
 
 
-def _own_network():
+def own_network():
     """This process, and all that it starts from now on, into a network of its own that reaches nothing."""
     if os.geteuid() != 0:
         raise Skip("network namespaces need root")
@@ -194,7 +194,7 @@ class Fleet:
         self.here = t.dir / "here"
         self.key = t.dir / "ssh-key"
         self.known_hosts = t.dir / "ssh-known-hosts"
-        _own_network()
+        own_network()
         for step in (
             ("link", "set", "lo", "up"),
             ("link", "add", "bridge0", "type", "bridge"),

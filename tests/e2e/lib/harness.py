@@ -199,7 +199,8 @@ class Test:
     def qemu(self, name, *extra, **options):
         """Starts a bare QEMU with a counter guest and returns a Qemu; `extra` are more arguments of QEMU's.
 
-        Options: binary, paused, incoming (`-incoming defer`), machine, cpu, accel, memory.
+        Options: binary, paused, incoming (`-incoming defer`), machine, cpu, accel, memory; enter (words that start it
+        elsewhere), env; image and serial (the guest's image, and the class that reads what it prints).
         """
         return Qemu(self, name, *extra, **options)
 

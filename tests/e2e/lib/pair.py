@@ -110,13 +110,18 @@ class Pair:
         """reverse: the guest starts on b, the one that listens, and a is the destination."""
         self.t = t
         self.port = free_port()
-        self.a, self.b = t.host("a"), t.host("b")
+        self.a, self.b = self.make_host("a"), self.make_host("b")
+        self.addresses = {host.name: getattr(host, "address", "127.0.0.1") for host in (self.a, self.b)}
         self.qemu = {"a": qemu_a or t.qemu_path, "b": qemu_b or t.qemu_path}
         self.roles = {"a": [] if not reverse else ["--incoming"], "b": ["--incoming"] if not reverse else []}
         for host, deny in ((self.a, deny_a), (self.b, deny_b)):
             self.config(host, deny=deny)
-        self.a.trust(self.b, address=f"127.0.0.1:{self.port}")
-        self.b.trust(self.a, address="127.0.0.1")
+        self.a.trust(self.b, address=f"{self.addresses['b']}:{self.port}")
+        self.b.trust(self.a, address=self.addresses["a"])
+
+    def make_host(self, name):
+        """A new Host; other kinds of pairs have others."""
+        return self.t.host(name)
 
     def config(self, host, deny="", more=""):
         """Writes a host's config.ini. The port for QEMU is one that no other test uses."""
@@ -131,7 +136,7 @@ class Pair:
 
     def listen(self, *options, guest=None, env=None, **start):
         """Starts the program on b; `guest` are the words behind `--`."""
-        words = ["--vm", VM, "--listen", f"127.0.0.1:{self.port}", *self.roles["b"], *options]
+        words = ["--vm", VM, "--listen", f"{self.addresses['b']}:{self.port}", *self.roles["b"], *options]
         process = self.b.start(*words, "--", *(guest or self.guest("b")), name="b-launch", env=env, **start)
         return process
 

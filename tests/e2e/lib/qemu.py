@@ -7,11 +7,12 @@ from .wait import Failure, wait_until
 MACHINE = "pc-q35-7.2"  # known to every QEMU from 7.2 on
 
 
-def counter_args(test, name, machine=MACHINE, cpu="max", accel="tcg", memory=16):
-    """QEMU's arguments (without its name) for a counter guest that writes to `name`.serial in the test's folder."""
+def counter_args(test, name, machine=MACHINE, cpu="max", accel="tcg", memory=16, image=None):
+    """QEMU's arguments (without its name) for a counter guest, or the one in `image`, that writes to `name`.serial in the
+    test's folder."""
     return [
         *("-machine", f"{machine},accel={accel}", "-cpu", cpu, "-m", str(memory)),
-        *("-nodefaults", "-display", "none", "-bios", str(test.counter), "-serial", f"file:{test.dir / name}.serial"),
+        *("-nodefaults", "-display", "none", "-bios", str(image or test.counter), "-serial", f"file:{test.dir / name}.serial"),
     ]
 
 
@@ -21,15 +22,17 @@ class Qemu:
     .process (Process), .qmp (QMP), .serial (Serial), .name
     """
 
-    def __init__(self, test, name, *extra, binary=None, paused=False, incoming=False, **guest):
+    def __init__(
+        self, test, name, *extra, binary=None, paused=False, incoming=False, enter=(), env=None, serial=Serial, **guest
+    ):
         self.name = name
-        self.serial = Serial(test.dir / f"{name}.serial")
+        self.serial = serial(test.dir / f"{name}.serial")
         socket = test.dir / f"{name}.qmp"
-        argv = [binary or test.qemu_path, *counter_args(test, name, **guest)]
+        argv = [*enter, binary or test.qemu_path, *counter_args(test, name, **guest)]
         argv += ["-qmp", f"unix:{socket},server=on,wait=off"]
         argv += ["-S"] if paused else []
         argv += ["-incoming", "defer"] if incoming else []
-        self.process = test.start(*argv, *extra, name=name)
+        self.process = test.start(*argv, *extra, name=name, env=env)
         try:
             self.qmp = QMP(socket, alive=self.process.alive)
         except Exception as reason:
