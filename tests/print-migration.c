@@ -60,7 +60,7 @@ static bool inventory(char **argv, struct error *err)
 
 static bool compare(char **argv, struct error *err)
 {
-    autostrlist struct strlist findings = {0};
+    autostrlist struct strlist findings = {0}, warnings = {0};
     autojson json_t *source = NULL, *destination = NULL, *received = NULL;
     json_t **const machines[2] = {&source, &destination};
     for (int end = 0; end < 2; end++) {
@@ -72,9 +72,11 @@ static bool compare(char **argv, struct error *err)
     if (!text || !(received = json_parse_strict(text, strlen(text), 1 << 20, err)) ||
         !inventory_check(received, "the destination's machine", err))
         return false;
-    if (!preflight_find(source, received, names, &findings))
+    if (!preflight_find(source, received, names, &findings, &warnings))
         return error_no_memory(err);
-    return print(json_pack("{s:o}", "findings", json_from_names(&findings)), err);
+    return print(json_pack("{s:o, s:o}", "findings", json_from_names(&findings), "warnings",
+                           json_from_names(&warnings)),
+                 err);
 }
 
 int main(int argc, char **argv)

@@ -34,7 +34,7 @@ static bool check_waits(const struct migration *m, const struct guardian_status 
 }
 
 static bool find_differences(struct migration *m, const struct order_sight *sight,
-                             struct strlist *findings, struct error *err)
+                             struct strlist *findings, struct strlist *warnings, struct error *err)
 {
     const char *const names[] = {m->self, m->peer->name};
     autostrlist struct strlist lines = {0};
@@ -42,7 +42,7 @@ static bool find_differences(struct migration *m, const struct order_sight *sigh
     if (!inventory || !cpu_check(m->paths, m->record, m->qmp, &lines, err))
         return false;
     autostrlist struct strlist machines = {0};
-    if (!preflight_find(inventory, sight->inventory, names, &machines) ||
+    if (!preflight_find(inventory, sight->inventory, names, &machines, warnings) ||
         !check_waits(m, &sight->status, findings) || !add_all(findings, m->self, &lines) ||
         !add_all(findings, m->peer->name, &sight->differences))
         return error_no_memory(err);
@@ -84,15 +84,17 @@ bool migration_check(struct migration *m, struct migration_offer *out, struct er
 {
     automigrationoffer struct migration_offer offer = {0};
     autosight struct order_sight sight = {0};
-    autostrlist struct strlist findings = {0};
+    autostrlist struct strlist findings = {0}, warnings = {0};
     if (!guardian_link_look(m->link, PATIENCE_MS, &sight, err))
         return false;
     if (!migration_offer_read(m->qmp, MIGRATION_SOURCE, &offer, err) ||
-        !find_differences(m, &sight, &findings, err) ||
+        !find_differences(m, &sight, &findings, &warnings, err) ||
         !decide_settings(m, &offer, &sight.offer, &findings, err))
         return false;
     if (findings.count > 0)
         return refuse(m, &findings, err);
+    for (size_t i = 0; i < warnings.count; i++)
+        log_warning("%s", warnings.items[i]);
     /* All that may have taken seconds: the grant that comes next needs a fresh stamp. */
     const struct link_renewal question = {.limit_ms = LINK_CALL_MS};
     if (!guardian_link_renew(m->link, &question, NULL, err))

@@ -9,7 +9,7 @@
 struct comparison {
     const json_t *machines[2];
     const char *const *names;
-    struct strlist *findings;
+    struct strlist *findings, *warnings;
 };
 
 static const char *text_of(const json_t *object, const char *name)
@@ -83,34 +83,56 @@ static char *device_text(const json_t *device)
                          *at ? " at " : "", at, *id ? " (" : "", id, *id ? ")" : "");
 }
 
-/* Features that the one offers and the other does not. What the other has no name for might be
- * these. */
-static bool compare_features(struct comparison *c, int end, const json_t *one, const json_t *other)
+static bool list_has(const json_t *list, const json_t *name)
+{
+    size_t i;
+    json_t *entry;
+    json_array_foreach(list, i, entry)
+    {
+        if (json_equal(entry, name))
+            return true;
+    }
+    return false;
+}
+
+/* Features that the device of `end` offers and its like on the other side does not: joined, a new
+ * string, "" for none. What the other has no name for might be these. NULL: no memory. */
+static char *features_beyond(const json_t *const devices[2], int end)
 {
     autostrlist struct strlist missing = {0};
-    size_t i, k;
-    json_t *name, *there;
+    const json_t *lists[2];
+    size_t i;
+    json_t *name;
+    for (int k = 0; k < 2; k++)
+        lists[k] = json_object_get(devices[k], "features");
     /* Offers nothing at all: was not asked. */
-    if (json_array_size(json_object_get(one, "features")) == 0 ||
-        json_array_size(json_object_get(other, "features")) == 0)
-        return true;
-    json_array_foreach(json_object_get(one, "features"), i, name)
+    if (json_array_size(lists[0]) == 0 || json_array_size(lists[1]) == 0)
+        return strdup("");
+    json_array_foreach(lists[end], i, name)
     {
-        bool found = false;
-        json_array_foreach(json_object_get(other, "features"), k, there)
-        {
-            found = found || json_equal(name, there);
-        }
-        if (!found && !strlist_push(&missing, json_string_value(name)))
-            return false;
+        if (!list_has(lists[!end], name) && !strlist_push(&missing, json_string_value(name)))
+            return NULL;
     }
-    if ((json_int_t)missing.count <= json_integer_value(json_object_get(other, "unknown")))
-        return true;
+    if ((json_int_t)missing.count <= json_integer_value(json_object_get(devices[!end], "unknown")))
+        return strdup("");
     strlist_sort(&missing);
-    autofree char *names = strlist_join(&missing, ", "), *device = device_text(one);
-    return names && device &&
-           strlist_pushf(c->findings, "%s has %s with %s, %s without", c->names[end], device, names,
-                         c->names[!end]);
+    return strlist_join(&missing, ", ");
+}
+
+static bool compare_features(struct comparison *c, const json_t *source, const json_t *destination)
+{
+    const json_t *const devices[2] = {source, destination};
+    autofree char *lost = features_beyond(devices, 0), *gained = features_beyond(devices, 1);
+    autofree char *here = device_text(source), *there = device_text(destination);
+    if (!lost || !gained || !here || !there)
+        return false;
+    return (!*lost || strlist_pushf(c->findings, "%s has %s with %s, %s without", c->names[0], here,
+                                    lost, c->names[1])) &&
+           (!*gained ||
+            strlist_pushf(c->warnings,
+                          "%s has %s with %s, %s without: a guest that restarts on %s uses that, "
+                          "and can then not come back to %s",
+                          c->names[1], there, gained, c->names[0], c->names[1], c->names[0]));
 }
 
 /* Pair off equal devices; what is left over is a finding. */
@@ -128,7 +150,7 @@ static bool compare_devices(struct comparison *c)
             if (paired[counts[0] + k] || !is_same_device(one, other))
                 continue;
             paired[i] = paired[counts[0] + k] = true;
-            if (!compare_features(c, 0, one, other) || !compare_features(c, 1, other, one))
+            if (!compare_features(c, one, other))
                 return false;
         }
     /* Something else in its place is one finding, not two. */
@@ -190,12 +212,13 @@ static bool compare_blocks(struct comparison *c)
 }
 
 bool preflight_find(const json_t *source, const json_t *destination, const char *const names[2],
-                    struct strlist *findings)
+                    struct strlist *findings, struct strlist *warnings)
 {
-    struct comparison c = {{source, destination}, names, findings};
+    struct comparison c = {{source, destination}, names, findings, warnings};
     size_t i;
     json_t *reason;
     strlist_free(findings);
+    strlist_free(warnings);
     json_array_foreach(json_object_get(source, "blocked"), i, reason)
     {
         if (!strlist_pushf(findings, "the guest cannot leave %s now: %s", names[0],
@@ -212,8 +235,8 @@ bool preflight_find(const json_t *source, const json_t *destination, const char 
 bool preflight_check(const json_t *source, const json_t *destination, const char *const names[2],
                      struct error *err)
 {
-    autostrlist struct strlist findings = {0};
-    if (!preflight_find(source, destination, names, &findings))
+    autostrlist struct strlist findings = {0}, warnings = {0};
+    if (!preflight_find(source, destination, names, &findings, &warnings))
         return error_no_memory(err);
     autofree char *text = strlist_join(&findings, "; ");
     if (!text)

@@ -11,12 +11,16 @@
 
 /* Every difference that counts, and what keeps the source's guest from being moved, as a line for a
  * person each, into *findings (emptied first). The inventories must have passed inventory_check or
- * come from inventory_read. names: of the source's and the destination's host. False for want of
- * memory. */
+ * come from inventory_read. names: of the source's and the destination's host.
+ *
+ * Into *warnings (emptied first): virtio features that only the destination offers. A running guest
+ * keeps what it has accepted, so it can go there; a driver that starts anew there accepts the new
+ * ones, too, and the source's host refuses it from then on (virtio_load in QEMU 7.2 and 10.0
+ * hw/virtio/virtio.c: "Features … unsupported"). False for want of memory. */
 bool preflight_find(const json_t *source, const json_t *destination, const char *const names[2],
-                    struct strlist *findings);
+                    struct strlist *findings, struct strlist *warnings);
 
-/* The same as an error: STATUS_INCOMPATIBLE with all of them in one line. */
+/* The findings as an error: STATUS_INCOMPATIBLE with all of them in one line. */
 bool preflight_check(const json_t *source, const json_t *destination, const char *const names[2],
                      struct error *err);
 

@@ -23,17 +23,25 @@ static json_t *recorded(const char *version)
     return json;
 }
 
-static void check_findings(const json_t *source, const json_t *destination, const char *wanted)
+static void check_both(const json_t *source, const json_t *destination, const char *wanted,
+                       const char *wanted_warnings)
 {
-    autostrlist struct strlist findings = {0};
+    autostrlist struct strlist findings = {0}, warnings = {0};
     ck_assert(strlist_push(&findings, "left from before"));
-    ck_assert(preflight_find(source, destination, names, &findings));
-    autofree char *text = strlist_join(&findings, "; ");
+    ck_assert(strlist_push(&warnings, "left from before"));
+    ck_assert(preflight_find(source, destination, names, &findings, &warnings));
+    autofree char *text = strlist_join(&findings, "; "), *said = strlist_join(&warnings, "; ");
     ck_assert_str_eq(text, wanted);
+    ck_assert_str_eq(said, wanted_warnings);
     if (*wanted)
         MUST_FAIL(STATUS_INCOMPATIBLE, wanted, preflight_check(source, destination, names, &err));
     else
         MUST(preflight_check(source, destination, names, &err));
+}
+
+static void check_findings(const json_t *source, const json_t *destination, const char *wanted)
+{
+    check_both(source, destination, wanted, "");
 }
 
 START_TEST(equal)
@@ -147,15 +155,23 @@ START_TEST(features)
     add(other, b);
     json_array_append_new(json_object_get(a, "features"), json_string("F_Z"));
     json_array_append_new(json_object_get(a, "features"), json_string("F_A"));
+    static const char gained[] =
+        "dst has a virtio-x at 00:15.0 with F_A, F_Z, src without: a guest that restarts on dst "
+        "uses that, and can then not come back to src";
     check_findings(one, other, "src has a virtio-x at 00:15.0 with F_A, F_Z, dst without");
-    check_findings(other, one, "dst has a virtio-x at 00:15.0 with F_A, F_Z, src without");
+    check_both(other, one, "", gained);
     /* Bits without a name there may be these, as long as they are as many. */
     json_object_set_new(b, "unknown", json_integer(1));
     check_findings(one, other, "src has a virtio-x at 00:15.0 with F_A, F_Z, dst without");
+    check_both(other, one, "", gained);
     json_object_set_new(b, "unknown", json_integer(2));
     check_findings(one, other, "");
-    /* One that does not tell. */
+    check_findings(other, one, "");
+    /* Each has something. */
     json_object_set_new(b, "unknown", json_integer(0));
+    json_array_append_new(json_object_get(b, "features"), json_string("F_B"));
+    check_both(other, one, "src has a virtio-x at 00:15.0 with F_B, dst without", gained);
+    /* One that does not tell. */
     json_array_clear(json_object_get(b, "features"));
     check_findings(one, other, "");
     check_findings(other, one, "");
