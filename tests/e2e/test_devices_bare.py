@@ -13,10 +13,10 @@ UFO = 1 << 10 | 1 << 14  # VIRTIO_NET_F_GUEST_UFO, HOST_UFO
 REFUSAL = r"Features 0x([0-9a-f]+) unsupported\. Allowed features: 0x([0-9a-f]+)"
 
 
-def start(t, name, binary, machine, without="", net="", blk="", **options):
+def start(t, name, binary, machine, without="", net="", blk="", more=(), **options):
     """A QEMU with the virtio guest and three devices, its tap in a namespace of its own."""
     return t.qemu(
-        *(name, *devices(disk=make_disk(t.dir), net=net, blk=blk)),
+        *(name, *devices(make_disk(t.dir), net=net, blk=blk), *more),
         binary=binary,
         machine=machine,
         image=build_negotiator(t.dir),

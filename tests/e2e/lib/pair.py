@@ -62,7 +62,8 @@ class Launched:
 
         def became():
             try:
-                if os.readlink(f"/proc/{process.pid}/exe") != program:
+                exe = os.readlink(f"/proc/{process.pid}/exe")
+                if exe != program and Path(exe).name != "nsenter":
                     return True
             except OSError:
                 pass

@@ -56,7 +56,7 @@ def devices(disk, net="", blk="", netdev=None):
     net, blk: more of the device's properties, with a comma in front."""
     netdev = netdev or f"tap,ifname={TAP},script=no,downscript=no"
     return [
-        *("-netdev", f"{netdev},id=net0", "-device", f"virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56{net}"),
+        *("-netdev", f"{netdev},id=n0", "-device", f"virtio-net-pci,id=n0,netdev=n0,mac=52:54:00:12:34:56{net}"),
         *("-drive", f"if=none,id=disk0,format=raw,file={disk}", "-device", f"virtio-blk-pci,drive=disk0{blk}"),
         *("-device", "virtio-rng-pci"),
     ]
