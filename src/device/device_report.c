@@ -64,6 +64,17 @@ bool device_loss_add(struct device_loss *loss, const char *name, const struct de
     return true;
 }
 
+/* Of a backend without a feature in the table nobody can be asked. */
+static const char *default_why(const char *backend)
+{
+    size_t count;
+    const struct backend_feature *features = backend_features(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(features[i].backend, backend) == 0)
+            return "the host's profile does not tell";
+    return "only the process at the socket knows";
+}
+
 bool device_report_add_unknown(struct device_report *report, const char *backend,
                                const struct device_host *host)
 {
@@ -71,7 +82,7 @@ bool device_report_add_unknown(struct device_report *report, const char *backend
     struct device_unknown made = {
         .backend = backend,
         .host = strdup(host->name),
-        .why = strdup(offer && offer->why ? offer->why : "its profile does not tell")};
+        .why = strdup(offer && offer->why ? offer->why : default_why(backend))};
     struct device_unknown *grown =
         realloc(report->unknown, (report->unknown_count + 1) * sizeof(*report->unknown));
     if (grown)

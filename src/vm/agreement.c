@@ -39,6 +39,7 @@ void agreement_free(struct agreement *agreement)
         free(agreement->assumed[i].host);
     free(agreement->assumed);
     baseline_free(&agreement->baseline);
+    device_baseline_free(&agreement->devices);
     agreement_proof_free(&agreement->proof);
     *agreement = (struct agreement){0};
 }
@@ -72,13 +73,14 @@ static json_t *assumed_to_json(const struct agreement *agreement)
 
 json_t *agreement_to_json(const struct agreement *agreement)
 {
-    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:o, s:o}", "version",
+    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "version",
                      AGREEMENT_VERSION, "vm", agreement->vm, "machine", agreement->machine,
                      "kernel_irqchip", agreement->kernel_irqchip, "cpu_pm", (int)agreement->cpu_pm,
                      "form", cpu_form_name(agreement->form), "issued",
                      (json_int_t)agreement->issued, "parties", parties_to_json(agreement),
                      "assumed", assumed_to_json(agreement), "baseline",
-                     baseline_to_json(&agreement->baseline), "proof",
+                     baseline_to_json(&agreement->baseline), "devices",
+                     device_baseline_to_json(&agreement->devices), "proof",
                      agreement_proof_to_json(&agreement->proof));
 }
 
@@ -152,25 +154,31 @@ static bool assumed_from_json(json_t *array, struct agreement *agreement, struct
     return true;
 }
 
+bool agreement_reads_version(int64_t version)
+{
+    return version == 2 || version == AGREEMENT_VERSION;
+}
+
 bool agreement_from_json(json_t *payload, struct agreement *out, struct error *err)
 {
     autoagreement struct agreement agreement = {0};
     const char *key, *vm, *machine, *irqchip, *form;
-    json_t *parties, *assumed, *baseline, *proof;
+    json_t *parties, *assumed, *baseline, *proof, *devices = NULL;
     json_int_t version, issued;
     int cpu_pm;
     version = json_integer_value(json_object_get(payload, "version"));
-    if (version != AGREEMENT_VERSION)
+    if (!agreement_reads_version(version))
         return error_set(err, STATUS_DATA, "the agreement has version %lld, not %d",
                          (long long)version, AGREEMENT_VERSION);
     if (!json_take(payload, err, "the agreement",
-                   "{s?s, s:I, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:o, s:o}", "key", &key,
+                   "{s?s, s:I, s:s, s:s, s:s, s:b, s:s, s:I, s:o, s:o, s:o, s:o, s?o}", "key", &key,
                    "version", &version, "vm", &vm, "machine", &machine, "kernel_irqchip", &irqchip,
                    "cpu_pm", &cpu_pm, "form", &form, "issued", &issued, "parties", &parties,
-                   "assumed", &assumed, "baseline", &baseline, "proof", &proof))
+                   "assumed", &assumed, "baseline", &baseline, "proof", &proof, "devices",
+                   &devices))
         return false;
     if (!name_is_vm(vm) || !name_is_machine(machine) || (*irqchip && !name_is_feature(irqchip)) ||
-        issued < 0 || !cpu_form_parse(form, &agreement.form))
+        issued < 0 || (devices != NULL) != (version > 2) || !cpu_form_parse(form, &agreement.form))
         return error_set(err, STATUS_DATA, "the agreement is not valid");
     if (!(agreement.vm = strdup(vm)) || !(agreement.machine = strdup(machine)) ||
         !(agreement.kernel_irqchip = strdup(irqchip)))
@@ -180,6 +188,7 @@ bool agreement_from_json(json_t *payload, struct agreement *out, struct error *e
     if (!parties_from_json(parties, &agreement, err) ||
         !assumed_from_json(assumed, &agreement, err) ||
         !baseline_from_json(baseline, &agreement.baseline, err) ||
+        (devices && !device_baseline_from_json(devices, &agreement.devices, err)) ||
         !agreement_proof_from_json(proof, &agreement.proof, err))
         return error_wrap(err, "the agreement");
     for (size_t i = 0; i < agreement.party_count; i++)
@@ -224,7 +233,7 @@ bool approval_check(const char *text, const struct agreement *agreement, const c
                    "version", &version, "vm", &vm, "agreement", &approved, "nonce", &nonce))
         return false;
     const struct agreement_party *party = agreement_find_party(agreement, envelope.pin);
-    if (version != AGREEMENT_VERSION || strcmp(vm, agreement->vm) != 0 ||
+    if (!agreement_reads_version(version) || strcmp(vm, agreement->vm) != 0 ||
         strcmp(approved, digest) != 0)
         return error_set(err, STATUS_NOT_TRUSTED, "the approval is of another agreement");
     if (!party || strcmp(nonce, party->nonce) != 0)

@@ -7,13 +7,14 @@
 
 #include "base/digest.h"
 #include "cpu/render.h"
+#include "device/device_baseline.h"
 #include "guest/records.h"
 #include "peer/envelope.h"
 #include "peer/identity.h"
 
 #define AGREEMENT_TYPE "qemu-migrate-launch-agreement+json"
 #define APPROVAL_TYPE "qemu-migrate-launch-approval+json"
-#define AGREEMENT_VERSION 2
+#define AGREEMENT_VERSION 3                    /* 2 is read, too: it says nothing of devices */
 #define AGREEMENT_SIZE_MAX ((size_t)376 << 10) /* fits a message, in base64 */
 #define NONCE_SIZE 65                          /* 64 hexadecimal digits and a NUL */
 
@@ -67,6 +68,7 @@ struct agreement {
     struct agreement_assumed *assumed; /* sorted by pin; none of them is a party */
     size_t assumed_count;
     struct baseline baseline;
+    struct device_baseline devices;
     struct agreement_proof proof;
 };
 
@@ -75,6 +77,8 @@ void agreement_free(struct agreement *agreement);
 
 /* The payload to sign: the same content gives the same bytes. NULL for want of memory. */
 json_t *agreement_to_json(const struct agreement *agreement);
+/* Is it a version of agreements and approvals that is read here? */
+bool agreement_reads_version(int64_t version);
 /* STATUS_DATA: malformed, or of another version. */
 bool agreement_from_json(json_t *payload, struct agreement *agreement, struct error *err);
 

@@ -116,7 +116,7 @@ bool agreement_document_open(json_t *document, struct agreement *out, char diges
     if (!json_take(document, err, "the agreement's document", "{s:I, s:o, s:o}", "version",
                    &version, "agreement", &signed_agreement, "approvals", &approvals))
         return false;
-    if (version != AGREEMENT_VERSION || !json_is_object(signed_agreement) ||
+    if (!agreement_reads_version(version) || !json_is_object(signed_agreement) ||
         !json_is_array(approvals))
         return error_set(err, STATUS_DATA, "the agreement's document is not valid");
     autofree char *text = json_to_text(signed_agreement);

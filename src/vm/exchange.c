@@ -12,6 +12,7 @@ void exchange_peer_free(struct exchange_peer *peer)
     free(peer->host);
     free(peer->machine);
     free(peer->qemu_version);
+    strlist_free(&peer->backends);
     machine_list_free(&peer->machines);
     profile_free(&peer->profile);
     cpu_request_free(&peer->request);
@@ -46,6 +47,7 @@ void exchange_free(struct exchange *exchange)
     strlist_free(&exchange->doubts);
     agreement_free(&exchange->agreement);
     baseline_report_free(&exchange->report);
+    device_report_free(&exchange->device_report);
     *exchange = (struct exchange){0};
 }
 

@@ -19,7 +19,7 @@
 #include "vm/keyval.h"
 #include "vm/proof.h"
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 #define EXCHANGE_PROOFS_MAX 4 /* the first, and three after masking */
 #define EXCHANGE_ID_SIZE 33   /* 32 hexadecimal digits and a NUL */
 
@@ -47,6 +47,7 @@ struct exchange_self {
     const struct invocation *invocation; /* (*) what else of the command line the proof needs */
     bool prove;                          /* (*) not with --no-proof */
     const struct strlist *accepted;      /* rows by --accept-row; may be NULL */
+    const struct strlist *backends;      /* (*) that its devices use (device_use.h); NULL: none */
     deadline when;                       /* of the whole exchange */
     const volatile sig_atomic_t *interrupted; /* not 0: give up; or NULL */
 };
@@ -65,6 +66,7 @@ struct exchange_peer {
     bool lives;
     char known[DIGEST_HEX_SIZE]; /* of its agreement about the VM; "": it has none */
     char *machine;               /* as its user wrote it; NULL: its QEMU's default */
+    struct strlist backends;     /* that its devices use; of one without a command line none */
     struct machine_list machines;
     char *qemu_version;
     struct profile profile;
@@ -132,6 +134,7 @@ struct exchange {
 
     struct agreement agreement;
     struct baseline_report report;
+    struct device_report device_report; /* not of one that is asked by a group's initiator */
     char agreement_digest[DIGEST_HEX_SIZE];
 };
 
@@ -190,6 +193,15 @@ bool exchange_baseline(const struct exchange *exchange, struct baseline *baselin
  * if this host has promised all of it and it is what its user asked for. *given is used up if it is
  * kept; another one than before is proven anew. STATUS_INCOMPATIBLE, STATUS_PROTOCOL. */
 bool exchange_give_baseline(struct exchange *exchange, struct baseline *given, struct error *err);
+
+/* The baseline of devices of all profiles, and what was lost for it. report may be NULL.
+ * STATUS_INCOMPATIBLE: the site policy here demands to know what is not known. */
+bool exchange_devices(const struct exchange *exchange, struct device_baseline *baseline,
+                      struct device_report *report, struct error *err);
+/* The side that is asked by a group's initiator: what that computed of devices fits this host and
+ * its site policy. STATUS_INCOMPATIBLE. */
+bool exchange_check_devices(const struct exchange *exchange, const struct device_baseline *given,
+                            struct error *err);
 
 /* The proof, after all profiles. Start and finish that on this host; without a start, finish
  * starts it. The side that asks sends a body and takes the peer's table from the answer; the side

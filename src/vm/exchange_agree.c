@@ -268,6 +268,7 @@ bool exchange_agree(struct exchange *exchange, int64_t issued, struct error *err
         return error_no_memory(err);
     if (!fill_parties(exchange, &agreement, err) ||
         !exchange_baseline(exchange, &agreement.baseline, &exchange->report, err) ||
+        !exchange_devices(exchange, &agreement.devices, &exchange->device_report, err) ||
         !fill_proof(exchange, &agreement.proof, err))
         return false;
     agreement_free(&exchange->agreement);
@@ -351,6 +352,8 @@ bool exchange_accept(struct exchange *exchange, json_t *payload, struct error *e
             return error_set(err, STATUS_PROTOCOL, "a message out of order");
         if (!is_ours(exchange, &proposed))
             return refuse_other(exchange, err);
+        if (!exchange_check_devices(exchange, &proposed.devices, err))
+            return error_wrap(err, "what %s proposes", exchange->peers[0].name);
         if (!say_security(exchange, &proposed.baseline, err))
             return false;
         agreement_free(&exchange->agreement);

@@ -12,10 +12,11 @@
 json_t *exchange_hello_body(struct exchange *exchange, struct error *err)
 {
     const struct exchange_self *self = exchange->self;
+    static const struct strlist none = {0};
     bool party = self->role == ROLE_PARTY;
     json_t *body = json_pack(
         "{s:[i], s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:s, s:i, s:s, s:s, s:o, s:s, "
-        "s:s, s:b, s:s, s:b}",
+        "s:s, s:b, s:s, s:b, s:o}",
         "versions", PROTOCOL_VERSION, "exchange", exchange->id, "pin", self->identity->pin, "vm",
         exchange->vm, "role", vm_role_name(self->role), "nonce", exchange->nonce, "host",
         self->config->host_name, "incoming", (int)self->incoming_port, "guarded",
@@ -24,7 +25,8 @@ json_t *exchange_hello_body(struct exchange *exchange, struct error *err)
         "machine", !party && self->machine ? self->machine : "", "machines",
         machine_list_to_json(&self->qemu->machines), "accel", exchange->accel, "kernel_irqchip",
         exchange->kernel_irqchip, "cpu_pm", (int)exchange->cpu_pm, "form",
-        cpu_form_name(exchange->form), "proof", (int)exchange->prove);
+        cpu_form_name(exchange->form), "proof", (int)exchange->prove, "backends",
+        json_from_names(party || !self->backends ? &none : self->backends));
     if (!body)
         error_no_memory(err);
     return body;
@@ -159,13 +161,26 @@ static char *choose_for_two(const struct exchange *exchange, const struct exchan
     return machine_choose(wishes, 2, err);
 }
 
+/* What stands behind its devices: all that this host has a name for. */
+static bool take_backends(const json_t *backends, struct exchange_peer *peer, struct error *err)
+{
+    if (!json_take_names(backends, "backends", name_is_feature, &peer->backends, err))
+        return false;
+    for (size_t i = 0; i < peer->backends.count; i++)
+        if (!backend_find(peer->backends.items[i]))
+            return error_set(err, STATUS_DATA, "'%.80s' is not a device backend",
+                             peer->backends.items[i]);
+    return peer->role != ROLE_PARTY || peer->backends.count == 0 ||
+           error_set(err, STATUS_DATA, "one without a command line has no devices");
+}
+
 bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, json_t *body,
                          const struct trust_entry *entry, struct error *err)
 {
     const struct exchange_self *self = exchange->self;
     const char *id, *pin, *role, *nonce, *host, *qemu, *machine, *known;
     struct hello_settings settings;
-    json_t *versions, *machines;
+    json_t *versions, *machines, *backends;
     json_int_t incoming, table;
     int guarded, renegotiate, lives;
     if (exchange->step != STEP_NEW || peer->host)
@@ -178,13 +193,13 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
     if (!json_take(
             body, err, "hello",
             "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:s, s:I, s:s, s:s, s:o, "
-            "s:s, s:s, s:b, s:s, s:b}",
+            "s:s, s:s, s:b, s:s, s:b, s:o}",
             "versions", &versions, "exchange", &id, "pin", &pin, "vm", &settings.vm, "role", &role,
             "nonce", &nonce, "host", &host, "incoming", &incoming, "guarded", &guarded,
             "renegotiate", &renegotiate, "lives", &lives, "known", &known, "table", &table, "qemu",
             &qemu, "machine", &machine, "machines", &machines, "accel", &settings.accel,
             "kernel_irqchip", &settings.irqchip, "cpu_pm", &settings.cpu_pm, "form", &settings.form,
-            "proof", &settings.prove))
+            "proof", &settings.prove, "backends", &backends))
         return false;
     enum vm_role peer_role;
     if (!name_is_vm(settings.vm) || !vm_role_parse(role, &peer_role) || !digest_is_hex(nonce) ||
@@ -226,7 +241,8 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
     *peer = taken;
     if (!peer->name || !peer->host || !peer->qemu_version || (*machine && !peer->machine))
         return error_no_memory(err);
-    if (!machine_list_from_json(machines, &peer->machines, err))
+    if (!machine_list_from_json(machines, &peer->machines, err) ||
+        !take_backends(backends, peer, err))
         return error_wrap(err, "hello");
     if (!exchange->proposing && self->role == ROLE_PARTY &&
         !exchange_may_replace(self, exchange->vm, peer, err))

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the parties of an exchange can give to devices.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "device/device_report.h"
+#include "vm/exchange.h"
+
+/* The backends of all command lines, sorted. */
+static bool list_uses(const struct exchange *exchange, struct strlist *uses, struct error *err)
+{
+    const struct strlist *own = exchange->self->backends;
+    bool mine = own && exchange->self->role != ROLE_PARTY;
+    for (size_t i = 0; mine && i < own->count; i++)
+        if (!strlist_push(uses, own->items[i]))
+            return error_no_memory(err);
+    for (size_t i = 0; i < exchange->peer_count; i++)
+        for (size_t k = 0; k < exchange->peers[i].backends.count; k++)
+            if (!strlist_push(uses, exchange->peers[i].backends.items[k]))
+                return error_no_memory(err);
+    strlist_sort(uses);
+    return true;
+}
+
+/* All whose profiles count; the caller frees the array. */
+static struct device_host *list_hosts(const struct exchange *exchange, size_t *count,
+                                      struct error *err)
+{
+    struct device_host *hosts =
+        calloc(1 + exchange->peer_count + exchange->assumed_count, sizeof(*hosts));
+    if (!hosts) {
+        error_no_memory(err);
+        return NULL;
+    }
+    hosts[0] = (struct device_host){exchange->profile.offer.host, &exchange->profile.devices};
+    *count = 1;
+    for (size_t i = 0; i < exchange->peer_count; i++)
+        hosts[(*count)++] =
+            (struct device_host){exchange->peers[i].host, &exchange->peers[i].profile.devices};
+    for (size_t i = 0; i < exchange->assumed_count; i++)
+        hosts[(*count)++] = (struct device_host){exchange->assumed[i].profile.offer.host,
+                                                 &exchange->assumed[i].profile.devices};
+    return hosts;
+}
+
+bool exchange_devices(const struct exchange *exchange, struct device_baseline *baseline,
+                      struct device_report *report, struct error *err)
+{
+    autodevicereport struct device_report made = {0};
+    autostrlist struct strlist uses = {0};
+    size_t count = 0;
+    autofree struct device_host *hosts = list_hosts(exchange, &count, err);
+    if (!hosts || !list_uses(exchange, &uses, err) ||
+        !device_baseline_compute(hosts, count, &uses, baseline, &made, err))
+        return false;
+    if (report) {
+        device_report_free(report);
+        *report = made;
+        made = (struct device_report){0};
+    }
+    return true;
+}
+
+bool exchange_check_devices(const struct exchange *exchange, const struct device_baseline *given,
+                            struct error *err)
+{
+    static const struct strlist none = {0};
+    const struct exchange_self *self = exchange->self;
+    const struct device_host own = {exchange->profile.offer.host, &exchange->profile.devices};
+    return device_baseline_check(
+        given, &own, self->role == ROLE_PARTY || !self->backends ? &none : self->backends, err);
+}
