@@ -92,6 +92,13 @@ static bool add_require(struct config *config, const char *value, struct error *
     return featureset_parse(&config->require, value, "require", STATUS_CONFIG, err);
 }
 
+static bool set_devices(struct config *config, const char *value, struct error *err)
+{
+    config->devices_known = strcmp(value, "known") == 0;
+    return config->devices_known || strcmp(value, "any") == 0 ||
+           error_set(err, STATUS_CONFIG, "'%.80s' is neither known nor any", value);
+}
+
 static bool add_mapping(struct config *config, const char *key, const char *value,
                         struct error *err)
 {
@@ -123,6 +130,7 @@ static const struct {
     {"qemu", "binary", add_binary, NULL},
     {"policy", "deny", add_deny, NULL},
     {"policy", "require", add_require, NULL},
+    {"policy", "devices", set_devices, NULL},
     {"pool", NULL, NULL, set_pool_key},
     {"map", NULL, NULL, add_mapping},
     {"launch", NULL, leave, NULL},

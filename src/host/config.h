@@ -23,6 +23,7 @@ struct config {
     struct strlist qemu_binaries; /* [qemu] binary, may be repeated */
     struct featureset deny;       /* [policy] deny, canonical names */
     struct featureset require;    /* [policy] require */
+    bool devices_known;           /* [policy] devices = known, not any */
     struct path_map map;          /* [map] */
     struct pool_config pool;      /* [pool] */
 };

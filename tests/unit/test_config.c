@@ -27,6 +27,7 @@ START_TEST(nothing)
     ck_assert_uint_eq(config.migration_port_last, 49215);
     ck_assert_uint_eq(config.qemu_binaries.count, 0);
     ck_assert_uint_eq(featureset_count(&config.deny), 0);
+    ck_assert(!config.devices_known);
     MUST(load("", 0600, &config, &err));
     MUST_FAIL(STATUS_CONFIG, missing, config_load(unit_folder, missing, &config, &err));
 }
@@ -39,6 +40,7 @@ START_TEST(everything)
               "[listen]\naddress = [::1]:7\nmigration-ports = 5-5\n"
               "[qemu]\nbinary = /a/qemu\nbinary = qemu-system-x86_64 ; for all\n"
               "[policy]\ndeny = avx2, sse4_1 ,,sse3\ndeny=rdtscp\nrequire: smap\n"
+              "devices = known\n"
               "[pool]\nurl = etcd+https://e1.lan,[::1]:5/prod/fleet-1\n"
               "url = etcd+https://e3:2380/prod/fleet-1\nca = /ca\ncert = /cert\nkey = /key\n"
               "user = us\npassword-file = /password\naddress = [::2]:99\n[map]\n/there = "
@@ -56,6 +58,7 @@ START_TEST(everything)
     ck_assert_uint_eq(featureset_count(&config.deny), COUNT(denied));
     ck_assert(featureset_has(&config.require, "smap"));
     ck_assert_uint_eq(featureset_count(&config.require), 1);
+    ck_assert(config.devices_known);
     ck_assert_uint_eq(config.map.count, 1);
     ck_assert_str_eq(config.map.items[0].there, "/there");
     ck_assert_str_eq(config.map.items[0].here, "/here");
@@ -130,6 +133,14 @@ START_TEST(pools)
 }
 END_TEST
 
+START_TEST(devices_policy_is_the_last_one)
+{
+    autoconfig struct config config = {0};
+    MUST(load("[policy]\ndevices = known\ndevices = any\n", 0600, &config, &err));
+    ck_assert(!config.devices_known);
+}
+END_TEST
+
 START_TEST(bad)
 {
     static const struct {
@@ -145,6 +156,8 @@ START_TEST(bad)
         {"[host\nname = a\n", "line 1: neither"},
         {"[host]\nname = A\n", "line 2: 'A' is not a host name"},
         {"[host]\nname =\n", "line 2: '' is not a host name"},
+        {"[policy]\ndevices = Known\n", "line 2: 'Known' is neither known nor any"},
+        {"[policy]\ndevices =\n", "line 2: '' is neither"},
         {"[host]\nname = a b\n", "line 2: 'a b'"},
         {"[listen]\naddress = a:b\n", "line 2: 'a:b' is not an address"},
         {"[listen]\naddress = :0\n", "line 2"},
@@ -275,7 +288,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {nothing, everything,       pools, bad, long_lines,
-                                  mapping, who_can_change_it};
+    const TTest *const tests[] = {
+        nothing, everything,       pools, bad, devices_policy_is_the_last_one, long_lines,
+        mapping, who_can_change_it};
     return unit_run("config", tests, COUNT(tests));
 }
