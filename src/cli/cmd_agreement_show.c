@@ -133,6 +133,29 @@ static bool put_proof(const struct agreement_proof *proof, struct error *err)
            (!*accepted || put_words("Accepted", accepted, err));
 }
 
+/* "virtio-net: host_uso, guest_uso4 off". */
+static bool put_devices(const struct device_baseline *devices, struct error *err)
+{
+    autostrbuf struct strbuf backends = {0};
+    for (size_t i = 0; i < devices->backend_count; i++)
+        strbuf_printf(&backends, "%s%s%s", i > 0 ? ", " : "", devices->backends[i].name,
+                      devices->backends[i].unknown ? " (not known on all)" : "");
+    if (backends.failed)
+        return error_no_memory(err);
+    if (backends.data && !put_words("Backends", backends.data, err))
+        return false;
+    for (size_t i = 0; i < devices->class_count; i++) {
+        const struct device_class_baseline *class = &devices->classes[i];
+        autofree char *names = strlist_join(&class->off, " ");
+        autofree char *text = names ? string_format("%s: %s", class->name, names) : NULL;
+        if (!text)
+            return error_no_memory(err);
+        if (*names && !put_words("Off", text, err))
+            return false;
+    }
+    return true;
+}
+
 bool agreement_print(const struct agreement *agreement, const char *digest, struct error *err)
 {
     char when[32];
@@ -152,7 +175,8 @@ bool agreement_print(const struct agreement *agreement, const char *digest, stru
         !put_words("Issued", when, err) || !put_words("Machine type", machine.data, err) ||
         !put_words("Accelerator", agreement->baseline.accel, err) ||
         !put_words("CPU form", cpu_form_name(agreement->form), err) ||
-        !put_identity(&agreement->baseline, err) || !put_proof(&agreement->proof, err))
+        !put_identity(&agreement->baseline, err) || !put_proof(&agreement->proof, err) ||
+        !put_devices(&agreement->devices, err))
         return false;
     for (size_t i = 0; i < agreement->party_count; i++)
         if (!put_party(&agreement->parties[i], err))

@@ -110,7 +110,8 @@ static bool read_profiles(struct baseline_command *command, const struct operand
     command->profiles = calloc((size_t)operands->count, sizeof(*command->profiles));
     command->offers = calloc((size_t)operands->count, sizeof(*command->offers));
     command->requests = calloc((size_t)operands->count, sizeof(*command->requests));
-    if (!command->profiles || !command->offers || !command->requests)
+    command->hosts = calloc((size_t)operands->count, sizeof(*command->hosts));
+    if (!command->profiles || !command->offers || !command->requests || !command->hosts)
         return error_no_memory(err);
     for (int i = 0; i < operands->count; i++) {
         struct profile *profile = &command->profiles[i];
@@ -122,6 +123,7 @@ static bool read_profiles(struct baseline_command *command, const struct operand
                 return error_set(err, STATUS_DATA, "%s and %s are both of host %s",
                                  operands->words[k], operands->words[i], profile->offer.host);
         command->offers[i] = &profile->offer;
+        command->hosts[i] = (struct device_host){profile->offer.host, &profile->devices};
         command->requests[i] = &command->request;
     }
     return true;
@@ -142,7 +144,7 @@ static bool lend_models(struct baseline_command *command, struct error *err)
                              command->machine ? command->machine : "by default");
         struct probe_parameters parameters = {.machine = type->name, .accel = "tcg"};
         if (!qemu_probe_cpu(&qemu, &parameters, NULL, &command->request.model, &command->lender,
-                            NULL, err))
+                            NULL, NULL, err))
             return false;
         lender = &command->lender;
     }
@@ -204,6 +206,23 @@ static bool choose_machine(struct baseline_command *command, struct error *err)
     return true;
 }
 
+/* There is no command line: a VM might use whatever a host is known to have. */
+static bool compute_devices(struct baseline_command *command, struct error *err)
+{
+    autodevicebaseline struct device_baseline baseline = {0};
+    autostrlist struct strlist uses = {0};
+    for (size_t i = 0; i < command->count; i++) {
+        const struct device_offer *offer = &command->profiles[i].devices;
+        for (size_t k = 0; k < offer->backend_count; k++)
+            if (offer->backends[k].state == BACKEND_KNOWN &&
+                !strlist_push(&uses, offer->backends[k].name))
+                return error_no_memory(err);
+    }
+    strlist_sort(&uses);
+    return device_baseline_compute(command->hosts, command->count, &uses, &baseline,
+                                   &command->devices, err);
+}
+
 static bool run(struct baseline_command *command, const struct operands *operands,
                 struct error *err)
 {
@@ -223,7 +242,8 @@ static bool run(struct baseline_command *command, const struct operands *operand
         return baseline_against_agreement(command, err);
     if (!lend_models(command, err) || !choose_machine(command, err) ||
         !baseline_compute(command->offers, command->requests, command->count, &command->require,
-                          &command->baseline, &command->report, err))
+                          &command->baseline, &command->report, err) ||
+        !compute_devices(command, err))
         return false;
     for (size_t i = 0; i < command->count; i++) {
         autofree char *cpu = render_cpu(&command->baseline, command->offers[i], command->form, err);
@@ -251,6 +271,8 @@ bool command_baseline(struct context *context, int count, char **words, struct e
     free(command.profiles);
     free(command.offers);
     free(command.requests);
+    free(command.hosts);
+    device_report_free(&command.devices);
     cpu_offer_free(&command.lender);
     free(command.machine_chosen);
     strlist_free(&command.cpus);

@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "cpu/render.h"
+#include "device/device_report.h"
 #include "host/profile.h"
 
 /* What it was asked, read and found. */
@@ -28,6 +29,8 @@ struct baseline_command {
 
     struct baseline baseline;
     struct baseline_report report;
+    struct device_host *hosts; /* of profiles */
+    struct device_report devices;
     struct strlist cpus; /* -cpu for each */
 };
 

@@ -37,12 +37,13 @@ json_t *baseline_document(const struct baseline_command *command)
 {
     const struct baseline *baseline = &command->baseline;
     return json_pack(
-        "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:s}", "features",
+        "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o}", "features",
         featureset_to_json(&baseline->features), "dropped", losses_to_json(&command->report),
         "model", baseline->model ? baseline->model : "", "machine",
         command->machine_chosen ? command->machine_chosen : "", "hosts", hosts_to_json(command),
         "costs", costs_to_json(command), "warnings", json_from_names(&command->report.warnings),
-        "form", cpu_form_name(command->form));
+        "form", cpu_form_name(command->form), "devices", device_report_to_json(&command->devices),
+        "migration", device_capabilities_to_json(command->hosts, command->count));
 }
 
 /* Why the host lacks the feature, or "yes". */
@@ -163,6 +164,29 @@ static bool print_costs(const struct baseline_command *command, struct error *er
     return true;
 }
 
+static bool put_labelled(const char *label, const char *text, struct error *err)
+{
+    autofree char *line = string_format("%s: %s", label, text);
+    return line ? put_line(line, err) : error_no_memory(err);
+}
+
+static bool print_devices(const struct baseline_command *command, struct error *err)
+{
+    autostrlist struct strlist lost = {0}, unknown = {0};
+    autofree char *migration = NULL;
+    if (!device_report_losses(&command->devices, &lost, err) ||
+        !device_report_unknown(&command->devices, &unknown, err) ||
+        !device_capabilities_line(command->hosts, command->count, &migration, err))
+        return false;
+    for (size_t i = 0; i < lost.count; i++)
+        if (!put_labelled("devices: off", lost.items[i], err))
+            return false;
+    for (size_t i = 0; i < unknown.count; i++)
+        if (!put_labelled("devices: not known", unknown.items[i], err))
+            return false;
+    return !migration || put_labelled("migration", migration, err);
+}
+
 bool baseline_print(const struct baseline_command *command, struct error *err)
 {
     const struct baseline *baseline = &command->baseline;
@@ -174,7 +198,7 @@ bool baseline_print(const struct baseline_command *command, struct error *err)
     if (!summary)
         return error_no_memory(err);
     if (!print_meanings(command, err) || !print_losses(command, err) || !put_line(summary, err) ||
-        !print_costs(command, err))
+        !print_costs(command, err) || !print_devices(command, err))
         return false;
     for (size_t i = 0; i < command->report.warnings.count; i++) {
         autofree char *line = string_format("warning: %s", command->report.warnings.items[i]);

@@ -17,6 +17,7 @@
 #include "vm/config_files.h"
 #include "vm/drift.h"
 #include "vm/invocation.h"
+#include "vm/device_use.h"
 #include "vm/query.h"
 #include "vm/record.h"
 
@@ -30,6 +31,7 @@ void launch_free(struct launch *launch)
     identity_free(launch->identity);
     arglist_free(&launch->arguments);
     invocation_free(&launch->invocation);
+    strlist_free(&launch->backends);
     cpu_request_free(&launch->request);
     qemu_free(&launch->qemu);
     free(launch->incoming);
@@ -48,7 +50,8 @@ bool launch_read_arguments(struct launch *launch, struct error *err)
     struct invocation *invocation = &launch->invocation;
     if (!invocation_read(&launch->arguments, invocation, err))
         return false;
-    if (!config_files_check(invocation, err))
+    if (!config_files_check(invocation, err) ||
+        !device_use_read(&launch->arguments, &launch->backends, err))
         return false;
     if (invocation->cpu_overrides.count > 0)
         return error_set(err, STATUS_USAGE,
@@ -100,6 +103,7 @@ struct exchange_self launch_self(const struct launch *launch)
         .invocation = &launch->invocation,
         .prove = !launch->options.no_proof,
         .accepted = &launch->options.accepted,
+        .backends = &launch->backends,
         .interrupted = &interrupted,
     };
 }

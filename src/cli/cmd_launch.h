@@ -42,6 +42,7 @@ struct launch {
     struct identity *identity;
     struct arglist arguments;
     struct invocation invocation;
+    struct strlist backends; /* that its devices use (vm/device_use.h) */
     struct cpu_request request;
     struct qemu qemu;
     const char *vm;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/cmd_launch.h"
 #include "cli/losses.h"
+#include "device/device_report.h"
 
 /* The names of all hosts whose profiles count, this one first; the caller frees the array. */
 static const char **list_hosts(const struct exchange *exchange, size_t *count)
@@ -51,6 +52,18 @@ static void report_former(const struct agreement *agreement, const struct agreem
                  agreement->machine, former->machine);
 }
 
+static void report_devices(const struct device_report *report)
+{
+    autostrlist struct strlist lost = {0}, unknown = {0};
+    if (!device_report_losses(report, &lost, NULL) ||
+        !device_report_unknown(report, &unknown, NULL))
+        return;
+    for (size_t i = 0; i < lost.count; i++)
+        log_info("devices: off: %s", lost.items[i]);
+    for (size_t i = 0; i < unknown.count; i++)
+        log_warning("devices: not known, and nothing is switched off for it: %s", unknown.items[i]);
+}
+
 void launch_report(const struct exchange *exchange, const struct agreement *former)
 {
     const struct agreement *agreement = &exchange->agreement;
@@ -67,6 +80,7 @@ void launch_report(const struct exchange *exchange, const struct agreement *form
                  agreement->vm, agreement->assumed[i].host);
     if (hosts)
         losses_log(&exchange->report, hosts, count);
+    report_devices(&exchange->device_report);
     report_former(agreement, former);
     if (!agreement->proof.made)
         log_warning("nobody has looked whether a guest sees the same CPU on %s (--no-proof)",
@@ -89,17 +103,17 @@ static json_t *proof_document(const struct agreement_proof *proof, const struct 
                      featureset_to_json(&proof->masked), "doubts", json_from_names(doubts));
 }
 
-/* hosts, dropped and proof are used up. */
+/* hosts, dropped, devices and proof are used up. */
 static json_t *make_document(const struct agreement *agreement, const char *digest, json_t *hosts,
-                             json_t *dropped, json_t *proof, const struct strlist *argv,
-                             struct error *err)
+                             json_t *dropped, json_t *devices, json_t *proof,
+                             const struct strlist *argv, struct error *err)
 {
     const struct baseline *baseline = &agreement->baseline;
-    json_t *document =
-        json_pack("{s:s, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o}", "vm", agreement->vm, "features",
-                  featureset_to_json(&baseline->features), "dropped", dropped, "model",
-                  baseline->model ? baseline->model : "", "machine", agreement->machine, "hosts",
-                  hosts, "argv", json_from_names(argv), "agreement", digest, "proof", proof);
+    json_t *document = json_pack(
+        "{s:s, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:o}", "vm", agreement->vm, "features",
+        featureset_to_json(&baseline->features), "dropped", dropped, "devices", devices, "model",
+        baseline->model ? baseline->model : "", "machine", agreement->machine, "hosts", hosts,
+        "argv", json_from_names(argv), "agreement", digest, "proof", proof);
     if (!document)
         error_no_memory(err);
     return document;
@@ -138,6 +152,7 @@ json_t *launch_document(const struct exchange *exchange, const struct strlist *a
     json_t *hosts = hosts_document(exchange, err);
     return hosts ? make_document(&exchange->agreement, exchange->agreement_digest, hosts,
                                  losses_to_json(&exchange->report),
+                                 device_report_to_json(&exchange->device_report),
                                  proof_document(&exchange->agreement.proof, &exchange->table,
                                                 &exchange->doubts),
                                  argv, err)
@@ -151,5 +166,6 @@ json_t *launch_known_document(const struct agreement *agreement, const char *dig
     static const struct strlist none = {0};
     const struct agreement_proof *proof = &agreement->proof;
     return make_document(agreement, digest, json_pack("[{s:s, s:s}]", "name", host, "cpu", cpu),
-                         json_array(), proof_document(proof, &proof->table, &none), argv, err);
+                         json_array(), json_pack("{s:[], s:[]}", "dropped", "unknown"),
+                         proof_document(proof, &proof->table, &none), argv, err);
 }

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "cpu/feature_table.h"
+#include "device/backend_table.h"
 #include "host/qemu_files.h"
 #include "host/system.h"
 
@@ -106,12 +107,13 @@ json_t *probe_key_words(const struct qemu_binary *binary, const struct probe_par
     if (!kvm)
         return NULL;
     json_t *words =
-        identity ? json_pack("{s:i, s:i, s:o, s:s, s:s, s:o, s:o, s:s, s:O, s:s, s:O}", "format",
-                             PROBE_CACHE_VERSION, "table", FEATURE_TABLE_VERSION, "asked",
-                             asked(parameters), "path", binary->path, "binary", identity, "modules",
-                             module_folders(path), "loader", loader(), "boot_id", boot_id, "kernel",
-                             kernel, "cpuid", cpuid, "kvm", kvm)
-                 : NULL;
+        identity
+            ? json_pack("{s:i, s:i, s:i, s:o, s:s, s:s, s:o, s:o, s:s, s:O, s:s, s:O}", "format",
+                        PROBE_CACHE_VERSION, "table", FEATURE_TABLE_VERSION, "backend_table",
+                        BACKEND_TABLE_VERSION, "asked", asked(parameters), "path", binary->path,
+                        "binary", identity, "modules", module_folders(path), "loader", loader(),
+                        "boot_id", boot_id, "kernel", kernel, "cpuid", cpuid, "kvm", kvm)
+            : NULL;
     if (!words)
         error_no_memory(err);
     return words;

@@ -9,10 +9,10 @@
 #include "host/qemu.h"
 
 /* Raise it when the key, an entry, or what is asked of QEMU changes. */
-#define PROBE_CACHE_VERSION 1
+#define PROBE_CACHE_VERSION 2
 
 /* Everything that a key consists of, in clear:
- *   "format", "table": versions of the cache's format and of the feature table;
+ *   "format", "table", "backend_table": versions of the cache's format and of the two tables;
  *   "asked": what is asked: the probe's parameters, or "open" for version and machine types;
  *   "path", "binary": of the program, with its identity (qemu_files.h) as it is now;
  *   "modules": the folders that QEMU's modules may lie in, those that are not there, too;

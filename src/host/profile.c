@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/paths.h"
 #include "cpu/feature_table.h"
+#include "host/backends.h"
 #include "host/system.h"
 
 void profile_free(struct profile *profile)
@@ -64,17 +65,6 @@ static bool next_serial(const char *state_folder, const json_t *content, int64_t
     return true;
 }
 
-/* What this host's kernel and QEMU can give to devices. All zero as long as nobody asks. */
-static bool examine_devices(const struct qemu *qemu, const struct probe_parameters *parameters,
-                            struct device_offer *devices, struct error *err)
-{
-    (void)qemu;
-    (void)parameters;
-    (void)devices;
-    (void)err;
-    return true;
-}
-
 static json_t *describe(const struct config *config, const struct qemu *qemu, const char *files,
                         const struct probe_parameters *parameters, struct cpu_offer *offer,
                         const struct device_offer *devices, struct error *err)
@@ -105,8 +95,7 @@ static json_t *describe(const struct config *config, const struct qemu *qemu, co
         "kernel_irqchip", parameters->kernel_irqchip ? parameters->kernel_irqchip : "", "cpu_pm",
         (int)parameters->cpu_pm, "machines", machine_list_to_json(&qemu->machines), "cpu",
         cpu_offer_to_json(offer));
-    if (!content || (devices->table &&
-                     json_object_set_new(content, "devices", device_offer_to_json(devices)) != 0)) {
+    if (!content || json_object_set_new(content, "devices", device_offer_to_json(devices)) != 0) {
         json_decref(content);
         error_no_memory(err);
         return NULL;
@@ -120,8 +109,8 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
     autocpuoffer struct cpu_offer offer = {0};
     autodeviceoffer struct device_offer devices = {0};
     char files[DIGEST_HEX_SIZE];
-    if (!qemu_probe_cpu(qemu, parameters, state_folder, model, &offer, files, err) ||
-        !examine_devices(qemu, parameters, &devices, err))
+    if (!qemu_probe_cpu(qemu, parameters, state_folder, model, &offer, &devices, files, err) ||
+        !backends_examine(&devices, err))
         return NULL;
     autojson json_t *content = describe(config, qemu, files, parameters, &offer, &devices, err);
     int64_t serial = 0, now = time(NULL);

@@ -51,8 +51,9 @@ bool profile_digest_host(const json_t *payload, char hex[DIGEST_HEX_SIZE], struc
 #define PROFILE_IMPORT_SIZE_MAX ((size_t)4 << 20)
 
 /* A payload, marked as imported, from the text of {"name","query-version","query-kvm",
- * "query-machines","query-cpu-definitions","query-cpu-model-expansion"}, each QEMU's return value
- * or null for "not known"; other members are ignored. What the replies do not tell (physical
+ * "query-machines","query-cpu-definitions","query-cpu-model-expansion",
+ * "query-migrate-capabilities"}, each QEMU's return value or null for "not known"; other members
+ * are ignored. What the replies do not tell (physical
  * address bits, the definitions of CPU models, the raw CPUID) is left unknown. STATUS_DATA. */
 json_t *profile_import(const char *text, size_t length, struct error *err);
 

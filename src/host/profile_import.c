@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "cpu/feature_table.h"
 #include "host/profile.h"
+#include "host/qemu_devices.h"
 #include "qmp/qmp.h"
 
 /* The name as a host's: in lower case, other characters as '-'. */
@@ -99,6 +100,20 @@ static bool take_machines(const json_t *reply, struct machine_list *machines, st
     return true;
 }
 
+/* {"devices"} as far as the replies tell of them: its migration capabilities. Nothing, and true,
+ * when they do not. */
+static bool add_devices(const json_t *record, json_t *payload, struct error *err)
+{
+    autodeviceoffer struct device_offer offer = {.table = BACKEND_TABLE_VERSION};
+    const json_t *reply = json_object_get(record, "query-migrate-capabilities");
+    if (!json_is_array(reply))
+        return true;
+    if (!qemu_take_capabilities(reply, &offer, err))
+        return false;
+    return json_object_set_new(payload, "devices", device_offer_to_json(&offer)) == 0 ||
+           error_no_memory(err);
+}
+
 json_t *profile_import(const char *text, size_t length, struct error *err)
 {
     autojson json_t *record = json_parse_qmp(text, length, PROFILE_IMPORT_SIZE_MAX, err);
@@ -127,7 +142,7 @@ json_t *profile_import(const char *text, size_t length, struct error *err)
         return NULL;
     }
     int64_t now = time(NULL);
-    json_t *payload = json_pack(
+    autojson json_t *payload = json_pack(
         "{s:b, s:i, s:i, s:s, s:i, s:I, s:I, s:{}, s:{}, s:{s:o, s:s, s:s}, s:{s:s, s:s, s:s, "
         "s:b}, "
         "s:o, s:o}",
@@ -137,7 +152,10 @@ json_t *profile_import(const char *text, size_t length, struct error *err)
         "package", plain_package, "files", "", "probe", "machine", "none", "accel", offer.accel,
         "kernel_irqchip", "", "cpu_pm", 0, "machines", machine_list_to_json(&machines), "cpu",
         cpu_offer_to_json(&offer));
-    if (!payload)
-        error_no_memory(err);
-    return payload;
+    if (!payload || !add_devices(record, payload, err)) {
+        if (!payload)
+            error_no_memory(err);
+        return NULL;
+    }
+    return STEAL(payload);
 }

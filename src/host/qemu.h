@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "cpu/cpu_offer.h"
 #include "cpu/machine.h"
+#include "device/device_offer.h"
 
 /* How long one start of QEMU may take before it counts as hung. */
 #define QEMU_PROBE_MS 20000
@@ -58,12 +59,13 @@ bool qemu_binary_check(const struct qemu_binary *binary, struct error *err);
 /* Start it with the given machine, accelerator and so on, stopped, and fill identity, phys_bits,
  * available, known, models and accel of *offer (which must be empty); the rest is the caller's.
  * state_folder: as for qemu_open_cached. model, when neither it nor *model is NULL: a CPU model's
- * name, replaced by the versioned name that it is an alias of on this machine type. files, if not
- * NULL: what qemu_files_digest says of it. STATUS_CONFIG as above, when QEMU does not know the
+ * name, replaced by the versioned name that it is an alias of on this machine type. devices, if not
+ * NULL (and empty): what this QEMU says of devices (qemu_devices.h), without backends. files, if
+ * not NULL: what qemu_files_digest says of it. STATUS_CONFIG as above, when QEMU does not know the
  * model, and when the accelerator that runs is not the one that was asked for. */
 bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *parameters,
                     const char *state_folder, char **model, struct cpu_offer *offer,
-                    char files[DIGEST_HEX_SIZE], struct error *err);
+                    struct device_offer *devices, char files[DIGEST_HEX_SIZE], struct error *err);
 
 /* Choose from the accelerators asked for, in order, the first that this host can use, as QEMU
  * would: "kvm" needs /dev/kvm. One of accels. STATUS_CONFIG says why none. */

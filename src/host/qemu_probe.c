@@ -7,6 +7,7 @@
 #include "host/probe_cache.h"
 #include "host/probe_key.h"
 #include "host/qemu.h"
+#include "host/qemu_devices.h"
 #include "host/qemu_files.h"
 #include "host/qemu_session.h"
 #include "host/system.h"
@@ -230,13 +231,15 @@ static bool probe(struct qemu_session *session, const struct probe_parameters *p
 /* What it answered, and the files that it is made of. */
 struct answer {
     struct cpu_offer offer;
-    json_t *aliases; /* read_aliases */
+    struct device_offer devices; /* without backends */
+    json_t *aliases;             /* read_aliases */
     struct strlist files;
 };
 
 static void answer_free(struct answer *answer)
 {
     cpu_offer_free(&answer->offer);
+    device_offer_free(&answer->devices);
     json_decref(answer->aliases);
     strlist_free(&answer->files);
     *answer = (struct answer){0};
@@ -249,6 +252,7 @@ static bool ask(const struct qemu *qemu, const struct probe_parameters *paramete
     autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
     return start(qemu, parameters, &session, err) &&
            probe(&session, parameters, &answer->aliases, &answer->offer, err) &&
+           qemu_ask_devices(&session, parameters->machine, &answer->devices, err) &&
            qemu_files_list(session.process.pid, qemu->binary.device, qemu->binary.inode,
                            &answer->files, err);
 }
@@ -258,14 +262,17 @@ static json_t *answer_to_json(const struct answer *answer)
     char nobody[] = "nobody"; /* the host's name is not QEMU's to say */
     struct cpu_offer offer = answer->offer;
     offer.host = nobody;
-    return json_pack("{s:o, s:O}", "offer", cpu_offer_to_json(&offer), "aliases", answer->aliases);
+    return json_pack("{s:o, s:O, s:o}", "offer", cpu_offer_to_json(&offer), "aliases",
+                     answer->aliases, "devices", device_offer_to_json(&answer->devices));
 }
 
 static bool answer_from_json(json_t *json, struct answer *answer, struct error *err)
 {
-    json_t *offer, *aliases;
-    if (!json_take(json, err, "what is kept", "{s:o, s:o}", "offer", &offer, "aliases", &aliases) ||
-        !cpu_offer_from_json(offer, &answer->offer, err))
+    json_t *offer, *aliases, *devices;
+    if (!json_take(json, err, "what is kept", "{s:o, s:o, s:o}", "offer", &offer, "aliases",
+                   &aliases, "devices", &devices) ||
+        !cpu_offer_from_json(offer, &answer->offer, err) ||
+        !device_offer_from_json(devices, &answer->devices, err))
         return false;
     free(answer->offer.host);
     answer->offer.host = NULL;
@@ -321,7 +328,7 @@ static bool ask_cached(const struct qemu *qemu, const char *state_folder,
 
 bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *parameters,
                     const char *state_folder, char **model, struct cpu_offer *out,
-                    char files[DIGEST_HEX_SIZE], struct error *err)
+                    struct device_offer *devices, char files[DIGEST_HEX_SIZE], struct error *err)
 {
     autoanswer struct answer answer = {0};
     if (!ask_cached(qemu, state_folder, parameters, model, &answer, err) ||
@@ -330,5 +337,9 @@ bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *para
                           parameters->accel);
     *out = answer.offer;
     answer.offer = (struct cpu_offer){0};
+    if (devices) {
+        *devices = answer.devices;
+        answer.devices = (struct device_offer){0};
+    }
     return true;
 }

@@ -26,11 +26,12 @@ static bool class_is_masked(const struct masking *masking, const char *class)
     return false;
 }
 
-static bool list_off(const struct masking *masking, const char *class, struct strlist *list,
-                     struct error *err)
+/* The properties of a class that are on by themselves, or those that are not. */
+static bool list_off(const struct masking *masking, const char *class, bool usual,
+                     struct strlist *list, struct error *err)
 {
     for (size_t i = 0; i < masking->count; i++)
-        if (strcmp(masking->off[i].class, class) == 0 &&
+        if (strcmp(masking->off[i].class, class) == 0 && masking->off[i].usual == usual &&
             !strlist_push(list, masking->off[i].property))
             return error_no_memory(err);
     return true;
@@ -97,7 +98,7 @@ static bool mask_device(struct masking *masking, size_t index, struct error *err
 {
     const char *value = masking->list->items[index].value;
     autokeyval struct keyval keys = {0};
-    autostrlist struct strlist off = {0};
+    autostrlist struct strlist off = {0}, over = {0};
     if (!device_value_read(value, &keys, err))
         return false;
     if (device_value_unread(&keys))
@@ -105,9 +106,10 @@ static bool mask_device(struct masking *masking, size_t index, struct error *err
     const char *class = class_of(&keys);
     if (!class_is_masked(masking, class))
         return true;
-    if (!note_device(masking, class, &keys, err) || !list_off(masking, class, &off, err))
+    if (!note_device(masking, class, &keys, err) || !list_off(masking, class, true, &off, err) ||
+        !list_off(masking, class, false, &over, err))
         return false;
-    autofree char *masked = device_value_switch_off(value, &keys, &off);
+    autofree char *masked = device_value_switch_off(value, &keys, &off, &over);
     return masked ? arglist_set_value(masking->list, index, masked, err) : error_no_memory(err);
 }
 
@@ -130,9 +132,9 @@ static const char *class_of_id(const struct arglist *list, const char *id)
 static bool mask_set(struct masking *masking, size_t index, struct error *err)
 {
     const char *value = masking->list->items[index].value, *equals = strchr(value, '=');
-    const char *id = value + strlen("device.");
     if (!string_starts_with(value, "device.") || !equals)
         return true;
+    const char *id = value + strlen("device.");
     autofree char *name = strndup(id, strcspn(id, "."));
     const char *key = id + strcspn(id, ".") + 1;
     if (!name)
@@ -168,7 +170,7 @@ static bool mask_file_device(struct masking *masking, const char *value, struct 
     for (size_t i = 0; i < masking->count; i++) {
         const struct device_off *off = &masking->off[i];
         const char *given = keyval_get(&keys, off->property);
-        if (strcmp(off->class, class) != 0 || device_value_is_off(given))
+        if (strcmp(off->class, class) != 0 || device_value_is_off(given) || (!given && !off->usual))
             continue;
         if ((!id || strchr(id, '.')) && given)
             return error_set(err, STATUS_USAGE,
@@ -212,12 +214,15 @@ static bool mask_files(struct masking *masking, struct error *err)
     return true;
 }
 
-bool device_mask_write(const struct device_off *off, size_t count, const struct arglist *files,
+bool device_mask_write(const struct device_offs *offs, const struct arglist *files,
                        struct arglist *list, struct strlist *overruled, struct error *err)
 {
-    struct masking masking = {
-        .off = off, .count = count, .files = files, .list = list, .overruled = overruled};
-    if (count == 0)
+    struct masking masking = {.off = offs->items,
+                              .count = offs->count,
+                              .files = files,
+                              .list = list,
+                              .overruled = overruled};
+    if (offs->count == 0)
         return true;
     return mask_items(&masking, list->count, err) && mask_files(&masking, err) &&
            device_mask_add_globals(&masking, err);

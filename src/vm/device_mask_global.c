@@ -68,15 +68,16 @@ static bool global_needs(const struct keyval *keys, const struct device_off *off
     return class ? strcmp(class, off->class) == 0 : is_base(driver, off->class);
 }
 
-/* Nothing but a later -global for the PCI device itself wins against another one. */
-static bool add_outer(struct masking *masking, const struct device_off *off, struct error *err)
+/* Of two -global only a later one for the same device wins, or one for the device around it: one
+ * for each driver. */
+static bool add_against(struct masking *masking, const struct device_off *off, struct error *err)
 {
     size_t count;
     const struct device_driver *drivers = device_drivers(&count);
     for (size_t i = 0; i < count; i++) {
         const char *driver = drivers[i].driver;
-        if (strcmp(drivers[i].class, off->class) == 0 &&
-            strcmp(driver, inner_driver(off->class)) != 0 &&
+        bool comes_anyway = off->usual && strcmp(driver, inner_driver(off->class)) == 0;
+        if (strcmp(drivers[i].class, off->class) == 0 && !comes_anyway &&
             strcmp(visible_driver(driver), driver) == 0 &&
             !add_global(masking, driver, off->property, err))
             return false;
@@ -108,7 +109,7 @@ bool device_mask_global(struct masking *masking, const char *value, const size_t
         bool is_own = index && device_class_of(driver);
         if (!device_mask_note(masking, off, keyval_get(&keys, "value"), where, err) ||
             !(is_own ? replace_global(masking, *index, driver, off->property, err)
-                     : add_outer(masking, off, err)))
+                     : add_against(masking, off, err)))
             return false;
     }
     return true;
@@ -117,8 +118,8 @@ bool device_mask_global(struct masking *masking, const char *value, const size_t
 bool device_mask_add_globals(struct masking *masking, struct error *err)
 {
     for (size_t i = 0; i < masking->count; i++)
-        if (!add_global(masking, inner_driver(masking->off[i].class), masking->off[i].property,
-                        err))
+        if (masking->off[i].usual && !add_global(masking, inner_driver(masking->off[i].class),
+                                                 masking->off[i].property, err))
             return false;
     return true;
 }

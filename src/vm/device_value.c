@@ -36,10 +36,30 @@ bool device_value_is_off(const char *value)
     return value_is(value, "off");
 }
 
-/* Is that one to be written? */
-static bool must_write(const struct keyval *keys, const struct strlist *off, const char *property)
+/* Properties to be switched off. */
+struct switches {
+    const struct keyval *keys; /* what is given */
+    const struct strlist *off;
+    const struct strlist *over; /* only if they are given */
+};
+
+static bool must_replace(const struct switches *switches, const char *property)
 {
-    return strlist_contains(off, property) && !device_value_is_off(keyval_get(keys, property));
+    const char *given = keyval_get(switches->keys, property);
+    return given && !device_value_is_off(given) &&
+           (strlist_contains(switches->off, property) ||
+            strlist_contains(switches->over, property));
+}
+
+static bool must_change(const struct switches *switches)
+{
+    for (size_t i = 0; i < switches->off->count; i++)
+        if (!keyval_get(switches->keys, switches->off->items[i]))
+            return true;
+    for (size_t i = 0; i < switches->keys->count; i++)
+        if (must_replace(switches, switches->keys->pairs[i].key))
+            return true;
+    return false;
 }
 
 static bool is_first(const struct keyval *keys, size_t index)
@@ -50,51 +70,50 @@ static bool is_first(const struct keyval *keys, size_t index)
     return true;
 }
 
-static char *write_pieces(const struct keyval *keys, const struct strlist *off)
+static char *write_pieces(const struct switches *switches)
 {
     autostrbuf struct strbuf text = {0};
-    for (size_t i = 0; i < keys->count; i++) {
-        const struct keyval_pair *pair = &keys->pairs[i];
+    for (size_t i = 0; i < switches->keys->count; i++) {
+        const struct keyval_pair *pair = &switches->keys->pairs[i];
         const char *comma = text.length > 0 ? "," : "";
-        if (!must_write(keys, off, pair->key))
+        if (!must_replace(switches, pair->key))
             strbuf_printf(&text, "%s%s", comma, pair->raw);
-        else if (is_first(keys, i))
+        else if (is_first(switches->keys, i))
             strbuf_printf(&text, "%s%s=off", comma, pair->key);
     }
-    for (size_t i = 0; i < off->count; i++)
-        if (!keyval_get(keys, off->items[i]))
-            strbuf_printf(&text, ",%s=off", off->items[i]);
+    for (size_t i = 0; i < switches->off->count; i++)
+        if (!keyval_get(switches->keys, switches->off->items[i]))
+            strbuf_printf(&text, ",%s=off", switches->off->items[i]);
     return strbuf_steal(&text);
 }
 
-/* Properties that are "on", "off" or "auto" and not boolean, which QEMU does not take for each
- * other in JSON: DEFINE_PROP_ON_OFF_AUTO in QEMU hw/virtio/vhost-vsock-common.c. */
-static bool is_word(const json_t *device, const char *property)
+/* QEMU does not take the one for the other in JSON. Words, "on", "off" or "auto", and not boolean:
+ * DEFINE_PROP_ON_OFF_AUTO in QEMU hw/virtio/vhost-vsock-common.c. */
+static bool write_member(json_t *device, const char *property)
 {
     const json_t *value = json_object_get(device, property);
-    return value ? json_is_string(value) : strcmp(property, "seqpacket") == 0;
+    bool is_word = value ? json_is_string(value) : strcmp(property, "seqpacket") == 0;
+    return json_object_set_new(device, property, is_word ? json_string("off") : json_false()) == 0;
 }
 
-static char *write_members(const char *value, const struct keyval *keys, const struct strlist *off)
+static char *write_members(const char *value, const struct switches *switches)
 {
     autojson json_t *device = json_parse_qmp(value, strlen(value), DEVICE_JSON_MAX, NULL);
-    for (size_t i = 0; device && i < off->count; i++) {
-        const char *property = off->items[i];
-        if (must_write(keys, off, property) &&
-            json_object_set_new(device, property,
-                                is_word(device, property) ? json_string("off") : json_false()))
-            return NULL;
-    }
-    return device ? json_dumps(device, JSON_COMPACT) : NULL;
+    bool good = device != NULL;
+    for (size_t i = 0; good && i < switches->keys->count; i++)
+        if (must_replace(switches, switches->keys->pairs[i].key))
+            good = write_member(device, switches->keys->pairs[i].key);
+    for (size_t i = 0; good && i < switches->off->count; i++)
+        if (!keyval_get(switches->keys, switches->off->items[i]))
+            good = write_member(device, switches->off->items[i]);
+    return good ? json_dumps(device, JSON_COMPACT) : NULL;
 }
 
 char *device_value_switch_off(const char *value, const struct keyval *keys,
-                              const struct strlist *off)
+                              const struct strlist *off, const struct strlist *over)
 {
-    bool changes = false;
-    for (size_t i = 0; i < off->count; i++)
-        changes = changes || must_write(keys, off, off->items[i]);
-    if (!changes)
+    struct switches switches = {.keys = keys, .off = off, .over = over};
+    if (!must_change(&switches))
         return strdup(value);
-    return keyval_is_json(value) ? write_members(value, keys, off) : write_pieces(keys, off);
+    return keyval_is_json(value) ? write_members(value, &switches) : write_pieces(&switches);
 }

@@ -21,10 +21,11 @@ bool device_value_is_on(const char *value);
 bool device_value_is_off(const char *value);
 
 /* The value with those properties switched off: one that is given is replaced where it first
- * stands, others come to the end, in the order of off; what is off already stays as it is, and so
- * does all else: byte for byte in QEMU's syntax, in its order in JSON. keys: as read from value,
- * and not unread. The caller frees it; NULL for want of memory. */
+ * stands, others of off come to the end, in its order, others of over do not: they are off by
+ * themselves. What is off already stays as it is, and so does all else: byte for byte in QEMU's
+ * syntax, in its order in JSON. keys: as read from value, and not unread. The caller frees it; NULL
+ * for want of memory. */
 char *device_value_switch_off(const char *value, const struct keyval *keys,
-                              const struct strlist *off);
+                              const struct strlist *off, const struct strlist *over);
 
 #endif

@@ -17,12 +17,16 @@ static void parse(const char *line, struct arglist *list)
     MUST(arglist_parse(list, (int)words.count, words.items, &err));
 }
 
-/* virtio-net without csum and packed; vhost-vsock without seqpacket. */
-static const struct device_off both[] = {
-    {"vhost-vsock", "seqpacket", NULL},
-    {"virtio-net", "csum", "not on b"},
-    {"virtio-net", "packed", NULL},
+/* virtio-net without csum, packed, and hash, which is off by itself; vhost-vsock without seqpacket.
+ */
+static char not_on_b[] = "not on b";
+static struct device_off both_items[] = {
+    {"vhost-vsock", "seqpacket", true, NULL},
+    {"virtio-net", "csum", true, not_on_b},
+    {"virtio-net", "hash", false, NULL},
+    {"virtio-net", "packed", true, NULL}, /* as if it were usual */
 };
+static const struct device_offs both = {both_items, COUNT(both_items)};
 #define VSOCK_GLOBAL " -global vhost-vsock-device.seqpacket=off"
 #define NET_GLOBALS " -global virtio-net-device.csum=off -global virtio-net-device.packed=off"
 #define GLOBALS VSOCK_GLOBAL NET_GLOBALS
@@ -34,7 +38,7 @@ static char *masked(const char *line, const char *file)
     autostrlist struct strlist words = {0}, said = {0};
     parse(line, &list);
     MUST(config_file_options("f", file, &files, &err));
-    MUST(device_mask_write(both, COUNT(both), &files, &list, &said, &err));
+    MUST(device_mask_write(&both, &files, &list, &said, &err));
     MUST(arglist_render(&list, &words, &err));
     for (size_t i = 0; i < said.count; i++)
         ck_assert(strlist_pushf(&words, "# %s", said.items[i]));
@@ -86,6 +90,12 @@ START_TEST(pieces)
         {"-device virtio-net-pci,id=n,packed=on",
          "-device virtio-net-pci,id=n,packed=off,csum=off" GLOBALS
          " # packed=on of device n is switched off"},
+        /* what is off by itself is written over what is not */
+        {"-device virtio-net-pci,csum=off,hash=off,packed=off",
+         "-device virtio-net-pci,csum=off,hash=off,packed=off" GLOBALS},
+        {"-device virtio-net-pci,csum=off,hash=on,packed=off",
+         "-device virtio-net-pci,csum=off,hash=off,packed=off" GLOBALS
+         " # hash=on of -device virtio-net-pci is switched off"},
         /* doubled commas stay doubled */
         {"-device virtio-net-pci,romfile=/a,,csum=on,,b,mac=x",
          "-device virtio-net-pci,romfile=/a,,csum=on,,b,mac=x,csum=off,packed=off" GLOBALS},
@@ -124,6 +134,9 @@ START_TEST(members)
          "{ \"driver\":\"virtio-net-pci\", \"csum\":false, \"packed\":false }" GLOBALS},
         {"{ \"driver\":\"virtio-blk-pci\", \"packed\":true }",
          "{ \"driver\":\"virtio-blk-pci\", \"packed\":true }" GLOBALS},
+        {"{\"driver\":\"virtio-net-pci\",\"hash\":true,\"packed\":false,\"csum\":false}",
+         "{\"driver\":\"virtio-net-pci\",\"hash\":false,\"packed\":false,\"csum\":false}" GLOBALS
+         " # hash=on of -device virtio-net-pci is switched off"},
         /* words where QEMU wants words */
         {"{\"driver\":\"vhost-vsock-pci\",\"guest-cid\":3}",
          "{\"driver\":\"vhost-vsock-pci\",\"guest-cid\":3,\"seqpacket\":\"off\"}" GLOBALS},
@@ -162,11 +175,12 @@ START_TEST(refused)
         autofree char *line = string_format("-device %s", quoted);
         autoarglist struct arglist list = {0}, files = {0};
         autostrlist struct strlist said = {0};
+        const struct device_offs nothing = {0};
         parse(line, &list);
         MUST_FAIL(STATUS_USAGE, "this JSON cannot be read here",
-                  device_mask_write(both, COUNT(both), &files, &list, &said, &err));
+                  device_mask_write(&both, &files, &list, &said, &err));
         /* Nothing to write: nobody needs to read it. */
-        MUST(device_mask_write(NULL, 0, &files, &list, &said, &err));
+        MUST(device_mask_write(&nothing, &files, &list, &said, &err));
         ck_assert_str_eq(list.items[0].value, values[i]);
     }
 }
@@ -218,6 +232,12 @@ START_TEST(globals)
         {"-global virtio-device.packed=on",
          "-global virtio-device.packed=on" OUTER("packed") GLOBALS
          " # packed=on of -global virtio-device is switched off"},
+        {"-global virtio-net-pci.hash=on", "-global virtio-net-pci.hash=off" GLOBALS
+                                           " # hash=on of -global virtio-net-pci is switched off"},
+        {"-global virtio-device.hash=on",
+         "-global virtio-device.hash=on" OUTER(
+             "hash") " -global virtio-net-device.hash=off" GLOBALS
+                     " # hash=on of -global virtio-device is switched off"},
         {"-global nonsense", "-global nonsense" GLOBALS},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
@@ -233,6 +253,9 @@ START_TEST(in_files)
          "-S -set device.n.csum=off -set device.n.packed=off" GLOBALS},
         {"[device \"n\"]\ndriver = \"virtio-net\"\ncsum = \"on\"\npacked = \"off\"\n",
          "-S -set device.n.csum=off" GLOBALS " # csum=on of device n is switched off: not on b"},
+        {"[device \"n\"]\ndriver = \"virtio-net\"\ncsum = \"off\"\npacked = \"off\"\nhash = "
+         "\"on\"\n",
+         "-S -set device.n.hash=off" GLOBALS " # hash=on of device n is switched off"},
         {"[device]\ndriver = \"virtio-net-pci\"\n", "-S" GLOBALS},
         {"[device]\ndriver = \"virtio-net-pci\"\ncsum = \"off\"\n", "-S" GLOBALS},
         {"[device \"a.b\"]\ndriver = \"virtio-net-pci\"\n", "-S" GLOBALS},
@@ -262,7 +285,7 @@ START_TEST(file_without_id)
         parse("-S", &list);
         MUST(config_file_options("f", text, &files, &err));
         MUST_FAIL(STATUS_USAGE, "give the device an id",
-                  device_mask_write(both, COUNT(both), &files, &list, &said, &err));
+                  device_mask_write(&both, &files, &list, &said, &err));
     }
 }
 END_TEST
@@ -275,9 +298,9 @@ START_TEST(again)
     autoarglist struct arglist list = {0}, files = {0};
     autostrlist struct strlist said = {0};
     parse(line, &list);
-    MUST(device_mask_write(both, COUNT(both), &files, &list, &said, &err));
+    MUST(device_mask_write(&both, &files, &list, &said, &err));
     autofree char *first = strdup(list.items[0].value), *second = strdup(list.items[1].value);
-    MUST(device_mask_write(both, COUNT(both), &files, &list, &said, &err));
+    MUST(device_mask_write(&both, &files, &list, &said, &err));
     ck_assert_str_eq(list.items[0].value, first);
     ck_assert_str_eq(list.items[1].value, second);
     ck_assert_uint_eq(said.count, 1);

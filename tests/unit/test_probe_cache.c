@@ -189,8 +189,9 @@ static void bools_to_numbers(json_t *value)
 
 START_TEST(any_word_of_the_key_that_differs)
 {
-    static const char *const names[] = {"format", "table",   "asked",  "path",  "binary", "modules",
-                                        "loader", "boot_id", "kernel", "cpuid", "kvm"};
+    static const char *const names[] = {"format",  "table",  "backend_table", "asked",
+                                        "path",    "binary", "modules",       "loader",
+                                        "boot_id", "kernel", "cpuid",         "kvm"};
     autoscene struct scene scene = scene_make();
     autoprobequestion struct probe_question asked = {0};
     setenv("LD_PRELOAD", "", 1);

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Device properties that are switched off in a command line, held against real QEMUs (tests/print-mask.c)."""
+import json
+import os
+from pathlib import Path
+
+from lib.harness import check, check_equal, test
+
+# On by themselves in both QEMUs; hash is off by itself, and seqpacket of vhost-vsock is a word in JSON.
+OFF = ("mrg_rxbuf", "queue_reset")
+MASK = ",".join(f"virtio-net.{name}" for name in (*OFF, "hash")) + ",vhost-vsock.seqpacket,vhost-vsock.queue_reset"
+PLACES = ("/machine/peripheral", "/machine/peripheral-anon", "/machine/unattached")
+
+
+# The forms in which nobody asks for what is switched off.
+SILENT = ("plain", "alias", "json", "nic", "nic by driver", "net", "file", "file without id")
+
+
+def helper(t):
+    """tests/print-mask.c, built beside the program, or where bad-peer is."""
+    places = [t.program.parent, Path(os.environ.get("QML_BAD_PEER") or t.program).parent]
+    found = [place / "print-mask" for place in places if os.access(place / "print-mask", os.X_OK)]
+    if not found:
+        t.skip("print-mask is neither beside the program nor beside QML_BAD_PEER")
+    return found[0]
+
+
+def masked(t, words, mask=MASK):
+    """The words with the properties switched off, and what is said of it."""
+    said = json.loads(t.run(helper(t), mask, "qemu", "-no-user-config", *words, check=0).stdout)
+    return said["argv"][1:], said["said"]
+
+
+def devices(qemu, kind):
+    """The paths of a machine's devices whose driver has `kind` in its name; not the device inside of it."""
+    found = []
+    for place in PLACES:
+        for entry in qemu.qmp.command("qom-list", path=place):
+            if kind in entry["type"] and entry["type"].startswith("child<"):
+                found.append(f"{place}/{entry['name']}")
+    return found
+
+
+def values(qemu, path, names):
+    return [qemu.qmp.command("qom-get", path=path, property=name) for name in names]
+
+
+def look(t, name, words, names, kind="virtio-net", **how):
+    """What a QEMU with these words says of all its devices of that kind."""
+    qemu = t.qemu(name, *words, paused=True, **how)
+    seen = [values(qemu, path, names) for path in devices(qemu, kind)]
+    qemu.quit()
+    return seen
+
+
+def write(t, name, *lines):
+    (t.dir / name).write_text("\n".join(lines) + "\n")
+    return ["-readconfig", name]
+
+
+def forms(t):
+    """How a network card can come, and how many of them there are."""
+    net = ["-netdev", "hubport,id=h,hubid=1"]
+    on = "mrg_rxbuf=on,queue_reset=on"
+    plain = write(t, "plain.conf", '[device "c"]', 'driver = "virtio-net-pci"', 'mac = "52:54:00:00:00:07"')
+    asked = write(t, "asked.conf", '[device "c"]', 'driver = "virtio-net"', 'mrg_rxbuf = "on"', 'hash = "on"')
+    nameless = write(t, "nameless.conf", "[device]", 'driver = "virtio-net-pci"')
+    loud = write(t, "global.conf", "[global]", 'driver = "virtio-net-pci"', 'property = "mrg_rxbuf"', 'value = "on"')
+    return {
+        "plain": (["-device", "virtio-net-pci"], 1),
+        "alias": (["-device", "virtio-net,id=n"], 1),
+        "asked": ([*net, "-device", f"virtio-net-pci,netdev=h,{on},romfile=,mac=52:54:00:00:00:01,hash=on"], 1),
+        "switch": (["-device", "virtio-net-pci,mrg_rxbuf,queue_reset=off,queue_reset=on"], 1),
+        "transitional": (["-device", f"virtio-net-pci-transitional,{on}"], 1),
+        "non-transitional": (["-device", f"driver=virtio-net-pci-non-transitional,{on}"], 1),
+        "json": (["-device", '{"driver":"virtio-net-pci","id":"n"}'], 1),
+        "json asked": (["-device", '{"mrg_rxbuf":true,"driver":"virtio-net","queue_reset":true,"hash":true}'], 1),
+        "set": (["-device", "virtio-net-pci,id=n", "-set", "device.n.mrg_rxbuf=on"], 1),
+        "nic": (["-nic", "user,model=virtio"], 1),
+        "nic by driver": (["-nic", "user,model=virtio-net-pci-non-transitional"], 1),
+        "net": (["-net", "nic,model=virtio", "-net", "user"], 1),
+        "several": (["-device", "virtio-net-pci", "-nic", "user,model=virtio", "-device", f"virtio-net,{on}"], 3),
+        "global": (["-global", "virtio-net-pci.mrg_rxbuf=on", "-nic", "user,model=virtio"], 1),
+        "long global": (
+            ["-global", "driver=virtio-net-pci,property=queue_reset,value=on", "-nic", "user,model=virtio"],
+            1,
+        ),
+        "base": (["-global", "virtio-net-pci-base.mrg_rxbuf=on", "-nic", "user,model=virtio"], 1),
+        "virtio-pci": (["-global", "virtio-pci.queue_reset=on", "-nic", "user,model=virtio"], 1),
+        "virtio-device": (["-global", "virtio-device.queue_reset=on", "-nic", "user,model=virtio"], 1),
+        "file": (plain, 1),
+        "file asked": (asked, 1),
+        "file set": ([*plain, "-set", "device.c.mrg_rxbuf=on"], 1),
+        "file without id": (nameless, 1),
+        "file global": ([*loud, "-nic", "user,model=virtio"], 1),
+    }
+
+
+def binaries(t):
+    return {"old": t.qemu_path, "new": t.second_qemu_path}
+
+
+@test(timeout=240)
+def network_cards(t):
+    "a property that is switched off is off in QEMU 7.2 and 10.0, however the card comes; without, it is on"
+    for name, (words, count) in forms(t).items():
+        argv, said = masked(t, words)
+        check_equal(bool(said), name not in SILENT, f"{name}: something is said: {said}")
+        for version, binary in binaries(t).items():
+            file = name.replace(" ", "-")
+            seen = look(t, f"{file}-{version}", argv, (*OFF, "hash"), binary=binary)
+            check_equal(seen, [[False] * 3] * count, f"{name} in the {version} QEMU")
+
+
+@test()
+def without(t):
+    "the same cards by themselves have what is switched off"
+    for version, binary in binaries(t).items():
+        seen = look(t, version, ["-device", "virtio-net-pci", "-nic", "user,model=virtio"], OFF, binary=binary)
+        check_equal(seen, [[True] * len(OFF)] * 2, f"the {version} QEMU")
+
+
+@test()
+def others(t):
+    "other devices keep what a card loses, and a -global for all of virtio reaches them"
+    words = ["-global", "virtio-pci.packed=on", "-device", "virtio-net-pci,id=n", "-device", "virtio-rng-pci,id=r"]
+    argv, said = masked(t, words, "virtio-net.packed,virtio-net.queue_reset")
+    check_equal(said, ["packed=on of -global virtio-pci is switched off"], "said")
+    for version, binary in binaries(t).items():
+        for kind, wanted in (("virtio-net", [False, False]), ("virtio-rng", [True, True])):
+            seen = look(t, f"{version}-{kind}", argv, ("packed", "queue_reset"), kind=kind, binary=binary)
+            check_equal(seen, [wanted], f"{kind} in the {version} QEMU")
+
+
+@test()
+def plugged_later(t):
+    "a card that is plugged into a running QEMU has not what was switched off either, and QEMU says nothing of it"
+    argv, _ = masked(t, [])
+    for version, binary in binaries(t).items():
+        qemu = t.qemu(version, *argv, "-device", "pcie-root-port,id=p", paused=True, binary=binary)
+        qemu.qmp.command("device_add", driver="virtio-net-pci-non-transitional", id="n", bus="p")
+        check_equal(values(qemu, "/machine/peripheral/n", OFF), [False] * len(OFF), f"the {version} QEMU")
+        check("-global" not in qemu.process.stderr(), f"the {version} QEMU says: {qemu.process.stderr()}")
+        qemu.quit()
+
+
+@test()
+def newer_property(t):
+    "one that only the newer QEMU knows is switched off there; the older does not start with it"
+    words = ["-device", "virtio-net-pci", "-nic", "user,model=virtio"]
+    argv, _ = masked(t, words, "virtio-net.host_uso")
+    seen = look(t, "new", argv, ["host_uso"], binary=t.second_qemu_path, machine="pc-q35-10.0")
+    check_equal(seen, [[False]] * 2, "host_uso")
+    bare = ["-machine", "q35,accel=tcg", "-nodefaults", "-display", "none"]
+    result = t.run(t.qemu_path, *bare, *argv)
+    check(result.returncode != 0 and "host_uso' not found" in result.stderr, f"the older QEMU: {result.stderr}")
+
+
+@test()
+def vsock(t):
+    "properties of vhost-vsock, in both syntaxes: where there is none, QEMU fails for that reason only"
+    available = os.access("/dev/vhost-vsock", os.R_OK | os.W_OK)
+    bare = ["-machine", "q35,accel=tcg", "-nodefaults", "-display", "none"]
+    for number, word in enumerate(("vhost-vsock-pci,guest-cid=%d", '{"driver":"vhost-vsock-pci","guest-cid":%d}')):
+        argv, _ = masked(t, ["-device", word % (77 + number)])
+        for version, binary in binaries(t).items():
+            if available:
+                name = f"{version}{number}"
+                seen = look(t, name, argv, ("seqpacket", "queue_reset"), kind="vhost-vsock", binary=binary)
+                check_equal(seen, [["off", False]], f"{argv} in the {version} QEMU")
+            else:
+                result = t.run(binary, *bare, *argv)
+                check("failed to open vhost device" in result.stderr, f"the {version} QEMU: {result.stderr}")
