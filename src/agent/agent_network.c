@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/sandbox.h"
 
 #define DRAIN_TICK_MS 20
 #define REFUSAL_MS 1000 /* to tell those that were not served */
@@ -233,8 +234,9 @@ int agent_network_run(const struct identity *identity, int listener, int pipe)
 {
     struct network network = {.drained = DEADLINE_NEVER};
     struct error err = ERROR_INIT;
-    /* Everything is opened here; from peer_server_run on it could be locked in. */
-    if (!set_up(&network, identity, listener, pipe, &err)) {
+    const struct sandbox sandbox = {.kind = SANDBOX_NETWORK};
+    /* Everything is opened here. */
+    if (!set_up(&network, identity, listener, pipe, &err) || !sandbox_enter(&sandbox, &err)) {
         log_error("network process: %s", err.message);
         return err.status;
     }

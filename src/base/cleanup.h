@@ -23,6 +23,9 @@ static inline void cleanup_close(const int *fd)
 #define autofree __attribute__((cleanup(cleanup_free)))
 #define autoclose __attribute__((cleanup(cleanup_close)))
 
+/* How many elements an array has (not a pointer). */
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
 /* The value of a pointer variable, which is NULL afterwards. */
 #define STEAL(pointer)                                                                             \
     ({                                                                                             \

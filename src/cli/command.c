@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "qmp/qmp.h"
 
 const struct command commands[] = {
@@ -118,6 +119,12 @@ static bool set_verbose(void *target, const char *value, struct error *err)
     return true;
 }
 
+static bool set_no_sandbox(void *target, const char *value, struct error *err)
+{
+    sandbox_switch_off();
+    return true;
+}
+
 static bool set_help(void *target, const char *value, struct error *err)
 {
     ((struct context *)target)->help = true;
@@ -131,10 +138,15 @@ static bool set_version(void *target, const char *value, struct error *err)
 }
 
 const struct option_spec common_options[] = {
-    {"home", 0, ARGUMENT_REQUIRED, set_home}, {"config", 0, ARGUMENT_REQUIRED, set_config},
-    {"json", 0, ARGUMENT_NONE, set_json},     {"color", 0, ARGUMENT_REQUIRED, set_color},
-    {"quiet", 'q', ARGUMENT_NONE, set_quiet}, {"verbose", 'v', ARGUMENT_NONE, set_verbose},
-    {"help", 'h', ARGUMENT_NONE, set_help},   {"version", 0, ARGUMENT_NONE, set_version},
+    {"home", 0, ARGUMENT_REQUIRED, set_home},
+    {"config", 0, ARGUMENT_REQUIRED, set_config},
+    {"json", 0, ARGUMENT_NONE, set_json},
+    {"color", 0, ARGUMENT_REQUIRED, set_color},
+    {"quiet", 'q', ARGUMENT_NONE, set_quiet},
+    {"verbose", 'v', ARGUMENT_NONE, set_verbose},
+    {"help", 'h', ARGUMENT_NONE, set_help},
+    {"version", 0, ARGUMENT_NONE, set_version},
+    {"no-sandbox", 0, ARGUMENT_NONE, set_no_sandbox},
     {NULL, 0, ARGUMENT_NONE, NULL},
 };
 

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #define ALL UINT32_MAX
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Rows that differ by nature. Nothing is here only because it did differ once: the reason must hold
  * for hosts that are alike. */

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #define ALL UINT32_MAX
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Numbers in words. */
 

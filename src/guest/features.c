@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "base/cleanup.h"
 #define KVM_LEAVES 0x40000000U
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 bool guest_table_has(const struct guest_table *table, uint32_t leaf, enum cpuid_register reg,
                      uint32_t mask)

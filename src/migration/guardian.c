@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/sandbox.h"
 #include "migration/guardian_private.h"
 
 #define IDLE_MS 100 /* between two looks around while nobody is there */
@@ -211,6 +212,16 @@ static bool open_server(struct guardian *guardian, struct error *err)
     return guardian->server != NULL;
 }
 
+/* From here on it opens nothing but the VM's files and sockets, QEMU's place in /proc, and who is
+ * trusted. */
+static bool lock_in(const struct guardian_setup *setup, struct error *err)
+{
+    const char *const read[] = {setup->paths->config, "/proc", NULL};
+    const char *const write[] = {setup->paths->state, setup->paths->run, NULL};
+    const struct sandbox sandbox = {.kind = SANDBOX_GUARDIAN, .read = read, .write = write};
+    return sandbox_enter(&sandbox, err);
+}
+
 /* The life of a guardian. */
 static int live(const struct guardian_setup *setup)
 {
@@ -233,6 +244,10 @@ static int live(const struct guardian_setup *setup)
         return err.status;
     }
     guardian_look_at_qemu(&guardian);
+    if (!lock_in(setup, &err)) {
+        log_error("%s", err.message);
+        return err.status;
+    }
     log_info("%s: waiting on port %u", guardian.record.vm, peer_server_port(guardian.server));
     guard(&guardian);
     guardian_drop_streams(&guardian);

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib.harness import Failure, check, check_equal, check_in, test, wait_until
 from lib.pair import Launched, guest_args
-from lib.process import free_port
+from lib.process import free_port, process_status
 
 MIB = 1024  # in KiB
 
@@ -567,4 +567,21 @@ def confused_processes(t):
     check_in("the network process is confused", agent.process.stderr(), "its log")
     os.close(fd)
     agent.is_served()
+    agent.stop()
+
+
+@test()
+def locked_in(t):
+    """the network process has a seccomp filter and no new privileges; --no-sandbox: not, and that is said"""
+    if os.environ.get("QML_SANITIZED"):
+        t.skip("sanitizers need what is forbidden to a process that is locked in")
+    agent = Agent(t)
+    agent.is_served()
+    check_equal(process_status(agent.network(), "Seccomp", "NoNewPrivs"), {"Seccomp": "2", "NoNewPrivs": "1"}, "the network process")
+    check("not locked in" not in agent.process.stderr(), "it says that it is not locked in")
+    agent.stop()
+    agent.start("--listen", f"127.0.0.1:{agent.port}", "--no-sandbox")
+    agent.is_served()
+    check_equal(process_status(agent.network(), "Seccomp"), {"Seccomp": "0"}, "the network process with --no-sandbox")
+    check_in("the network process is not locked in (--no-sandbox)", agent.process.stderr(), "its log")
     agent.stop()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib.harness import check, check_equal, check_in, test, wait_until
 from lib.pair import VM, Launched, Pair
-from lib.process import free_port
+from lib.process import free_port, process_status
 
 
 def log(host):
@@ -88,6 +88,27 @@ def output_of_a_launch_by_command_substitution(t):
     wait_until(lambda: not source.process.alive(), 10, "end of the source's QEMU")
     wait_until(lambda: pid not in guardians(t), 10, "end of the guardian")
     check_equal(pair.record(pair.b)["place"], "here", "the destination's record")
+
+
+@test()
+def it_is_locked_in(t):
+    """a seccomp filter and no new privileges for the guardian; its QEMU has none of it"""
+    if os.environ.get("QML_SANITIZED"):
+        t.skip("sanitizers need what is forbidden to a process that is locked in")
+    pair = Pair(t)
+    _, destination = pair.launch()
+    check_equal(process_status(guardian(t), "Seccomp", "NoNewPrivs"), {"Seccomp": "2", "NoNewPrivs": "1"}, "the guardian")
+    check_equal(process_status(destination.process.pid, "Seccomp", "NoNewPrivs"), process_status("self", "Seccomp", "NoNewPrivs"), "its QEMU")
+    check("not locked in" not in log(pair.b), "it says that it is not locked in")
+
+
+@test()
+def without_sandbox(t):
+    """--no-sandbox: no seccomp filter, and the log says so"""
+    pair = Pair(t)
+    pair.launch("--no-sandbox")
+    check_equal(process_status(guardian(t), "Seccomp"), {"Seccomp": "0"}, "the guardian")
+    check_in("the guardian is not locked in (--no-sandbox)", log(pair.b), "its log")
 
 
 @test()

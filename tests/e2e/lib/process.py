@@ -91,6 +91,13 @@ class Process:
         self._popen.wait()
 
 
+def process_status(pid, *names):
+    """What /proc/PID/status says of these names, a dictionary of texts."""
+    lines = (line.partition(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    found = {name: value.strip() for name, _, value in lines}
+    return {name: found[name] for name in names}
+
+
 def marked(mark):
     """[(pid, command line)] of the living processes that have this mark in their environment."""
     found = []
