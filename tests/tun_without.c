@@ -3,9 +3,9 @@
  * A library for LD_PRELOAD that makes a kernel of another age out of this one, for what asks tun
  * devices: QEMU and this program. For tests/e2e/lib/taps.py.
  *
- *   QML_TUN_WITHOUT   words with blanks between them, each something that the kernel then does not
- * have: uso, ufo, udp-tunnel (TUNSETOFFLOAD), hdr-12, hdr-20, hdr-24 (TUNSETVNETHDRSZ),
- *                     vnet-hdr (TUNGETFEATURES)
+ * QML_TUN_WITHOUT has words with blanks between them, each something that the kernel then does not
+ * have: uso, ufo, udp-tunnel (TUNSETOFFLOAD), header-10, header-12, header-20, header-24
+ * (TUNSETVNETHDRSZ), vnet-hdr (TUNGETFEATURES).
  *
  * It needs nothing of the C library that is younger than 2.2.5, so that a QEMU with a C library of
  * its own takes it, too.
@@ -29,8 +29,9 @@ static const struct {
     unsigned long offloads; /* TUN_F_… */
     int header_size;
 } lacks[] = {
-    {"ufo", 0x10, 0},  {"uso", 0x20 | 0x40, 0}, {"udp-tunnel", 0x80 | 0x100, 0},
-    {"hdr-12", 0, 12}, {"hdr-20", 0, 20},       {"hdr-24", 0, 24},
+    {"ufo", 0x10, 0},     {"uso", 0x20 | 0x40, 0}, {"udp-tunnel", 0x80 | 0x100, 0},
+    {"header-10", 0, 10}, {"header-12", 0, 12},    {"header-20", 0, 20},
+    {"header-24", 0, 24},
 };
 
 static bool is_without(const char *word)

@@ -3,8 +3,8 @@
 import json
 
 from lib.device_pair import DevicePair, reset, there_reset_and_back
-from lib.harness import check, check_equal, check_in, test, wait_until
-from lib.pair import VM, end_of_word
+from lib.harness import check_equal, check_in, test
+from lib.pair import VM
 from lib.taps import tun_without
 from test_devices_bare import USO, start
 from test_migration import helper, monitor

@@ -46,7 +46,7 @@ def own_network():
         raise Skip(f"no network namespaces here: {os.strerror(ctypes.get_errno())}")
 
 
-def _ip(*words, **options):
+def ip(*words, **options):
     return subprocess.run(["ip", *map(str, words)], capture_output=True, text=True, check=False, **options)
 
 
@@ -87,7 +87,7 @@ class FleetHost(Host):
             ("link", "set", cable, "master", "bridge0", "up"),
         ]
         for step in steps:
-            done = _ip(*step)
+            done = ip(*step)
             if done.returncode:
                 raise Skip(f"no network between namespaces here: ip {' '.join(map(str, step))}: {done.stderr.strip()}")
         for step in (("addr", "add", f"{self.address}/24", "dev", "eth0"), ("link", "set", "eth0", "up")):
@@ -201,7 +201,7 @@ class Fleet:
             ("addr", "add", f"{DESK}/24", "dev", "bridge0"),
             ("link", "set", "bridge0", "up"),
         ):
-            done = _ip(*step)
+            done = ip(*step)
             if done.returncode:
                 raise Skip(f"no bridge here: ip {' '.join(step)}: {done.stderr.strip()}")
         self.here.mkdir()

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .fleet import _ip, own_network
+from .fleet import ip, own_network
 from .host import Host
 from .pair import Pair
 from .wait import Failure, Skip
@@ -84,7 +84,7 @@ class TapHost(Host):
             ("link", "set", cable, "master", "bridge0", "up"),
         ]
         for step in steps:
-            done = _ip(*step)
+            done = ip(*step)
             if done.returncode:
                 raise Skip(f"no network between namespaces here: ip {' '.join(map(str, step))}: {done.stderr.strip()}")
         for step in (("addr", "add", f"{self.address}/24", "dev", "eth0"), ("link", "set", "eth0", "up")):
@@ -102,16 +102,20 @@ class TapPair(Pair):
 
     def __init__(self, t, without_a="", without_b="", **how):
         self.without = {"a": without_a, "b": without_b}
+        self.begin_network()
+        super().__init__(t, **how)
+
+    def begin_network(self):
+        """A bridge in a network of the test's own, which the hosts' cables go to."""
         own_network()
         for step in (
             ("link", "set", "lo", "up"),
             ("link", "add", "bridge0", "type", "bridge"),
             ("link", "set", "bridge0", "up"),
         ):
-            done = _ip(*step)
+            done = ip(*step)
             if done.returncode:
                 raise Skip(f"no bridge here: ip {' '.join(step)}: {done.stderr.strip()}")
-        super().__init__(t, **how)
 
     def make_host(self, name):
         return TapHost(self.t, name, "ab".index(name) + 1, self.without[name])
