@@ -46,6 +46,18 @@ static bool gives(const struct device_host *host, const struct device_property *
     return true;
 }
 
+static bool has(const struct device_offer *offer, const struct device_property *property)
+{
+    const struct class_offer *class = device_offer_find_class(offer, property->class);
+    return class && strlist_contains(&class->properties, property->name);
+}
+
+/* Its QEMU has it, and the machine type switches it off there. */
+static bool is_compat_off(const struct device_offer *offer, const struct device_property *property)
+{
+    return has(offer, property) && device_offer_compat_off(offer, property->class, property->name);
+}
+
 /* What all hosts together say of one property. */
 struct verdict {
     bool off;         /* somebody cannot give it */
@@ -61,16 +73,14 @@ static struct verdict judge(const struct device_host *hosts, size_t count,
     struct verdict verdict = {0};
     for (size_t i = 0; i < count; i++) {
         const struct device_offer *offer = hosts[i].offer;
-        const struct class_offer *class = device_offer_find_class(offer, property->class);
         struct device_lack lack;
-        bool off = device_offer_compat_off(offer, property->class, property->name);
-        bool has = class && strlist_contains(&class->properties, property->name);
+        bool off = is_compat_off(offer, property);
         bool can = gives(&hosts[i], property, uses, &lack);
-        verdict.class_known |= class != NULL;
+        verdict.class_known |= device_offer_find_class(offer, property->class) != NULL;
         verdict.off |= !can;
-        verdict.given |= has && can && !off;
-        verdict.compat_off |= has && off;
-        verdict.compat_on |= has && offer->compat_known && !off;
+        verdict.given |= has(offer, property) && can && !off;
+        verdict.compat_off |= off;
+        verdict.compat_on |= has(offer, property) && offer->compat_known && !off;
     }
     verdict.off |= verdict.compat_off && verdict.compat_on;
     return verdict;
@@ -113,8 +123,7 @@ static bool report_loss(const struct device_host *hosts, size_t count,
     for (size_t i = 0; i < count; i++) {
         struct device_lack lack;
         bool can = gives(&hosts[i], property, uses, &lack);
-        lack.machine =
-            can && device_offer_compat_off(hosts[i].offer, property->class, property->name);
+        lack.machine = can && is_compat_off(hosts[i].offer, property);
         if ((!can || lack.machine) && !device_loss_add(loss, hosts[i].name, &lack))
             return error_no_memory(err);
     }
@@ -236,9 +245,8 @@ bool device_baseline_gaps(const struct device_baseline *baseline, const struct d
             const struct device_property *property =
                 device_find_property(class->name, class->kept.items[k]);
             struct device_lack lack;
-            bool off =
-                property && device_offer_compat_off(host->offer, class->name, property->name);
-            if (property && (off || !gives(host, property, uses, &lack)) &&
+            if (property &&
+                (is_compat_off(host->offer, property) || !gives(host, property, uses, &lack)) &&
                 !report_loss(host, 1, property, uses, &gaps, err))
                 return false;
         }

@@ -46,6 +46,24 @@ static struct device_host *list_hosts(const struct exchange *exchange, size_t *c
     return hosts;
 }
 
+#define MUST_BE_KNOWN                                                                              \
+    "the site policy of %s ([policy] devices = known) demands to know what stands behind devices"
+
+static bool check_policy(const struct exchange *exchange, const struct device_report *report,
+                         struct error *err)
+{
+    const struct config *config = exchange->self->config;
+    autostrlist struct strlist lines = {0};
+    if (!config->devices_known || report->unknown_count == 0)
+        return true;
+    if (!device_report_unknown(report, &lines, err))
+        return false;
+    autofree char *unknown = strlist_join(&lines, "; ");
+    return error_set(err, STATUS_INCOMPATIBLE,
+                     MUST_BE_KNOWN ", and it is not known of %s: run with the rights to look there",
+                     config->host_name, unknown ? unknown : "");
+}
+
 bool exchange_devices(const struct exchange *exchange, struct device_baseline *baseline,
                       struct device_report *report, struct error *err)
 {
@@ -54,7 +72,8 @@ bool exchange_devices(const struct exchange *exchange, struct device_baseline *b
     size_t count = 0;
     autofree struct device_host *hosts = list_hosts(exchange, &count, err);
     if (!hosts || !list_uses(exchange, &uses, err) ||
-        !device_baseline_compute(hosts, count, &uses, baseline, &made, err))
+        !device_baseline_compute(hosts, count, &uses, baseline, &made, err) ||
+        !check_policy(exchange, &made, err))
         return false;
     if (report) {
         device_report_free(report);
@@ -70,6 +89,11 @@ bool exchange_check_devices(const struct exchange *exchange, const struct device
     static const struct strlist none = {0};
     const struct exchange_self *self = exchange->self;
     const struct device_host own = {exchange->profile.offer.host, &exchange->profile.devices};
+    for (size_t i = 0; self->config->devices_known && i < given->backend_count; i++)
+        if (given->backends[i].unknown)
+            return error_set(err, STATUS_INCOMPATIBLE,
+                             MUST_BE_KNOWN ", and %s is not known on all hosts",
+                             self->config->host_name, given->backends[i].name);
     return device_baseline_check(
         given, &own, self->role == ROLE_PARTY || !self->backends ? &none : self->backends, err);
 }
