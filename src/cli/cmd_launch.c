@@ -251,8 +251,10 @@ static bool launch_agreed(struct launch *launch, struct error *err)
     autofree char *cpu = render_cpu(&exchange->agreement.baseline, &exchange->profile.offer,
                                     launch->options.form, err);
     autostrlist struct strlist argv = {0};
-    if (!cpu || !command_line_make(&launch->arguments, cpu, &exchange->agreement, &launch->sockets,
-                                   launch->guarded, launch->incoming, &argv, err))
+    autodevicereport struct device_report lacks = {0};
+    if (!cpu || !exchange_device_lacks(exchange, &lacks, err) ||
+        !launch_make_argv(launch, &exchange->agreement, cpu, &exchange->profile.devices, &lacks,
+                          &argv, err))
         return false;
     launch_report(exchange, &former);
     if (launch->options.dry_run)

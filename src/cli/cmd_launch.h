@@ -11,6 +11,7 @@
 #include "peer/trust.h"
 #include "pool/pool.h"
 #include "vm/command_line.h"
+#include "vm/drift.h"
 #include "vm/invocation.h"
 #include "vm/negotiate.h"
 #include "vm/record.h"
@@ -138,6 +139,19 @@ bool launch_find_known(const struct launch *launch, bool *known, bool *renegotia
                        struct error *err);
 /* What this side brings into an exchange. */
 struct exchange_self launch_self(const struct launch *launch);
+
+/* cmd_launch_argv.c: QEMU's command line under an agreement, with a warning for each property of a
+ * device that the user had asked for and that is switched off. own: what this host can give to
+ * devices; report: who lacks what is off, or NULL. *argv must be empty. As command_line_make. */
+bool launch_make_argv(const struct launch *launch, const struct agreement *agreement,
+                      const char *cpu, const struct device_offer *own,
+                      const struct device_report *report, struct strlist *argv, struct error *err);
+
+/* The same under an agreement that was made before, with what this host gives now: of who lacks
+ * something only this host is known. */
+bool launch_make_known_argv(const struct launch *launch, const struct agreement *agreement,
+                            const struct drift_given *given, struct strlist *argv,
+                            struct error *err);
 
 /* cmd_launch.c: what both ways of launching do first: lock and record, QEMU, sockets. */
 bool launch_begin(struct launch *launch, struct error *err);

@@ -226,25 +226,24 @@ bool launch_fill_record(struct launch *launch, const struct launch_known *known,
            vm_record_set_argv(record, &launch->arguments, err) && vm_record_set_self(record, err);
 }
 
-/* Prove it on this host, as it is now; the -cpu for it. Without a proof in the agreement only what
+/* Prove it on this host, as it is now; what it gives. Without a proof in the agreement only what
  * this host offers is looked at. */
-static char *prove(const struct launch *launch, const struct launch_known *known, struct error *err)
+static bool prove(const struct launch *launch, const struct launch_known *known,
+                  struct drift_given *given, struct error *err)
 {
     autostrlist struct strlist reasons = {0};
-    char *cpu = NULL;
     const struct agreement *agreement = &known->agreement;
     if (!(agreement->proof.made
               ? drift_check(&launch->context->paths, &launch->config, agreement, known->digest,
-                            &launch->record, &reasons, &cpu, err)
-              : drift_render(&launch->config, agreement, &launch->qemu, &reasons, &cpu, err)))
-        return NULL;
+                            &launch->record, &reasons, given, err)
+              : drift_render(&launch->config, agreement, &launch->qemu, &reasons, given, err)))
+        return false;
     for (size_t i = 0; i < reasons.count; i++)
         log_error("%s", reasons.items[i]);
-    if (!cpu)
-        error_set(err, STATUS_DRIFT,
-                  "%s cannot give %s the CPU that was agreed on: agree anew, with --renegotiate",
-                  launch->config.host_name, launch->vm);
-    return cpu;
+    return given->cpu ||
+           error_set(err, STATUS_DRIFT,
+                     "%s cannot give %s the CPU that was agreed on: agree anew, with --renegotiate",
+                     launch->config.host_name, launch->vm);
 }
 
 /* Another agreement that is kept here is not replaced by a file. */
@@ -298,9 +297,9 @@ bool launch_under_agreement(struct launch *launch, struct error *err)
         !check_request(launch, &known.agreement, err) || !launch_fill_record(launch, &known, err) ||
         !find_others(launch, &known.agreement, &sources, err))
         return false;
-    autofree char *cpu = prove(launch, &known, err);
-    if (!cpu || !command_line_make(&launch->arguments, cpu, &known.agreement, &launch->sockets,
-                                   launch->guarded, launch->incoming, &argv, err))
+    autodriftgiven struct drift_given given = {0};
+    if (!prove(launch, &known, &given, err) ||
+        !launch_make_known_argv(launch, &known.agreement, &given, &argv, err))
         return false;
     log_info("%s: as agreed, %.12s%s", launch->vm, known.digest,
              known.agreement.proof.made ? ", proven here" : "");
@@ -309,7 +308,7 @@ bool launch_under_agreement(struct launch *launch, struct error *err)
                     "sees the same CPU here",
                     launch->vm);
     if (launch->options.dry_run)
-        return launch_show(launch, &known, cpu, &argv, err);
+        return launch_show(launch, &known, given.cpu, &argv, err);
     return keep(launch, &known, err) &&
            vm_record_store(&launch->context->paths, &launch->record, err) &&
            (!launch->guarded || launch_guardian(launch, &sources, launch->listener, err)) &&

@@ -110,7 +110,7 @@ static json_t *make_document(const struct agreement *agreement, const char *dige
 {
     const struct baseline *baseline = &agreement->baseline;
     json_t *document = json_pack(
-        "{s:s, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:o}", "vm", agreement->vm, "features",
+        "{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o}", "vm", agreement->vm, "features",
         featureset_to_json(&baseline->features), "dropped", dropped, "devices", devices, "model",
         baseline->model ? baseline->model : "", "machine", agreement->machine, "hosts", hosts,
         "argv", json_from_names(argv), "agreement", digest, "proof", proof);

@@ -104,26 +104,23 @@ static bool compare_arguments(const struct receive *receive, struct error *err)
                      receive->launch.config.host_name, receive->vm, peer);
 }
 
-/* The -cpu for this host, by a proof of now; without one in the agreement as it renders here. */
-static char *prove(const struct receive *receive, struct error *err)
+/* What this host gives, by a proof of now; without one in the agreement as it offers it. */
+static bool prove(const struct receive *receive, struct drift_given *given, struct error *err)
 {
     const struct launch *launch = &receive->launch;
     const struct agreement *agreement = &receive->fetched.agreement;
     autostrlist struct strlist reasons = {0};
-    char *cpu = NULL;
-    bool good = agreement->proof.made
-                    ? drift_check(&launch->context->paths, &launch->config, agreement,
-                                  receive->fetched.digest, &launch->record, &reasons, &cpu, err)
-                    : drift_render(&launch->config, agreement, &launch->qemu, &reasons, &cpu, err);
-    if (!good)
-        return NULL;
+    if (!(agreement->proof.made
+              ? drift_check(&launch->context->paths, &launch->config, agreement,
+                            receive->fetched.digest, &launch->record, &reasons, given, err)
+              : drift_render(&launch->config, agreement, &launch->qemu, &reasons, given, err)))
+        return false;
     for (size_t i = 0; i < reasons.count; i++)
         log_error("%s", reasons.items[i]);
-    if (!cpu)
-        error_set(err, STATUS_DRIFT, "%s cannot give %s the CPU that was agreed on%s",
-                  launch->config.host_name, receive->vm,
-                  receive->is_party ? ", though it has promised to" : "");
-    return cpu;
+    return given->cpu ||
+           error_set(err, STATUS_DRIFT, "%s cannot give %s the CPU that was agreed on%s",
+                     launch->config.host_name, receive->vm,
+                     receive->is_party ? ", though it has promised to" : "");
 }
 
 /* The source, whichever of its keys it has then. */
@@ -178,14 +175,14 @@ static bool become(struct receive *receive, struct error *err)
         return false;
     if (!launch_replace(&launch->record.peer, receive->peer->name))
         return error_no_memory(err);
-    autofree char *cpu = prove(receive, err);
-    if (!cpu || !command_line_make(&launch->arguments, cpu, agreement, &launch->sockets, true,
-                                   launch->incoming, &argv, err))
+    autodriftgiven struct drift_given given = {0};
+    if (!prove(receive, &given, err) ||
+        !launch_make_known_argv(launch, agreement, &given, &argv, err))
         return false;
     log_info("%s: as agreed, %.12s%s", receive->vm, receive->fetched.digest,
              agreement->proof.made ? ", proven here" : "");
     if (launch->options.dry_run)
-        return launch_show(launch, &receive->fetched, cpu, &argv, err);
+        return launch_show(launch, &receive->fetched, given.cpu, &argv, err);
     if (!keep(receive, err) || !vm_record_store(&launch->context->paths, &launch->record, err) ||
         !start_guardian(receive, err))
         return false;

@@ -235,6 +235,26 @@ bool device_baseline_compute(const struct device_host *hosts, size_t count,
     return true;
 }
 
+bool device_baseline_lacks(const struct device_baseline *baseline, const struct device_host *hosts,
+                           size_t count, const struct strlist *uses, struct device_report *out,
+                           struct error *err)
+{
+    autodevicereport struct device_report report = {0};
+    for (size_t i = 0; i < baseline->class_count; i++) {
+        const struct device_class_baseline *class = &baseline->classes[i];
+        for (size_t k = 0; k < class->off.count; k++) {
+            const struct device_property *property =
+                device_find_property(class->name, class->off.items[k]);
+            if (property && !report_loss(hosts, count, property, uses, &report, err))
+                return false;
+        }
+    }
+    device_report_sort(&report);
+    *out = report;
+    report = (struct device_report){0};
+    return true;
+}
+
 bool device_baseline_gaps(const struct device_baseline *baseline, const struct device_host *host,
                           const struct strlist *uses, struct device_report *out, struct error *err)
 {

@@ -94,6 +94,12 @@ bool device_baseline_compute(const struct device_host *hosts, size_t count,
                              const struct strlist *uses, struct device_baseline *baseline,
                              struct device_report *report, struct error *err);
 
+/* Of each property that is off in a baseline, whether somebody loses it or not, who of these hosts
+ * cannot give it: as losses into *report, which must be empty. STATUS_INTERNAL. */
+bool device_baseline_lacks(const struct device_baseline *baseline, const struct device_host *hosts,
+                           size_t count, const struct strlist *uses, struct device_report *report,
+                           struct error *err);
+
 /* What of the baseline that host cannot give with the backends that it uses: the losses are kept
  * properties; unknown: what of these backends is not known there. STATUS_INTERNAL. */
 bool device_baseline_gaps(const struct device_baseline *baseline, const struct device_host *host,

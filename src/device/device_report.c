@@ -144,6 +144,21 @@ static void put_lack(struct strbuf *line, const struct device_lack *lack)
         strbuf_printf(line, "%s's QEMU does not know it", lack->host);
 }
 
+static void put_lacks(struct strbuf *line, const struct device_loss *loss)
+{
+    for (size_t i = 0; i < loss->lack_count; i++) {
+        strbuf_puts(line, i > 0 ? ", " : "");
+        put_lack(line, &loss->lacks[i]);
+    }
+}
+
+char *device_loss_why(const struct device_loss *loss)
+{
+    autostrbuf struct strbuf line = {0};
+    put_lacks(&line, loss);
+    return strbuf_steal(&line);
+}
+
 bool device_report_losses(const struct device_report *report, struct strlist *lines,
                           struct error *err)
 {
@@ -159,10 +174,7 @@ bool device_report_losses(const struct device_report *report, struct strlist *li
             if (same_lacks(loss, &report->losses[k]))
                 strbuf_printf(&line, "%s%s", k > i ? ", " : "", report->losses[k].property);
         strbuf_printf(&line, " of %s: ", loss->class);
-        for (size_t k = 0; k < loss->lack_count; k++) {
-            strbuf_puts(&line, k > 0 ? ", " : "");
-            put_lack(&line, &loss->lacks[k]);
-        }
+        put_lacks(&line, loss);
         if (line.failed || !strlist_push(lines, line.data))
             return error_no_memory(err);
     }

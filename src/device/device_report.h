@@ -27,6 +27,8 @@ void device_report_sort(struct device_report *report);
  * STATUS_INTERNAL. */
 bool device_report_losses(const struct device_report *report, struct strlist *lines,
                           struct error *err);
+/* Of one loss, who lacks it and why; the caller frees it; NULL for want of memory. */
+char *device_loss_why(const struct device_loss *loss);
 /* What is not known, a line for each backend and cause: "tap devices of b: permission denied". */
 bool device_report_unknown(const struct device_report *report, struct strlist *lines,
                            struct error *err);

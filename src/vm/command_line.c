@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/unix_socket.h"
+#include "vm/config_files.h"
 #include "vm/invocation.h"
 
 void vm_sockets_free(struct vm_sockets *sockets)
@@ -123,17 +125,24 @@ static bool add_monitor(struct arglist *list, const char *id, const char *path, 
            arglist_append(list, "-mon", monitor, err);
 }
 
-bool command_line_make(const struct arglist *user, const char *cpu,
-                       const struct agreement *agreement, const struct vm_sockets *sockets,
-                       bool paused, const char *incoming, struct strlist *argv, struct error *err)
+static bool mask_devices(struct arglist *list, const struct device_offs *offs,
+                         struct strlist *overruled, struct error *err)
+{
+    autoarglist struct arglist files = {0};
+    return offs->count == 0 || (config_files_options(list, &files, err) &&
+                                device_mask_write(offs, &files, list, overruled, err));
+}
+
+bool command_line_make(const struct arglist *user, const struct command_line *parts,
+                       struct strlist *argv, struct strlist *overruled, struct error *err)
 {
     autoarglist struct arglist list = {0};
-    return invocation_rewrite(user, cpu, agreement->machine, agreement->baseline.accel, &list,
-                              err) &&
-           add_monitor(&list, "qml-command", sockets->command, err) &&
-           add_monitor(&list, "qml-guardian", sockets->guardian, err) &&
-           (!paused || arglist_append(&list, "-S", NULL, err)) &&
-           (!incoming || arglist_append(&list, "-incoming", incoming, err)) &&
+    return invocation_rewrite(user, parts->cpu, parts->machine, parts->accel, &list, err) &&
+           mask_devices(&list, parts->offs, overruled, err) &&
+           add_monitor(&list, "qml-command", parts->sockets->command, err) &&
+           add_monitor(&list, "qml-guardian", parts->sockets->guardian, err) &&
+           (!parts->paused || arglist_append(&list, "-S", NULL, err)) &&
+           (!parts->incoming || arglist_append(&list, "-incoming", parts->incoming, err)) &&
            arglist_render(&list, argv, err);
 }
 

@@ -6,8 +6,8 @@
 #define QML_VM_COMMAND_LINE_H
 
 #include "base/paths.h"
-#include "vm/agreement.h"
 #include "vm/arglist.h"
+#include "vm/device_mask.h"
 
 /* The two private QMP sockets of a VM: one for commands, one for its guardian. */
 struct vm_sockets {
@@ -33,12 +33,21 @@ char *vm_socket_path(const struct paths *paths, const char *vm, const char *purp
  * listens there. */
 bool vm_socket_is_private(const char *path, const char *vm);
 
-/* The user's list with the agreed CPU (its -cpu value), machine type and accelerator, the sockets,
- * "-S" if paused, and, when incoming is not NULL, "-incoming" with that URI. *argv must be empty.
- */
-bool command_line_make(const struct arglist *user, const char *cpu,
-                       const struct agreement *agreement, const struct vm_sockets *sockets,
-                       bool paused, const char *incoming, struct strlist *argv, struct error *err);
+/* What an agreement and its launch put into it; all borrowed. */
+struct command_line {
+    const char *cpu; /* -cpu's value */
+    const char *machine, *accel;
+    const struct device_offs *offs; /* properties of devices that are off */
+    const struct vm_sockets *sockets;
+    bool paused;          /* -S */
+    const char *incoming; /* -incoming with that URI, or NULL */
+};
+
+/* The user's list with these in it; *argv must be empty. *overruled gets a line for each property
+ * of a device that the user asked for and that is off. As invocation_rewrite, config_files_options
+ * and device_mask_write. */
+bool command_line_make(const struct arglist *user, const struct command_line *parts,
+                       struct strlist *argv, struct strlist *overruled, struct error *err);
 
 /* One line that a POSIX shell reads back as argv; the caller frees it; NULL for want of memory. */
 char *command_line_quote(const struct strlist *argv);

@@ -42,10 +42,11 @@ bool device_mask_note(struct masking *masking, const struct device_off *off, con
 {
     if (!device_value_is_on(value))
         return true;
-    bool good = off->why ? strlist_pushf(masking->overruled, "%s=on of %s is switched off: %s",
-                                         off->property, where, off->why)
-                         : strlist_pushf(masking->overruled, "%s=on of %s is switched off",
-                                         off->property, where);
+    bool good = off->why
+                    ? strlist_pushf(masking->overruled, "%s=on of %s is switched off: %s",
+                                    off->property, where, off->why)
+                    : strlist_pushf(masking->overruled, "%s=on of %s is switched off, as agreed",
+                                    off->property, where);
     return good || error_no_memory(err);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "device/device_report.h"
 
 void device_offs_free(struct device_offs *offs)
 {
@@ -14,34 +15,11 @@ void device_offs_free(struct device_offs *offs)
     *offs = (struct device_offs){0};
 }
 
-static void add_lack(struct strbuf *text, const struct device_lack *lack)
-{
-    const struct backend_info *backend = lack->backend ? backend_find(lack->backend) : NULL;
-    if (text->length > 0)
-        strbuf_puts(text, "; ");
-    if (lack->cause == DEVICE_KERNEL)
-        strbuf_printf(text, "%s's kernel: %s lack %s", lack->host, backend ? backend->title : "it",
-                      lack->feature ? lack->feature : "it");
-    else if (lack->machine)
-        strbuf_printf(text, "%s's QEMU has it off for this machine type", lack->host);
-    else
-        strbuf_printf(text, "%s's QEMU does not know it", lack->host);
-}
-
-char *device_loss_why(const struct device_loss *loss)
-{
-    autostrbuf struct strbuf text = {0};
-    strbuf_puts(&text, "");
-    for (size_t i = 0; i < loss->lack_count; i++)
-        add_lack(&text, &loss->lacks[i]);
-    return strbuf_steal(&text);
-}
-
 static const struct device_loss *find_loss(const struct device_report *report, const char *class,
                                            const char *property)
 {
     for (size_t i = 0; report && i < report->loss_count; i++)
-        if (strcmp(report->losses[i].class, class) == 0 &&
+        if (report->losses[i].lack_count > 0 && strcmp(report->losses[i].class, class) == 0 &&
             strcmp(report->losses[i].property, property) == 0)
             return &report->losses[i];
     return NULL;

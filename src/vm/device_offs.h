@@ -18,8 +18,4 @@ bool device_offs_make(const struct device_baseline *baseline, const struct devic
                       const struct device_report *report, struct device_offs *offs,
                       struct error *err);
 
-/* Why a property cannot be had, as "b's kernel: tap devices lack uso; c's QEMU does not know it";
- * the caller frees it; NULL for want of memory. */
-char *device_loss_why(const struct device_loss *loss);
-
 #endif

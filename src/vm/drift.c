@@ -28,6 +28,19 @@ static void now_free(struct now *now)
 }
 #define autonow __attribute__((cleanup(now_free)))
 
+void drift_given_free(struct drift_given *given)
+{
+    free(given->cpu);
+    device_offer_free(&given->devices);
+}
+
+/* cpu: NULL if there are reasons; the host's devices are given away. */
+static void give(struct now *now, char *cpu, struct drift_given *given)
+{
+    *given = (struct drift_given){.cpu = cpu, .devices = now->profile.devices};
+    now->profile.devices = (struct device_offer){0};
+}
+
 /* What the host can give now, for the agreement's machine type and accelerator. */
 static bool look(const struct config *config, const struct agreement *agreement,
                  const struct qemu *qemu, struct now *now, struct error *err)
@@ -147,7 +160,8 @@ static void remember(const struct paths *paths, const char *vm, const json_t *th
 }
 
 bool drift_render(const struct config *config, const struct agreement *agreement,
-                  const struct qemu *qemu, struct strlist *reasons, char **cpu, struct error *err)
+                  const struct qemu *qemu, struct strlist *reasons, struct drift_given *given,
+                  struct error *err)
 {
     autonow struct now now = {0};
     if (!look(config, agreement, qemu, &now, err))
@@ -156,8 +170,10 @@ bool drift_render(const struct config *config, const struct agreement *agreement
         return error_no_memory(err);
     if (reasons->count > 0)
         return true;
-    *cpu = render_cpu(&agreement->baseline, &now.profile.offer, agreement->form, err);
-    return *cpu != NULL;
+    char *cpu = render_cpu(&agreement->baseline, &now.profile.offer, agreement->form, err);
+    if (cpu)
+        give(&now, cpu, given);
+    return cpu != NULL;
 }
 
 static bool check_record(const struct agreement *agreement, const char *digest,
@@ -177,7 +193,7 @@ static bool check_record(const struct agreement *agreement, const char *digest,
 
 bool drift_check(const struct paths *paths, const struct config *config,
                  const struct agreement *agreement, const char *digest,
-                 const struct vm_record *record, struct strlist *reasons, char **rendered,
+                 const struct vm_record *record, struct strlist *reasons, struct drift_given *given,
                  struct error *err)
 {
     autoqemu struct qemu qemu = {0};
@@ -223,7 +239,7 @@ bool drift_check(const struct paths *paths, const struct config *config,
         return error_no_memory(err);
     if (reasons->count == 0)
         remember(paths, agreement->vm, then, now.facts);
-    if (rendered)
-        *rendered = reasons->count == 0 ? STEAL(cpu) : NULL;
+    if (given)
+        give(&now, reasons->count == 0 ? STEAL(cpu) : NULL, given);
     return true;
 }

@@ -198,6 +198,9 @@ bool exchange_give_baseline(struct exchange *exchange, struct baseline *given, s
  * STATUS_INCOMPATIBLE: the site policy here demands to know what is not known. */
 bool exchange_devices(const struct exchange *exchange, struct device_baseline *baseline,
                       struct device_report *report, struct error *err);
+/* Who of the hosts cannot give what is off in the agreement: as device_baseline_lacks. */
+bool exchange_device_lacks(const struct exchange *exchange, struct device_report *report,
+                           struct error *err);
 /* The side that is asked by a group's initiator: what that computed of devices fits this host and
  * its site policy. STATUS_INCOMPATIBLE. */
 bool exchange_check_devices(const struct exchange *exchange, const struct device_baseline *given,

@@ -83,6 +83,16 @@ bool exchange_devices(const struct exchange *exchange, struct device_baseline *b
     return true;
 }
 
+bool exchange_device_lacks(const struct exchange *exchange, struct device_report *report,
+                           struct error *err)
+{
+    autostrlist struct strlist uses = {0};
+    size_t count = 0;
+    autofree struct device_host *hosts = list_hosts(exchange, &count, err);
+    return hosts && list_uses(exchange, &uses, err) &&
+           device_baseline_lacks(&exchange->agreement.devices, hosts, count, &uses, report, err);
+}
+
 bool exchange_check_devices(const struct exchange *exchange, const struct device_baseline *given,
                             struct error *err)
 {

@@ -4,7 +4,8 @@ import json
 import os
 from pathlib import Path
 
-from lib.harness import check, check_equal, test
+from lib.harness import check, check_equal, check_in, test
+from lib.pair import Pair
 
 # On by themselves in both QEMUs; hash is off by itself, and seqpacket of vhost-vsock is a word in JSON.
 OFF = ("mrg_rxbuf", "queue_reset")
@@ -125,7 +126,7 @@ def others(t):
     "other devices keep what a card loses, and a -global for all of virtio reaches them"
     words = ["-global", "virtio-pci.packed=on", "-device", "virtio-net-pci,id=n", "-device", "virtio-rng-pci,id=r"]
     argv, said = masked(t, words, "virtio-net.packed,virtio-net.queue_reset")
-    check_equal(said, ["packed=on of -global virtio-pci is switched off"], "said")
+    check_equal(said, ["packed=on of -global virtio-pci is switched off, as agreed"], "said")
     for version, binary in binaries(t).items():
         for kind, wanted in (("virtio-net", [False, False]), ("virtio-rng", [True, True])):
             seen = look(t, f"{version}-{kind}", argv, ("packed", "queue_reset"), kind=kind, binary=binary)
@@ -171,3 +172,49 @@ def vsock(t):
             else:
                 result = t.run(binary, *bare, *argv)
                 check("failed to open vhost device" in result.stderr, f"the {version} QEMU: {result.stderr}")
+
+
+# A launch, an agreement, a received guest: what is written there
+
+USO = ("guest_uso4", "guest_uso6", "host_uso")
+PLAIN = "virtio-net-pci,id=n,mac=52:54:00:00:00:01"
+JSON = '{"driver":"virtio-net-pci","id":"m"}'
+CARDS = ["-device", PLAIN, "-device", JSON]
+WITHOUT_USO = [
+    *("-device", ",".join([PLAIN, *(f"{name}=off" for name in USO)])),
+    *("-device", '{"driver":"virtio-net-pci","id":"m",' + ",".join(f'"{name}":false' for name in USO) + "}"),
+    *(word for name in USO for word in ("-global", f"virtio-net-device.{name}=off")),
+]
+
+
+def has_words(argv, words):
+    """They stand in the command line, one behind the other, and nothing else of network cards does."""
+    found = [word for word in argv if "virtio-net" in word]
+    check_equal(found, [word for word in words if "virtio-net" in word], "what is said of network cards")
+    at = argv.index(words[0], argv.index(words[1]) - 1)
+    check_equal(argv[at : at + len(words)], words, "the words together")
+
+
+@test(timeout=120)
+def launched(t):
+    "what only b's QEMU has is off in its command line; a's QEMU, which would not start with it, is told nothing"
+    pair = Pair(t, qemu_b=t.second_qemu_path)
+    a, b = pair.dry_run("--json", guest_a=[*pair.guest("a"), *CARDS], guest_b=[*pair.guest("b"), *CARDS])
+    for process, words in ((a, CARDS), (b, WITHOUT_USO)):
+        process.expect_status(0)
+        has_words(json.loads(process.stdout())["argv"], words)
+
+
+@test(timeout=120)
+def launched_asked(t):
+    "who asks for it is told who has it not; what is launched is what was shown, and has it off"
+    pair = Pair(t, qemu_b=t.second_qemu_path)
+    asked = ["-device", f"{PLAIN},host_uso=on", "-nic", "user,model=virtio"]
+    plain = ["-device", PLAIN, "-nic", "user,model=virtio"]
+    a, b = pair.launch(guest_a=[*pair.guest("a"), *plain], guest_b=[*pair.guest("b"), *asked])
+    check_in("warning: web1: host_uso=on of device n is switched off: a's QEMU does not know it", b.process.stderr(), "b")
+    check_equal("switched off" in a.process.stderr(), False, "a says something")
+    for path in devices(b, "virtio-net"):
+        check_equal(values(b, path, USO), [False] * len(USO), path)
+    check_equal(len(devices(b, "virtio-net")), 2, "network cards of b")
+    check_equal("uso" in " ".join(a.argv), False, "a is told of it")

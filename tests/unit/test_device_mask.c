@@ -89,13 +89,13 @@ START_TEST(pieces)
          "-device virtio-net-pci,csum=off,mac=x,addr=3,packed=off" GLOBALS " # " SAID_CSUM},
         {"-device virtio-net-pci,id=n,packed=on",
          "-device virtio-net-pci,id=n,packed=off,csum=off" GLOBALS
-         " # packed=on of device n is switched off"},
+         " # packed=on of device n is switched off, as agreed"},
         /* what is off by itself is written over what is not */
         {"-device virtio-net-pci,csum=off,hash=off,packed=off",
          "-device virtio-net-pci,csum=off,hash=off,packed=off" GLOBALS},
         {"-device virtio-net-pci,csum=off,hash=on,packed=off",
          "-device virtio-net-pci,csum=off,hash=off,packed=off" GLOBALS
-         " # hash=on of -device virtio-net-pci is switched off"},
+         " # hash=on of -device virtio-net-pci is switched off, as agreed"},
         /* doubled commas stay doubled */
         {"-device virtio-net-pci,romfile=/a,,csum=on,,b,mac=x",
          "-device virtio-net-pci,romfile=/a,,csum=on,,b,mac=x,csum=off,packed=off" GLOBALS},
@@ -128,7 +128,7 @@ START_TEST(members)
          "\"packed\":false}" GLOBALS},
         {"{\"packed\":true,\"driver\":\"virtio-net-pci\",\"csum\":false}",
          "{\"packed\":false,\"driver\":\"virtio-net-pci\",\"csum\":false}" GLOBALS
-         " # packed=on of -device virtio-net-pci is switched off"},
+         " # packed=on of -device virtio-net-pci is switched off, as agreed"},
         /* what is off stays as it was written, blanks too */
         {"{ \"driver\":\"virtio-net-pci\", \"csum\":false, \"packed\":false }",
          "{ \"driver\":\"virtio-net-pci\", \"csum\":false, \"packed\":false }" GLOBALS},
@@ -136,13 +136,13 @@ START_TEST(members)
          "{ \"driver\":\"virtio-blk-pci\", \"packed\":true }" GLOBALS},
         {"{\"driver\":\"virtio-net-pci\",\"hash\":true,\"packed\":false,\"csum\":false}",
          "{\"driver\":\"virtio-net-pci\",\"hash\":false,\"packed\":false,\"csum\":false}" GLOBALS
-         " # hash=on of -device virtio-net-pci is switched off"},
+         " # hash=on of -device virtio-net-pci is switched off, as agreed"},
         /* words where QEMU wants words */
         {"{\"driver\":\"vhost-vsock-pci\",\"guest-cid\":3}",
          "{\"driver\":\"vhost-vsock-pci\",\"guest-cid\":3,\"seqpacket\":\"off\"}" GLOBALS},
         {"{\"driver\":\"vhost-vsock-pci\",\"seqpacket\":\"on\",\"guest-cid\":3}",
          "{\"driver\":\"vhost-vsock-pci\",\"seqpacket\":\"off\",\"guest-cid\":3}" GLOBALS
-         " # seqpacket=on of -device vhost-vsock-pci is switched off"},
+         " # seqpacket=on of -device vhost-vsock-pci is switched off, as agreed"},
         {"{\"driver\":\"virtio-net-pci\",\"csum\":\"auto\",\"packed\":false}",
          "{\"driver\":\"virtio-net-pci\",\"csum\":\"off\",\"packed\":false}" GLOBALS},
         {"{\"driver\":\"virtio-net-pci\",\"romfile\":\"/caf\xc3\xa9,x\",\"packed\":false}",
@@ -191,7 +191,7 @@ START_TEST(sets)
     static const char *const rows[][2] = {
         {"-device virtio-net-pci,id=n,csum=off,packed=off -set device.n.packed=on",
          "-device virtio-net-pci,id=n,csum=off,packed=off -set device.n.packed=off" GLOBALS
-         " # packed=on of device n is switched off"},
+         " # packed=on of device n is switched off, as agreed"},
         {"-device virtio-net-pci,id=n,csum=off,packed=off -set device.n.csum=no -set "
          "device.n.mac=x",
          "-device virtio-net-pci,id=n,csum=off,packed=off -set device.n.csum=no -set "
@@ -218,26 +218,27 @@ START_TEST(globals)
          " # csum=on of -global virtio-net-pci is switched off: not on b"},
         {"-global driver=virtio-net-pci-transitional,property=packed,value=yes",
          "-global virtio-net-pci-transitional.packed=off" GLOBALS
-         " # packed=on of -global virtio-net-pci-transitional is switched off"},
+         " # packed=on of -global virtio-net-pci-transitional is switched off, as agreed"},
         {"-global virtio-net-pci.csum=off", "-global virtio-net-pci.csum=off" GLOBALS},
         {"-global virtio-net-pci.mq=on", "-global virtio-net-pci.mq=on" GLOBALS},
         {"-global virtio-blk-pci.packed=on", "-global virtio-blk-pci.packed=on" GLOBALS},
         {"-global virtio-blk-pci-base.packed=on", "-global virtio-blk-pci-base.packed=on" GLOBALS},
         {"-global virtio-pci.packed=on -device virtio-blk-pci",
          "-global virtio-pci.packed=on -device virtio-blk-pci" OUTER("packed") GLOBALS
-         " # packed=on of -global virtio-pci is switched off"},
+         " # packed=on of -global virtio-pci is switched off, as agreed"},
         {"-global virtio-net-pci-base.csum=on",
          "-global virtio-net-pci-base.csum=on" OUTER("csum") GLOBALS
          " # csum=on of -global virtio-net-pci-base is switched off: not on b"},
         {"-global virtio-device.packed=on",
          "-global virtio-device.packed=on" OUTER("packed") GLOBALS
-         " # packed=on of -global virtio-device is switched off"},
-        {"-global virtio-net-pci.hash=on", "-global virtio-net-pci.hash=off" GLOBALS
-                                           " # hash=on of -global virtio-net-pci is switched off"},
+         " # packed=on of -global virtio-device is switched off, as agreed"},
+        {"-global virtio-net-pci.hash=on",
+         "-global virtio-net-pci.hash=off" GLOBALS
+         " # hash=on of -global virtio-net-pci is switched off, as agreed"},
         {"-global virtio-device.hash=on",
          "-global virtio-device.hash=on" OUTER(
              "hash") " -global virtio-net-device.hash=off" GLOBALS
-                     " # hash=on of -global virtio-device is switched off"},
+                     " # hash=on of -global virtio-device is switched off, as agreed"},
         {"-global nonsense", "-global nonsense" GLOBALS},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
@@ -255,7 +256,7 @@ START_TEST(in_files)
          "-S -set device.n.csum=off" GLOBALS " # csum=on of device n is switched off: not on b"},
         {"[device \"n\"]\ndriver = \"virtio-net\"\ncsum = \"off\"\npacked = \"off\"\nhash = "
          "\"on\"\n",
-         "-S -set device.n.hash=off" GLOBALS " # hash=on of device n is switched off"},
+         "-S -set device.n.hash=off" GLOBALS " # hash=on of device n is switched off, as agreed"},
         {"[device]\ndriver = \"virtio-net-pci\"\n", "-S" GLOBALS},
         {"[device]\ndriver = \"virtio-net-pci\"\ncsum = \"off\"\n", "-S" GLOBALS},
         {"[device \"a.b\"]\ndriver = \"virtio-net-pci\"\n", "-S" GLOBALS},
