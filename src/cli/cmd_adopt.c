@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "host/profile.h"
+#include "vm/adopt_devices.h"
 #include "vm/adopt_look.h"
 #include "vm/adopt_prove.h"
 #include "vm/adopt_store.h"
@@ -221,6 +222,9 @@ static bool examine_host(struct adopt_command *command, struct error *err)
            envelope_sign_digest(command->identity, PROFILE_TYPE, payload, &text,
                                 agreement->parties[0].profile, err) &&
            profile_digest_host(payload, command->host_digest, err) &&
+           adopt_devices(command->config.host_name, &command->profile.devices,
+                         strcmp(command->runs, command->qemu.binary.path) == 0,
+                         &command->running.arguments, &agreement->devices, err) &&
            adopt_baseline(&command->cpu, &command->profile.offer, model, command->fixed_tsc,
                           &agreement->baseline, err);
 }

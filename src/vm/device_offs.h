@@ -12,8 +12,8 @@ void device_offs_free(struct device_offs *offs);
 #define autodeviceoffs __attribute__((cleanup(device_offs_free)))
 
 /* For a QEMU that has what own says: only properties that it has; it does not start with another
- * one, not even as off. report: what was lost, for the reasons, or NULL. *offs must be empty, and
- * is filled only on success. STATUS_INTERNAL. */
+ * one, not even as off. report: who lacks what, for the reasons (device_baseline_lacks), or NULL.
+ * *offs must be empty, and is filled only on success. STATUS_INTERNAL. */
 bool device_offs_make(const struct device_baseline *baseline, const struct device_offer *own,
                       const struct device_report *report, struct device_offs *offs,
                       struct error *err);

@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 
 from lib.harness import check, check_equal, check_in, test
-from lib.pair import Pair
+from lib.pair import VM, Pair
+from test_adopt_move import Adopted
+from test_receive import Site
 
 # On by themselves in both QEMUs; hash is off by itself, and seqpacket of vhost-vsock is a word in JSON.
 OFF = ("mrg_rxbuf", "queue_reset")
@@ -218,3 +220,31 @@ def launched_asked(t):
         check_equal(values(b, path, USO), [False] * len(USO), path)
     check_equal(len(devices(b, "virtio-net")), 2, "network cards of b")
     check_equal("uso" in " ".join(a.argv), False, "a is told of it")
+
+
+@test(timeout=180)
+def received(t):
+    "under an agreement: receive and --agreement write what was agreed, for what the QEMU that is there now knows"
+    site = Site(t, "ab", qemu={"b": t.second_qemu_path})
+    cards = lambda name, **how: [*site.guest(name, **how), *CARDS]  # noqa: E731
+    a = site.launch("a", "b", guest=cards("a"))
+    has_words(a.argv, CARDS)
+    options = ("--dry-run", "--json", "--")
+    kept = site["b"].home / "state" / "agreements" / f"{VM}.json"
+    for words in (("receive", VM, "--from", "a"), ("--vm", VM, "--agreement", kept, "--incoming")):
+        newer = site["b"].run(*words, *options, *cards("b"), check=0)
+        has_words(json.loads(newer.stdout)["argv"], WITHOUT_USO)
+    site.qemu["b"] = t.qemu_path
+    site.config("b")
+    older = site["b"].run("receive", VM, "--from", "a", *options, *cards("b"), check=0)
+    has_words(json.loads(older.stdout)["argv"], CARDS)
+
+
+@test(timeout=120)
+def adopted(t):
+    "a guest that was adopted keeps its devices: who receives it switches nothing off, whatever its own QEMU knows"
+    site = Site(t, "ab", qemu={"b": t.second_qemu_path})
+    Adopted(site, *CARDS, machine="pc-q35-7.2")
+    guest = [*site.guest("b", machine="pc-q35-7.2"), *CARDS]
+    said = site["b"].run("receive", VM, "--from", "a", "--dry-run", "--json", "--", *guest, check=0)
+    has_words(json.loads(said.stdout)["argv"], CARDS)

@@ -4,9 +4,11 @@
  */
 #include "unit.h"
 
+#include "device/device_baseline.h"
+#include "vm/adopt_devices.h"
 #include "vm/args_file.h"
 #include "vm/config_file.h"
-#include "vm/device_mask.h"
+#include "vm/device_offs.h"
 #include "vm/device_value.h"
 
 static void parse(const char *line, struct arglist *list)
@@ -326,9 +328,116 @@ START_TEST(booleans)
 }
 END_TEST
 
+/* Of a host: its QEMU has these properties of virtio-net, its kernel these features of tun. */
+static void make_offer(struct device_offer *offer, const char *properties, const char *features)
+{
+    offer->table = BACKEND_TABLE_VERSION;
+    struct class_offer *class = device_offer_add_class(offer, "virtio-net");
+    struct backend_offer *tun = device_offer_add_backend(offer, "tun", BACKEND_KNOWN, NULL);
+    ck_assert(class && strlist_split(&class->properties, properties, ' '));
+    ck_assert(tun && strlist_split(&tun->features, features, ' '));
+}
+
+/* What of a baseline of a and b, which have these, is written for a: "PROPERTY" if it is on by
+ * itself, else "(PROPERTY)", and why. */
+static char *offs_of(const char *properties_a, const char *properties_b, const char *features_b)
+{
+    autodeviceoffer struct device_offer a = {0}, b = {0};
+    autodevicebaseline struct device_baseline baseline = {0};
+    autodevicereport struct device_report lacks = {0};
+    autodeviceoffs struct device_offs offs = {0};
+    autostrlist struct strlist uses = {0}, texts = {0};
+    make_offer(&a, properties_a, "header-12 uso vnet-hdr");
+    make_offer(&b, properties_b, features_b);
+    const struct device_host hosts[] = {{"a", &a}, {"b", &b}};
+    ck_assert(strlist_push(&uses, "tun"));
+    MUST(device_baseline_compute(hosts, 2, &uses, &baseline, NULL, &err));
+    MUST(device_baseline_lacks(&baseline, hosts, 2, &uses, &lacks, &err));
+    MUST(device_offs_make(&baseline, &a, &lacks, &offs, &err));
+    for (size_t i = 0; i < offs.count; i++) {
+        const struct device_off *off = &offs.items[i];
+        ck_assert_str_eq(off->class, "virtio-net");
+        ck_assert(strlist_pushf(&texts, off->usual ? "%s: %s" : "(%s): %s", off->property,
+                                off->why ? off->why : "-"));
+    }
+    return strlist_join(&texts, "; ");
+}
+
+START_TEST(chosen)
+{
+    static const struct {
+        const char *properties_a, *properties_b, *features_b, *wanted;
+    } rows[] = {
+        {"csum host_uso mrg_rxbuf", "csum host_uso mrg_rxbuf", "header-12 uso vnet-hdr", ""},
+        {"csum host_uso mrg_rxbuf", "csum mrg_rxbuf", "header-12 uso vnet-hdr",
+         "host_uso: b's QEMU does not know it"},
+        /* a's QEMU would not start with one that it has not */
+        {"csum mrg_rxbuf", "csum host_uso mrg_rxbuf", "header-12 uso vnet-hdr", ""},
+        {"csum host_uso mrg_rxbuf", "csum host_uso mrg_rxbuf", "header-12 vnet-hdr",
+         "host_uso: b's kernel lacks uso of tap devices"},
+        {"csum hash host_uso mrg_rxbuf", "csum host_uso mrg_rxbuf", "vnet-hdr",
+         "(hash): a's kernel lacks header-20 of tap devices, b's QEMU does not know it; "
+         "host_uso: b's kernel lacks uso of tap devices; "
+         "mrg_rxbuf: b's kernel lacks header-12 of tap devices"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autofree char *got =
+            offs_of(rows[i].properties_a, rows[i].properties_b, rows[i].features_b);
+        ck_assert_msg(strcmp(got, rows[i].wanted) == 0, "row %zu: %s", i, got);
+    }
+}
+END_TEST
+
+/* What nobody asked about is not written, and does not fail. */
+START_TEST(chosen_unknown)
+{
+    autodeviceoffer struct device_offer a = {0}, b = {0};
+    autodevicebaseline struct device_baseline baseline = {0};
+    autodeviceoffs struct device_offs offs = {0};
+    static const struct strlist none = {0};
+    make_offer(&b, "csum", "vnet-hdr");
+    const struct device_host hosts[] = {{"a", &a}, {"b", &b}};
+    MUST(device_baseline_compute(hosts, 2, &none, &baseline, NULL, &err));
+    ck_assert_uint_gt(baseline.class_count, 0);
+    MUST(device_offs_make(&baseline, &a, NULL, &offs, &err));
+    ck_assert_uint_eq(offs.count, 0);
+    MUST(device_offs_make(&(struct device_baseline){0}, &b, NULL, &offs, &err));
+    ck_assert_uint_eq(offs.count, 0);
+}
+END_TEST
+
+/* A guest that is adopted on a host of which less is known than of others. */
+START_TEST(adopted)
+{
+    autodeviceoffer struct device_offer poor = {0}, rich = {0};
+    autoarglist struct arglist arguments = {0};
+    parse("-no-user-config -netdev tap,id=n -device virtio-net-pci,netdev=n", &arguments);
+    make_offer(&poor, "csum mrg_rxbuf", "header-12 vnet-hdr");
+    make_offer(&rich, "csum host_uso mrg_rxbuf", "header-12 uso vnet-hdr");
+    for (int with_qemu = 0; with_qemu < 2; with_qemu++) {
+        autodevicebaseline struct device_baseline devices = {0};
+        autodeviceoffs struct device_offs offs = {0};
+        autostrlist struct strlist uses = {0};
+        MUST(adopt_devices("a", &poor, with_qemu, &arguments, &devices, &err));
+        MUST(device_baseline_uses(&devices, &uses, &err));
+        ck_assert(strlist_contains(&uses, "tun"));
+        for (size_t i = 0; i < devices.class_count; i++)
+            ck_assert_uint_eq(devices.classes[i].off.count, 0);
+        ck_assert_uint_eq(devices.class_count, with_qemu);
+        if (with_qemu) {
+            autofree char *kept = strlist_join(&devices.classes[0].kept, " ");
+            ck_assert_str_eq(kept, "csum mrg_rxbuf");
+        }
+        MUST(device_offs_make(&devices, &rich, NULL, &offs, &err));
+        ck_assert_uint_eq(offs.count, 0);
+    }
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {pieces,   members,         refused, sets,    globals,
-                                  in_files, file_without_id, again,   booleans};
+    const TTest *const tests[] = {pieces,   members,  refused,         sets,
+                                  globals,  in_files, file_without_id, again,
+                                  booleans, chosen,   chosen_unknown,  adopted};
     return unit_run("device-mask", tests, COUNT(tests));
 }
