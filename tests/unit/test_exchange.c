@@ -3,13 +3,14 @@
  * One exchange between three hosts in this process, message by message: a launches, b and c are
  * agents. What QEMU would find out about each host is given; what is signed is real.
  */
-#include "unit.h"
+#include "device_fixture.h"
 
 #include <sys/stat.h>
 #include <time.h>
 
 #include "base/file.h"
 #include "cpu/feature_table.h"
+#include "device/device_report.h"
 #include "peer/message.h"
 #include "vm/record.h"
 #include "vm/respond.h"
@@ -29,6 +30,7 @@ struct host {
     struct exchange_self self;
     struct respond respond; /* of b and c */
     const char *features;
+    const char *devices; /* as in device_fixture.h; NULL: its profile does not speak of them */
 };
 
 static struct host hosts[HOSTS];
@@ -61,6 +63,7 @@ static void host_make(struct host *host, const char *name, const char *features)
 }
 
 static struct cpu_request wish;
+static struct strlist tap; /* what a's devices use */
 
 static void setup(void)
 {
@@ -71,6 +74,11 @@ static void setup(void)
     wish = (struct cpu_request){0};
     MUST(cpu_request_parse("host", &wish, &err));
     struct exchange_self *self = &hosts[0].self;
+    hosts[0].devices = "a tun:uso,vnet-hdr vhost-net:mrg-rxbuf net:csum,guest_uso4,host_uso";
+    hosts[1].devices = "b tun:vnet-hdr vhost-net:mrg-rxbuf net:csum,guest_uso4,host_uso";
+    hosts[2].devices = "c tun?denied net:csum,guest_uso4,host_uso";
+    ck_assert(strlist_push(&tap, "tun"));
+    self->backends = &tap;
     self->role = ROLE_SOURCE;
     self->machine = "q35";
     self->accel = "tcg";
@@ -88,6 +96,7 @@ static void teardown(void)
         machine_list_free(&hosts[i].qemu.machines);
     }
     cpu_request_free(&wish);
+    strlist_free(&tap);
     unit_folder_remove();
 }
 
@@ -125,6 +134,11 @@ static json_t *profile_payload(const struct host *host, int64_t serial, int64_t 
                                   "kernel_irqchip", "", "cpu_pm", 0));
     json_object_set_new(payload, "machines", machine_list_to_json(&host->qemu.machines));
     json_object_set_new(payload, "cpu", cpu_offer_to_json(&offer));
+    autodeviceoffer struct device_offer devices = {0};
+    if (host->devices) {
+        fixture_host(host->devices, &devices);
+        json_object_set_new(payload, "devices", device_offer_to_json(&devices));
+    }
     return payload;
 }
 
@@ -268,6 +282,16 @@ static bool has_file(size_t i, const char *suffix)
     return access(path, F_OK) == 0;
 }
 
+static void all_the_way_for_devices(void)
+{
+    char digest[DIGEST_HEX_SIZE];
+    begin(false);
+    hellos();
+    profiles();
+    autojson json_t *document = agree(digest);
+    ck_assert(document && exchange.agreement.devices.backend_count == 0);
+}
+
 static void all_the_way(bool prove)
 {
     char digest[DIGEST_HEX_SIZE];
@@ -295,6 +319,17 @@ static void all_the_way(bool prove)
     const struct featureset *features = &exchange.agreement.baseline.features;
     ck_assert(featureset_has(features, "avx") && featureset_has(features, "lm"));
     ck_assert(!featureset_has(features, "avx2") && !featureset_has(features, "pcid"));
+    /* Nor a property of devices that b cannot give; what c does not know, a is told. */
+    const struct device_baseline *devices = &exchange.agreement.devices;
+    ck_assert(device_baseline_is_off(devices, "virtio-net", "host_uso") &&
+              device_baseline_is_off(devices, "virtio-net", "guest_uso4") &&
+              !device_baseline_is_off(devices, "virtio-net", "csum"));
+    ck_assert_uint_eq(devices->backend_count, 1);
+    ck_assert(strcmp(devices->backends[0].name, "tun") == 0 && devices->backends[0].unknown);
+    ck_assert_uint_eq(exchange.device_report.loss_count, 2);
+    ck_assert_uint_eq(exchange.device_report.unknown_count, 1);
+    ck_assert(device_baseline_is_off(&hosts[2].respond.exchange.agreement.devices, "virtio-net",
+                                     "host_uso"));
     /* b is told that it is less safe for the others' sake; c has nothing to lose. */
     const struct strlist *doubts = &hosts[1].respond.exchange.doubts;
     ck_assert_uint_eq(doubts->count, 1);
@@ -369,6 +404,13 @@ START_TEST(proposals)
         {"baseline/features", "[\"lm\"]", STATUS_PROTOCOL, "another agreement"},
         {"baseline/phys_bits", "39", STATUS_PROTOCOL, "another agreement"},
         {"baseline/identity/model_id", "\"x\"", STATUS_PROTOCOL, "another agreement"},
+        {"devices", "{}", STATUS_DATA, "the devices"},
+        {"devices", "null", STATUS_DATA, "the devices"},
+        {"version", "2", STATUS_DATA, "not valid"},
+        {"devices/classes", "{}", STATUS_INCOMPATIBLE, "is not switched off, and b cannot give it"},
+        {"devices/classes/virtio-net/off", "[]", STATUS_INCOMPATIBLE, "is not switched off"},
+        {"devices/classes/virtio-net/off", "[\"nothing\"]", STATUS_DATA, "nothing"},
+        {"devices/classes/virtio-net/kept", "[\"host_uso\"]", STATUS_DATA, "off and kept"},
         {"proof", "null", STATUS_PROTOCOL, "without a proof"},
         {"proof/table/cpuid/0/2", "14", STATUS_PROOFS_DIFFER, "would not see the same CPU"},
         {"MINE/host", "\"d\"", STATUS_PROTOCOL, "another agreement"},
@@ -436,6 +478,122 @@ START_TEST(proposals)
     autojson json_t *proposal = sign_proposal(good, hosts[0].identity, digest);
     autojson json_t *answer = NULL;
     MUST(answer = respond_to(&hosts[1].respond, "propose", proposal, &err));
+}
+END_TEST
+
+/* Of two, both compute; what they use is what the asker's hello says. */
+START_TEST(devices_of_two)
+{
+    char digest[DIGEST_HEX_SIZE];
+    for (int known = 0; known < 2; known++) {
+        hosts[1].devices = known ? "b tun:vnet-hdr net:csum,guest_uso4,host_uso" : NULL;
+        hosts[0].self.prove = false;
+        MUST(exchange_begin(&exchange, &hosts[0].self, NULL, 1, &err));
+        MUST(greet(1, &err));
+        MUST(exchange_choose_machine(&exchange, &err));
+        give_profile(&hosts[0], &exchange);
+        give_profile(&hosts[1], &hosts[1].respond.exchange);
+        autojson json_t *body = NULL, *answer = NULL, *approval = NULL;
+        MUST(body = exchange_profile_body(&exchange, &err));
+        MUST(answer = respond_to(&hosts[1].respond, "profile", body, &err));
+        MUST(exchange_take_profile(&exchange, &exchange.peers[0], answer, &err));
+        MUST(exchange_agree(&exchange, time(NULL), &err));
+        const struct device_baseline *devices = &exchange.agreement.devices;
+        ck_assert(device_baseline_is_off(devices, "virtio-net", "host_uso") == known);
+        ck_assert_uint_eq(devices->backend_count, 1);
+        ck_assert(devices->backends[0].unknown == !known);
+        autojson json_t *payload = agreement_to_json(&exchange.agreement);
+        autojson json_t *other = json_deep_copy(payload);
+        json_t *changed = json_object_get(json_object_get(other, "devices"), "classes");
+        changed = json_object_get(json_object_get(changed, "virtio-net"), known ? "off" : "kept");
+        json_array_remove(changed, 0);
+        autojson json_t *wrong = sign_proposal(other, hosts[0].identity, digest);
+        ck_assert(json_equal(payload, other) == 0);
+        struct error failure = ERROR_INIT;
+        ck_assert(!respond_to(&hosts[1].respond, "propose", wrong, &failure));
+        ck_assert_msg(failure.status == STATUS_PROTOCOL &&
+                          strstr(failure.message, "proposes another agreement"),
+                      "%d %s", failure.status, failure.message);
+        autojson json_t *proposal = sign_proposal(payload, hosts[0].identity, digest);
+        MUST(approval = respond_to(&hosts[1].respond, "propose", proposal, &err));
+        ck_assert_uint_eq(hosts[1].respond.exchange.device_report.loss_count, known ? 2 : 0);
+        exchange_free(&exchange);
+        exchange_free(&hosts[1].respond.exchange);
+    }
+}
+END_TEST
+
+/* [policy] devices = known: of who asks, of one who is asked, and of one who knows all itself. */
+START_TEST(devices_must_be_known)
+{
+    for (size_t i = 0; i < HOSTS; i++) {
+        char digest[DIGEST_HEX_SIZE];
+        hosts[i].config.devices_known = true;
+        begin(false);
+        hellos();
+        profiles();
+        if (i == 0) {
+            MUST_FAIL(STATUS_INCOMPATIBLE, "tap devices of c: denied",
+                      exchange_agree(&exchange, time(NULL), &err));
+        } else {
+            MUST(exchange_agree(&exchange, time(NULL), &err));
+            autojson json_t *payload = agreement_to_json(&exchange.agreement);
+            autojson json_t *proposal = sign_proposal(payload, hosts[0].identity, digest);
+            MUST_FAIL(STATUS_INCOMPATIBLE, "tun is not known on all hosts",
+                      respond_to(&hosts[i].respond, "propose", proposal, &err));
+            ck_assert(!has_file(i, "pending"));
+            /* and nobody can say that c knows it */
+            json_t *backends = json_object_get(json_object_get(payload, "devices"), "backends");
+            json_object_set_new(json_object_get(backends, "tun"), "unknown", json_false());
+            autojson json_t *lie = sign_proposal(payload, hosts[0].identity, digest);
+            hosts[i].config.devices_known = false;
+            if (i == 2)
+                MUST_FAIL(STATUS_INCOMPATIBLE, "c does not know it",
+                          respond_to(&hosts[i].respond, "propose", lie, &err));
+        }
+        hosts[i].config.devices_known = false;
+        exchange_free(&exchange);
+        for (size_t k = 1; k < HOSTS; k++)
+            exchange_free(&hosts[k].respond.exchange);
+    }
+    /* what is not used need not be known */
+    strlist_free(&tap);
+    for (size_t i = 0; i < HOSTS; i++)
+        hosts[i].config.devices_known = true;
+    all_the_way_for_devices();
+}
+END_TEST
+
+/* hello: only backends that have a name, and only of one with a command line. */
+START_TEST(hello_backends)
+{
+    static const struct {
+        const char *backends, *role, *words;
+    } rows[] = {
+        {"[\"tap\"]", "source", "'tap'"},
+        {"[1]", "source", "not a valid name"},
+        {"null", "source", "not an array"},
+        {"[\"tun\"]", "party", "no devices"},
+        {"[\"vhost-user\",\"tun\"]", "source", NULL},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autoexchange struct exchange theirs = {0};
+        hosts[1].self.role = strcmp(rows[i].role, "party") == 0 ? ROLE_SOURCE : ROLE_PARTY;
+        hosts[1].self.accel = "tcg";
+        begin(false);
+        autojson json_t *hello = NULL;
+        MUST(hello = exchange_hello_body(&exchange, &err));
+        json_object_set_new(hello, "backends", json_loads(rows[i].backends, JSON_DECODE_ANY, NULL));
+        json_object_set_new(hello, "role", json_string(rows[i].role));
+        MUST(exchange_begin(&theirs, &hosts[1].self, exchange.id, 1, &err));
+        theirs.prove = false;
+        if (rows[i].words)
+            MUST_FAIL(STATUS_DATA, rows[i].words,
+                      exchange_take_hello(&theirs, &theirs.peers[0], hello, &hosts[0].entry, &err));
+        else
+            MUST(exchange_take_hello(&theirs, &theirs.peers[0], hello, &hosts[0].entry, &err));
+        exchange_free(&exchange);
+    }
 }
 END_TEST
 
@@ -723,11 +881,19 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = {
-        three_agree,       three_agree_without_a_proof, commit_without_an_exchange,
-        proposals,         proposals_without_a_proof,   given_baselines,
-        replacing,         much_happens_in_between,     assumed,
-        responder_requests};
+    const TTest *tests[] = {three_agree,
+                            three_agree_without_a_proof,
+                            commit_without_an_exchange,
+                            proposals,
+                            proposals_without_a_proof,
+                            given_baselines,
+                            replacing,
+                            much_happens_in_between,
+                            assumed,
+                            responder_requests,
+                            devices_of_two,
+                            devices_must_be_known,
+                            hello_backends};
     Suite *suite = suite_create("exchange");
     TCase *tcase = tcase_create("exchange");
     tcase_add_checked_fixture(tcase, setup, teardown);
