@@ -3,9 +3,10 @@
 import json
 
 from lib.device_pair import DevicePair, reset, there_reset_and_back
-from lib.harness import check_equal, check_in, test
-from lib.pair import VM
+from lib.harness import check, check_equal, check_in, test
+from lib.pair import VM, end_of_word
 from lib.taps import tun_without
+from lib.unprivileged import UserPair
 from test_devices_bare import USO, start
 from test_migration import helper, monitor
 
@@ -97,3 +98,140 @@ def preflight_warns_of_a_richer_destination(t):
     check_in(f"warning: {wanted}", said, "what migrate says")
     check_equal((boot.accepted(), len(boot.changes)), (first, 1), "the guest's features, and changes that it sees")
     check_equal(reset(b, 2).accepted(), {**first, "net": first["net"] | USO}, "after a restart there")
+
+
+# A kernel that lacks something
+
+USO_PROPERTIES = ("guest_uso4", "guest_uso6", "host_uso")
+USO_LOSS = "guest_uso4, guest_uso6, host_uso of virtio-net: {host}'s kernel lacks uso of tap devices"
+
+
+def net_properties(argv):
+    """The properties of the virtio-net in QEMU's arguments, as words."""
+    return end_of_word("-device", argv, "virtio-net-pci").split(",")[1:]
+
+
+def check_uso_off(launched, known):
+    """`=off` for all three is written where QEMU knows them, and nothing of them where it does not; once each."""
+    words = [word for word in net_properties(launched.argv) if "uso" in word]
+    check_equal(sorted(words), [f"{name}=off" for name in USO_PROPERTIES] if known else [], f"of {launched.argv}")
+
+
+def uso_is_off(t, first, second, lacking, machine="q35"):
+    """The whole way between two QEMUs, of which one's kernel lacks USO; the two launches' standard error."""
+    paths = [t.qemu_path if word == "own" else t.second_qemu_path for word in (first, second)]
+    pair = DevicePair(t, machine=machine, qemu_a=paths[0], qemu_b=paths[1], **{f"without_{lacking}": "uso"})
+    a, b, again, accepted = there_reset_and_back(pair)
+    for launched, word in ((a, first), (b, second), (again, first)):
+        check_uso_off(launched, word == "other")
+    check_equal(accepted["net"] & USO, 0, "USO in the guest")
+    return a.process.stderr(), b.process.stderr()
+
+
+@test(timeout=120)
+def uso_that_the_destination_lacks(t):
+    """10.0 on both, b's kernel lacks USO: off on both, said why on both, and so the guest can come back after a reset"""
+    for said in uso_is_off(t, "other", "other", "b"):
+        check_in(USO_LOSS.format(host="b"), said, "what the launch says")
+
+
+@test(timeout=120)
+def uso_that_the_source_lacks(t):
+    """the same with a's kernel, and -machine pc"""
+    for said in uso_is_off(t, "other", "other", "a", machine="pc"):
+        check_in(USO_LOSS.format(host="a"), said, "what the launch says")
+
+
+@test(timeout=120)
+def uso_between_versions(t):
+    """7.2 -> 10.0, whose kernel lacks USO: written for 10.0 only"""
+    uso_is_off(t, "own", "other", "b")
+
+
+@test(timeout=120)
+def uso_between_versions_the_other_way(t):
+    """10.0 on a kernel that lacks USO -> 7.2: the same"""
+    uso_is_off(t, "other", "own", "a")
+
+
+@test(timeout=60)
+def uso_in_a_dry_run(t):
+    """--dry-run --json: which property is off, on whose account; the arguments of each side have it"""
+    pair = DevicePair(t, qemu_a=t.second_qemu_path, qemu_b=t.second_qemu_path, without_b="uso")
+    for process in pair.dry_run("--json"):
+        process.expect_status(0)
+        document = json.loads(process.stdout())
+        found = {(loss["class"], loss["property"]): loss["missing_on"] for loss in document["devices"]["dropped"]}
+        missing = [{"host": "b", "why": "kernel"}]
+        check_equal(found, {("virtio-net", name): missing for name in USO_PROPERTIES}, f"dropped in {process.name}")
+        check_equal(document["devices"]["unknown"], [], f"unknown in {process.name}")
+        words = [word for word in net_properties(document["argv"]) if "uso" in word]
+        check_equal(sorted(words), [f"{name}=off" for name in USO_PROPERTIES], f"argv of {process.name}")
+
+
+@test(timeout=60)
+def uso_in_a_baseline(t):
+    """baseline of stored profiles: the same, for people and as JSON"""
+    qemu = t.second_qemu_path
+    pair = DevicePair(t, qemu_a=qemu, qemu_b=qemu, without_b="uso")
+    paths = []
+    for host in (pair.a, pair.b):
+        paths.append(t.dir / f"{host.name}.profile")
+        host.run("profile", "--qemu", qemu, "--accel", "tcg", "--machine", "q35", "-o", paths[-1], check=0)
+    words = ("baseline", "--qemu", qemu, "--machine", "q35", *paths)
+    document = json.loads(pair.a.run(*words, "--json", check=0).stdout)
+    dropped = [loss for loss in document["devices"]["dropped"] if loss["property"] in USO_PROPERTIES]
+    missing = [{"host": "b", "why": "kernel"}]
+    wanted = [{"class": "virtio-net", "property": name, "missing_on": missing} for name in USO_PROPERTIES]
+    check_equal(dropped, wanted, "dropped")
+    check_in(USO_LOSS.format(host="b"), pair.a.run(*words, check=0).stdout, "what it draws")
+
+
+@test(timeout=60)
+def nothing_is_lost_between_equal_hosts(t):
+    """10.0 on equal kernels: USO stays on, and nobody says a word about devices"""
+    pair = DevicePair(t, qemu_a=t.second_qemu_path, qemu_b=t.second_qemu_path)
+    a, b = pair.launch()
+    check_equal(a.serial.wait_boot().accepted()["net"] & USO, USO, "USO in the guest")
+    for launched in (a, b):
+        check_equal([word for word in net_properties(launched.argv) if "=o" in word], [], "switched off")
+        check_equal([line for line in launched.process.stderr().splitlines() if "virtio" in line or "tap" in line], [], "said")
+
+
+# Without the rights to ask
+
+
+@test(timeout=90)
+def without_root(t):
+    """nobody may ask the kernel about taps: that is said once, the launch goes on, and the guest moves"""
+    pair = UserPair(t, qemu_a=t.second_qemu_path, qemu_b=t.second_qemu_path)
+    a, b = pair.launch()
+    first = a.serial.wait_boot().accepted()
+    for launched in (a, b):
+        said = [line for line in launched.process.stderr().splitlines() if "tap devices" in line]
+        check_equal(len(said), 1, f"lines about tap devices of {launched.process.stderr()}")
+        check_in("tap devices of a, b: ", said[0], "what is said")
+    check_equal(pair.move(a, b)[0].accepted(), first, "features of the guest")
+
+
+def must_be_known(t, name):
+    """[policy] devices = known on host `name`; the line of the one that connects."""
+    pair = UserPair(t, qemu_a=t.second_qemu_path, qemu_b=t.second_qemu_path)
+    pair.config(pair.a if name == "a" else pair.b, more="[policy]\ndevices = known\n")
+    pair.listen()
+    line = pair.refused(pair.connect(), 10, f"site policy of {name}")
+    check_in("[policy] devices = known", line, "what it says")
+    for host in (pair.a, pair.b):
+        check(not (host.home / "state" / "agreements" / f"{VM}.json").exists(), f"{host.name} has an agreement")
+
+
+@test(timeout=60)
+def without_root_where_devices_must_be_known(t):
+    """[policy] devices = known on the host that connects: 10, what is not known is named, nothing is agreed"""
+    must_be_known(t, "a")
+
+
+@test(timeout=60)
+def without_root_where_the_other_must_know(t):
+    """the same policy on the host that listens"""
+    must_be_known(t, "b")

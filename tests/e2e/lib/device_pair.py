@@ -3,6 +3,7 @@
 from .harness import check_equal
 from .negotiator import NegotiatorSerial, build_negotiator
 from .pair import VM, Launched
+from .process import free_port
 from .taps import TapPair, devices, make_disk
 
 
@@ -12,6 +13,7 @@ class DevicePair(TapPair):
 
     def __init__(self, t, machine="q35", netdev=None, net="", **how):
         self.machine, self.netdev, self.net = machine, netdev, net
+        self.port_back = free_port()
         self.image, self.disk = build_negotiator(t.dir), make_disk(t.dir)
         super().__init__(t, **how)
 
@@ -41,16 +43,20 @@ class DevicePair(TapPair):
         boot = destination.serial.follow(*source.serial.earlier, source.serial).wait_here()
         return boot, done.stderr
 
-    def wait_again(self, name):
-        """The host waits once more for the guest, under the agreement that there is; (Launched, the words for --to)."""
+    def start_again(self, name):
+        """The host begins to wait once more for the guest, under the agreement that there is; (Process, words for --to)."""
         host = self.a if name == "a" else self.b
         kept = host.home / "state" / "agreements" / f"{VM}.json"
-        where = f"{self.addresses[name]}:{self.port + 1 if self.port < 65535 else 65534}"
+        where = f"{self.addresses[name]}:{self.port_back}"
         words = ("--vm", VM, "--agreement", kept, "--incoming", "--listen", where, "--")
-        process = host.start(*words, *self.guest(name, f"{name}2"), name=f"{name}-again")
-        launched = Launched(host, process, name)
+        return host.start(*words, *self.guest(name, f"{name}2"), name=f"{name}-again"), ("--to", where)
+
+    def wait_again(self, name):
+        """The same until its QEMU waits; (Launched, words for --to)."""
+        process, words = self.start_again(name)
+        launched = Launched(self.a if name == "a" else self.b, process, name)
         launched.serial = NegotiatorSerial(launched.serial.path)
-        return launched, ("--to", where)
+        return launched, words
 
 
 def reset(launched, number):
