@@ -112,6 +112,19 @@ static bool tell_argv(const struct vm_record *record, struct strlist *argv,
     return arglist_without_secrets(&list, &told, left_out, err) && arglist_render(&told, argv, err);
 }
 
+/* What a guest sees of a command line that no launch of ours read: what was in its files when QEMU
+ * read them is not known. */
+static bool find_visible(struct vm_record *record, struct error *err)
+{
+    autoarglist struct arglist list = {0};
+    struct error why = ERROR_INIT;
+    if (record->visible.version > 0 || record->argv.count == 0)
+        return true;
+    return (arglist_parse(&list, (int)record->argv.count, record->argv.items, &why) &&
+            visible_list_read(&list, &record->visible, &why)) ||
+           why.status != STATUS_INTERNAL || error_no_memory(err);
+}
+
 /* How many bytes it is as JSON. */
 static size_t size_of(const json_t *json)
 {
@@ -126,15 +139,17 @@ static bool answer_agreement(const struct vm_answers_setup *setup, const struct 
     const char *name;
     char version[32];
     if (!json_take(body, err, "the request", "{s:s}", "vm", &name) ||
-        !open_vm(setup->paths, name, &vm, err) || !tell_argv(&vm.record, &argv, &left_out, err))
+        !open_vm(setup->paths, name, &vm, err) || !tell_argv(&vm.record, &argv, &left_out, err) ||
+        !find_visible(&vm.record, err))
         return false;
     /* Who sits at QEMU's socket does not keep others from the VM. */
     close(steal_fd(&vm.lock));
     if (!read_version(&vm.record, version, sizeof(version)))
         return false;
-    autojson json_t *words = argv_to_json(&argv);
+    autojson json_t *words = argv_to_json(&argv), *visible = visible_to_json(&vm.record.visible);
+    size_t room = (size_t)MESSAGE_MAX / 4 * 3 - ENVELOPE_ROOM - size_of(vm.document);
     /* In base64 it becomes a third longer. */
-    if (size_of(vm.document) + size_of(words) > (size_t)MESSAGE_MAX / 4 * 3 - ENVELOPE_ROOM) {
+    if (size_of(words) + size_of(visible) > room) {
         if (!strlist_push(&left_out, "all of it: it is too long"))
             return error_no_memory(err);
         json_array_clear(words);
@@ -143,9 +158,9 @@ static bool answer_agreement(const struct vm_answers_setup *setup, const struct 
         if (!strlist_push_owned(&shown, string_plain(left_out.items[i], 200)))
             return error_no_memory(err);
     log_info("%s: %s asks for its agreement, to receive it", name, peer->name);
-    *answer =
-        json_pack("{s:s, s:O, s:s, s:s, s:O, s:o}", "vm", name, "document", vm.document, "place",
-                  "here", "qemu", version, "argv", words, "left_out", json_from_names(&shown));
+    *answer = json_pack("{s:s, s:O, s:s, s:s, s:O, s:o, s:O}", "vm", name, "document", vm.document,
+                        "place", "here", "qemu", version, "argv", words, "left_out",
+                        json_from_names(&shown), "visible", visible);
     return *answer || error_no_memory(err);
 }
 

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/digest.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+
+#define BLOCK_SIZE ((size_t)64 << 10)
 
 static void to_hex(const uint8_t *bytes, size_t count, char *hex)
 {
@@ -32,6 +36,30 @@ bool digest_hex(const void *data, size_t length, char hex[DIGEST_HEX_SIZE], stru
     uint8_t digest[DIGEST_SIZE];
     if (!digest_bytes(data, length, digest, err))
         return false;
+    to_hex(digest, sizeof(digest), hex);
+    return true;
+}
+
+bool digest_file(int fd, char hex[DIGEST_HEX_SIZE], struct error *err)
+{
+    uint8_t digest[DIGEST_SIZE];
+    autofree uint8_t *block = malloc(BLOCK_SIZE);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool good = context && block && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
+    ssize_t length = 0;
+    off_t at = 0;
+    do {
+        length = good ? pread(fd, block, BLOCK_SIZE, at) : 0;
+        at += length > 0 ? length : 0;
+        good = good && (length <= 0 || EVP_DigestUpdate(context, block, (size_t)length) == 1);
+    } while (length > 0 || (length < 0 && errno == EINTR));
+    int errnum = errno;
+    good = good && EVP_DigestFinal_ex(context, digest, NULL) == 1;
+    EVP_MD_CTX_free(context);
+    if (!good)
+        return error_set(err, STATUS_INTERNAL, "OpenSSL cannot compute SHA-256");
+    if (length < 0)
+        return error_set_errno(err, STATUS_CONFIG, errnum, "cannot read");
     to_hex(digest, sizeof(digest), hex);
     return true;
 }

@@ -18,6 +18,8 @@
 bool digest_bytes(const void *data, size_t length, uint8_t digest[DIGEST_SIZE], struct error *err);
 /* The same as 64 lower-case hexadecimal digits. */
 bool digest_hex(const void *data, size_t length, char hex[DIGEST_HEX_SIZE], struct error *err);
+/* Of what a descriptor gives from its beginning to its end. STATUS_CONFIG if it cannot be read. */
+bool digest_file(int fd, char hex[DIGEST_HEX_SIZE], struct error *err);
 /* True for 64 lower-case hexadecimal digits. */
 bool digest_is_hex(const char *text);
 

@@ -32,6 +32,7 @@ void launch_free(struct launch *launch)
     arglist_free(&launch->arguments);
     invocation_free(&launch->invocation);
     strlist_free(&launch->backends);
+    visible_list_free(&launch->visible);
     cpu_request_free(&launch->request);
     qemu_free(&launch->qemu);
     free(launch->incoming);
@@ -43,6 +44,19 @@ void launch_free(struct launch *launch)
         close(launch->listener);
     if (launch->lock >= 0)
         close(launch->lock);
+}
+
+/* What cannot be understood here need not be wrong: QEMU itself decides. */
+static bool read_visible(struct launch *launch, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    if (visible_host_read(&launch->arguments, &launch->visible, &why))
+        return true;
+    if (why.status == STATUS_INTERNAL)
+        return error_set(err, why.status, "%s", why.message);
+    log_warning("it is not compared with other hosts what a guest sees of QEMU's arguments: %s",
+                why.message);
+    return true;
 }
 
 bool launch_read_arguments(struct launch *launch, struct error *err)
@@ -63,6 +77,8 @@ bool launch_read_arguments(struct launch *launch, struct error *err)
         !featureset_unite(&launch->request.off, &launch->options.deny))
         return false;
     featureset_subtract(&launch->request.on, &launch->options.deny);
+    if (!read_visible(launch, err))
+        return false;
     launch->vm = launch->options.vm ? launch->options.vm : invocation->name;
     if (!launch->vm)
         return error_set(err, STATUS_USAGE, "the VM has no name: give --vm NAME, or QEMU's -name");
@@ -104,6 +120,8 @@ struct exchange_self launch_self(const struct launch *launch)
         .prove = !launch->options.no_proof,
         .accepted = &launch->options.accepted,
         .backends = &launch->backends,
+        .visible = &launch->visible,
+        .accepted_differences = &launch->options.accepted_differences,
         .interrupted = &interrupted,
     };
 }
@@ -179,7 +197,9 @@ static bool store_record(struct launch *launch, struct negotiated *negotiated, s
     proof_arguments_free(&record->arguments);
     record->arguments = exchange->arguments;
     exchange->arguments = (struct proof_arguments){0};
-    return vm_record_set_argv(record, &launch->arguments, err) && vm_record_set_self(record, err) &&
+    return vm_record_set_argv(record, &launch->arguments, err) &&
+           vm_record_set_visible(record, &launch->visible, err) &&
+           vm_record_set_self(record, err) &&
            vm_record_store(&launch->context->paths, record, err) &&
            drift_remember(&launch->context->paths, launch->vm, exchange->profile_payload, err);
 }

@@ -15,6 +15,7 @@
 #include "vm/invocation.h"
 #include "vm/negotiate.h"
 #include "vm/record.h"
+#include "vm/visible_host.h"
 
 struct launch_options {
     const char *vm;
@@ -28,7 +29,8 @@ struct launch_options {
     const char *agreement; /* a file: no exchange */
     enum cpu_form form;
     struct featureset require, deny;
-    struct strlist accepted; /* rows by --accept-row */
+    struct strlist accepted;             /* rows by --accept-row */
+    struct strlist accepted_differences; /* names by --accept-difference */
     bool no_proof, renegotiate, here, dry_run;
     int64_t timeout_ms; /* 0: not given */
     int64_t wait_ms;    /* --wait; 0: for ever */
@@ -45,6 +47,7 @@ struct launch {
     struct invocation invocation;
     struct strlist backends; /* that its devices use (vm/device_use.h) */
     struct cpu_request request;
+    struct visible_list visible; /* what a guest sees of arguments */
     struct qemu qemu;
     const char *vm;
     const char *accel;
@@ -66,8 +69,9 @@ struct launch {
 
 void launch_options_free(struct launch_options *options);
 extern const struct option_spec launch_specs[];
-/* --timeout and --wait of a struct launch_options. */
+/* --timeout, --accept-difference and --wait of a struct launch_options. */
 bool launch_set_timeout(void *target, const char *value, struct error *err);
+bool launch_set_accept_difference(void *target, const char *value, struct error *err);
 bool launch_set_wait(void *target, const char *value, struct error *err);
 
 #define LAUNCH_TIMEOUT_MS 30000 /* for an exchange, if nothing else was said */

@@ -223,7 +223,8 @@ bool launch_fill_record(struct launch *launch, const struct launch_known *known,
     return (!known->agreement.proof.made ||
             proof_arguments_make(&launch->invocation, known->agreement.machine, launch->accel,
                                  &record->arguments, err)) &&
-           vm_record_set_argv(record, &launch->arguments, err) && vm_record_set_self(record, err);
+           vm_record_set_argv(record, &launch->arguments, err) &&
+           vm_record_set_visible(record, &launch->visible, err) && vm_record_set_self(record, err);
 }
 
 /* Prove it on this host, as it is now; what it gives. Without a proof in the agreement only what

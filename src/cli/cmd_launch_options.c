@@ -9,6 +9,7 @@ void launch_options_free(struct launch_options *options)
     featureset_free(&options->require);
     featureset_free(&options->deny);
     strlist_free(&options->accepted);
+    strlist_free(&options->accepted_differences);
     strlist_free(&options->peers);
     strlist_free(&options->profiles);
 }
@@ -142,6 +143,13 @@ static bool set_accept_row(void *target, const char *value, struct error *err)
     return strlist_push(&options->accepted, value) || error_no_memory(err);
 }
 
+bool launch_set_accept_difference(void *target, const char *value, struct error *err)
+{
+    struct launch_options *options = target;
+    return *value ? strlist_push(&options->accepted_differences, value) || error_no_memory(err)
+                  : error_set(err, STATUS_USAGE, "--accept-difference needs a name");
+}
+
 const struct option_spec launch_specs[] = {
     {"vm", 0, ARGUMENT_REQUIRED, set_vm},
     {"peer", 0, ARGUMENT_REQUIRED, set_peer},
@@ -153,6 +161,7 @@ const struct option_spec launch_specs[] = {
     {"deny", 0, ARGUMENT_REQUIRED, set_deny},
     {"no-proof", 0, ARGUMENT_NONE, set_no_proof},
     {"accept-row", 0, ARGUMENT_REQUIRED, set_accept_row},
+    {"accept-difference", 0, ARGUMENT_REQUIRED, launch_set_accept_difference},
     {"renegotiate", 0, ARGUMENT_NONE, set_renegotiate},
     {"here", 0, ARGUMENT_NONE, set_here},
     {"timeout", 0, ARGUMENT_REQUIRED, launch_set_timeout},

@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "vm/args_file.h"
 #include "vm/drift.h"
-#include "vm/visible.h"
 
 static bool set_from(void *target, const char *value, struct error *err)
 {
@@ -35,9 +34,17 @@ static bool set_wait(void *target, const char *value, struct error *err)
     return launch_set_wait(&((struct receive *)target)->launch.options, value, err);
 }
 
+static bool set_accept_difference(void *target, const char *value, struct error *err)
+{
+    return launch_set_accept_difference(&((struct receive *)target)->launch.options, value, err);
+}
+
 static const struct option_spec specs[] = {
-    {"from", 0, ARGUMENT_REQUIRED, set_from}, {"timeout", 0, ARGUMENT_REQUIRED, set_timeout},
-    {"wait", 0, ARGUMENT_REQUIRED, set_wait}, {"dry-run", 0, ARGUMENT_NONE, set_dry_run},
+    {"accept-difference", 0, ARGUMENT_REQUIRED, set_accept_difference},
+    {"from", 0, ARGUMENT_REQUIRED, set_from},
+    {"timeout", 0, ARGUMENT_REQUIRED, set_timeout},
+    {"wait", 0, ARGUMENT_REQUIRED, set_wait},
+    {"dry-run", 0, ARGUMENT_NONE, set_dry_run},
     {NULL, 0, ARGUMENT_NONE, NULL},
 };
 
@@ -47,6 +54,7 @@ static void receive_free(struct receive *receive)
     launch_known_free(&receive->fetched);
     strlist_free(&receive->argv);
     strlist_free(&receive->left_out);
+    visible_list_free(&receive->visible);
     free(receive->peer_host);
     free(receive->qemu);
 }
@@ -79,29 +87,17 @@ static bool check_record(const struct receive *receive, struct error *err)
 /* A guest must find here what it has there. */
 static bool compare_arguments(const struct receive *receive, struct error *err)
 {
+    const struct launch *launch = &receive->launch;
     const char *peer = receive->peer->name;
-    autoarglist struct arglist there = {0};
-    autostrlist struct strlist differences = {0}, doubts = {0};
-    struct error why = ERROR_INIT;
-    if (receive->argv.count == 0) {
-        for (size_t i = 0; i < receive->left_out.count; i++)
-            log_warning("%s does not tell its command line (%s): nobody has compared it", peer,
-                        receive->left_out.items[i]);
-        return true;
-    }
-    if (!arglist_parse(&there, (int)receive->argv.count, receive->argv.items, &why))
-        return error_set(err, STATUS_DATA, "the command line that %s tells: %s", peer, why.message);
-    if (!visible_compare(&receive->launch.arguments, &there, peer, &differences, &doubts, err))
-        return false;
-    for (size_t i = 0; i < doubts.count; i++)
-        log_warning("%s", doubts.items[i]);
-    for (size_t i = 0; i < differences.count; i++)
-        log_error("%s", differences.items[i]);
-    return differences.count == 0 ||
-           error_set(err, STATUS_INCOMPATIBLE,
-                     "a guest would not find on %s what %s has on %s: make QEMU's arguments here "
-                     "the same in what is named above",
-                     receive->launch.config.host_name, receive->vm, peer);
+    if (receive->visible.version > 0)
+        return visible_require_same(&receive->visible, peer, &launch->visible,
+                                    launch->config.host_name, &launch->options.accepted_differences,
+                                    err);
+    log_warning("%s does not tell what a guest sees of its command line%s%s: nobody has compared "
+                "it",
+                peer, receive->left_out.count > 0 ? ", " : "",
+                receive->left_out.count > 0 ? receive->left_out.items[0] : "");
+    return true;
 }
 
 /* What this host gives, by a proof of now; without one in the agreement as it offers it. */

@@ -19,6 +19,7 @@ struct receive {
     struct launch_known fetched; /* the agreement that the peer has */
     struct strlist argv;         /* the peer's command line; empty: not told */
     struct strlist left_out;     /* what is not told of it */
+    struct visible_list visible; /* what a guest sees of it */
     char *qemu;                  /* the peer's QEMU version, "" if it does not say */
     bool is_party;               /* this host has signed the agreement */
     bool store;                  /* the agreement is to be stored here */

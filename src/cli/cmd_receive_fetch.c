@@ -28,7 +28,7 @@ bool receive_fetch(struct receive *receive, struct error *err)
     struct launch_known *fetched = &receive->fetched;
     autojson json_t *body = json_pack("{s:s}", "vm", receive->vm), *answer = NULL;
     const char *vm, *place, *qemu;
-    json_t *document, *argv, *left_out;
+    json_t *document, *argv, *left_out, *visible;
     if (!body)
         return error_no_memory(err);
     if (!peer_call(&client, "agreement", body, receive->when, &answer, err))
@@ -36,15 +36,16 @@ bool receive_fetch(struct receive *receive, struct error *err)
     autofree char *what = string_format("the answer of %s", receive->peer->name);
     if (!what)
         return error_no_memory(err);
-    if (!json_take(answer, err, what, "{s:s, s:o, s:s, s:s, s:o, s:o}", "vm", &vm, "document",
-                   &document, "place", &place, "qemu", &qemu, "argv", &argv, "left_out",
-                   &left_out) ||
+    if (!json_take(answer, err, what, "{s:s, s:o, s:s, s:s, s:o, s:o, s:o}", "vm", &vm, "document",
+                   &document, "place", &place, "qemu", &qemu, "argv", &argv, "left_out", &left_out,
+                   "visible", &visible) ||
         !json_take_names(left_out, what, text_is_plain, &receive->left_out, err))
         return false;
     if (!json_is_object(document) || strcmp(vm, receive->vm) != 0 || strcmp(place, "here") != 0)
         return error_set(err, STATUS_DATA, "%s is not about %s as it runs there", what,
                          receive->vm);
     if (!argv_from_json(argv, &receive->argv, err) ||
+        !visible_from_json(visible, "visible", &receive->visible, err) ||
         !agreement_document_open(document, &fetched->agreement, fetched->digest, err))
         return error_wrap(err, "%s", what);
     if (strcmp(fetched->agreement.vm, receive->vm) != 0)

@@ -18,6 +18,7 @@
 #include "vm/agreement.h"
 #include "vm/keyval.h"
 #include "vm/proof.h"
+#include "vm/visible.h"
 
 #define PROTOCOL_VERSION 2
 #define EXCHANGE_PROOFS_MAX 4 /* the first, and three after masking */
@@ -48,8 +49,10 @@ struct exchange_self {
     bool prove;                          /* (*) not with --no-proof */
     const struct strlist *accepted;      /* rows by --accept-row; may be NULL */
     const struct strlist *backends;      /* (*) that its devices use (device_use.h); NULL: none */
-    deadline when;                       /* of the whole exchange */
-    const volatile sig_atomic_t *interrupted; /* not 0: give up; or NULL */
+    const struct visible_list *visible;  /* (*) what a guest sees of the command line */
+    const struct strlist *accepted_differences; /* (*) of these, by --accept-difference; or NULL */
+    deadline when;                              /* of the whole exchange */
+    const volatile sig_atomic_t *interrupted;   /* not 0: give up; or NULL */
 };
 
 /* What another party says. */
@@ -165,6 +168,13 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
  * there is. */
 bool exchange_may_replace(const struct exchange_self *self, const char *vm,
                           const struct exchange_peer *peer, struct error *err);
+/* exchange_visible.c: what a guest sees of this side's command line, null without one. NULL for
+ * want of memory. */
+json_t *exchange_visible_body(const struct exchange *exchange);
+/* Take the peer's (its role and host are known); source and destination must give a guest the same.
+ * STATUS_DATA; STATUS_INCOMPATIBLE with every difference. */
+bool exchange_take_visible(const struct exchange *exchange, const struct exchange_peer *peer,
+                           json_t *json, struct error *err);
 /* The initiator, when it has all hellos: choose the machine type for all. */
 bool exchange_choose_machine(struct exchange *exchange, struct error *err);
 

@@ -16,7 +16,7 @@ json_t *exchange_hello_body(struct exchange *exchange, struct error *err)
     bool party = self->role == ROLE_PARTY;
     json_t *body = json_pack(
         "{s:[i], s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:s, s:i, s:s, s:s, s:o, s:s, "
-        "s:s, s:b, s:s, s:b, s:o}",
+        "s:s, s:b, s:s, s:b, s:o, s:o}",
         "versions", PROTOCOL_VERSION, "exchange", exchange->id, "pin", self->identity->pin, "vm",
         exchange->vm, "role", vm_role_name(self->role), "nonce", exchange->nonce, "host",
         self->config->host_name, "incoming", (int)self->incoming_port, "guarded",
@@ -26,7 +26,8 @@ json_t *exchange_hello_body(struct exchange *exchange, struct error *err)
         machine_list_to_json(&self->qemu->machines), "accel", exchange->accel, "kernel_irqchip",
         exchange->kernel_irqchip, "cpu_pm", (int)exchange->cpu_pm, "form",
         cpu_form_name(exchange->form), "proof", (int)exchange->prove, "backends",
-        json_from_names(party || !self->backends ? &none : self->backends));
+        json_from_names(party || !self->backends ? &none : self->backends), "visible",
+        exchange_visible_body(exchange));
     if (!body)
         error_no_memory(err);
     return body;
@@ -180,7 +181,7 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
     const struct exchange_self *self = exchange->self;
     const char *id, *pin, *role, *nonce, *host, *qemu, *machine, *known;
     struct hello_settings settings;
-    json_t *versions, *machines, *backends;
+    json_t *versions, *machines, *backends, *visible;
     json_int_t incoming, table;
     int guarded, renegotiate, lives;
     if (exchange->step != STEP_NEW || peer->host)
@@ -193,13 +194,13 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
     if (!json_take(
             body, err, "hello",
             "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:s, s:I, s:s, s:s, s:o, "
-            "s:s, s:s, s:b, s:s, s:b, s:o}",
+            "s:s, s:s, s:b, s:s, s:b, s:o, s:o}",
             "versions", &versions, "exchange", &id, "pin", &pin, "vm", &settings.vm, "role", &role,
             "nonce", &nonce, "host", &host, "incoming", &incoming, "guarded", &guarded,
             "renegotiate", &renegotiate, "lives", &lives, "known", &known, "table", &table, "qemu",
             &qemu, "machine", &machine, "machines", &machines, "accel", &settings.accel,
             "kernel_irqchip", &settings.irqchip, "cpu_pm", &settings.cpu_pm, "form", &settings.form,
-            "proof", &settings.prove, "backends", &backends))
+            "proof", &settings.prove, "backends", &backends, "visible", &visible))
         return false;
     enum vm_role peer_role;
     if (!name_is_vm(settings.vm) || !vm_role_parse(role, &peer_role) || !digest_is_hex(nonce) ||
@@ -248,7 +249,7 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
         !exchange_may_replace(self, exchange->vm, peer, err))
         return false;
     autofree char *chosen = choose_for_two(exchange, peer, err);
-    if (!chosen)
+    if (!chosen || !exchange_take_visible(exchange, peer, visible, err))
         return false;
     if (!exchange->proposing)
         exchange->step = STEP_HELLO;

@@ -16,7 +16,8 @@
 #include "vm/command_line.h"
 
 #define RECORD_SIZE_MAX ((size_t)512 << 10)
-#define RECORD_VERSION 3
+#define RECORD_VERSION 4
+#define RECORD_VERSION_WITHOUT_VISIBLE 3
 #define RECORD_VERSION_WITHOUT_ARGV 2
 
 static const char no_boot[] = "00000000-0000-0000-0000-000000000000";
@@ -49,6 +50,7 @@ void vm_record_free(struct vm_record *record)
     vm_migration_free(&record->migration);
     proof_arguments_free(&record->arguments);
     strlist_free(&record->argv);
+    visible_list_free(&record->visible);
     *record = (struct vm_record){0};
 }
 
@@ -112,28 +114,37 @@ static json_t *migration_to_json(const struct vm_migration *migration)
                      migration->postcopy, "undo", migration->undo ? migration->undo : json_null());
 }
 
+/* Later versions have more members; 0: there is none with these. */
+static int version_with(const json_t *argv, const json_t *visible)
+{
+    return argv && visible ? RECORD_VERSION
+           : argv          ? RECORD_VERSION_WITHOUT_VISIBLE
+           : visible       ? 0
+                           : RECORD_VERSION_WITHOUT_ARGV;
+}
+
 static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
 {
     autovmrecord struct vm_record record = {0};
     const char *vm, *place, *role, *boot_id, *socket, *agreement, *peer, *host, *qemu, *address;
-    json_t *arguments, *migration, *argv = NULL;
+    json_t *arguments, *migration, *argv = NULL, *visible = NULL;
     json_int_t version, pid, started, port, guardian_port;
     int guarded;
     if (!json_take(
             json, err, "the VM's record",
             "{s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:I, s:o, "
-            "s:s, s:o, s?o}",
+            "s:s, s:o, s?o, s?o}",
             "version", &version, "vm", &vm, "place", &place, "role", &role, "pid", &pid, "started",
             &started, "boot_id", &boot_id, "socket", &socket, "agreement", &agreement, "peer",
             &peer, "peer_host", &host, "peer_port", &port, "guarded", &guarded, "guardian_address",
             &address, "guardian_port", &guardian_port, "migration", &migration, "qemu", &qemu,
-            "arguments", &arguments, "argv", &argv))
+            "arguments", &arguments, "argv", &argv, "visible", &visible))
         return false;
     size_t index = 0;
     while (index < sizeof(place_names) / sizeof(place_names[0]) &&
            strcmp(place_names[index], place) != 0)
         index++;
-    if (version != (argv ? RECORD_VERSION : RECORD_VERSION_WITHOUT_ARGV) ||
+    if (version != version_with(argv, visible) ||
         index == sizeof(place_names) / sizeof(place_names[0]) ||
         !vm_role_parse(role, &record.role) || strlen(boot_id) != 36 || !digest_is_hex(agreement) ||
         pid < 0 || started < 0 || port < 0 || port > 65535 || guardian_port < 0 ||
@@ -157,6 +168,8 @@ static bool parse_record(json_t *json, struct vm_record *out, struct error *err)
         return error_wrap(err, "the VM's record");
     if (argv && !argv_from_json(argv, &record.argv, err))
         return error_wrap(err, "the VM's record: argv");
+    if (visible && !visible_from_json(visible, "the VM's record: visible", &record.visible, err))
+        return false;
     *out = record;
     record = (struct vm_record){0};
     return true;
@@ -191,7 +204,7 @@ bool vm_record_store(const struct paths *paths, const struct vm_record *record, 
     autofree char *path = record_path(paths, record->vm, ".json");
     autojson json_t *json = json_pack(
         "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:I, s:o, s:s, "
-        "s:o, s:o}",
+        "s:o, s:o, s:o}",
         "version", RECORD_VERSION, "vm", record->vm, "place", place_names[record->place], "role",
         vm_role_name(record->role), "pid", (json_int_t)record->pid, "started",
         (json_int_t)record->started, "boot_id", record->boot_id, "socket", record->socket,
@@ -201,7 +214,7 @@ bool vm_record_store(const struct paths *paths, const struct vm_record *record, 
         (json_int_t)record->guardian_port, "migration", migration_to_json(&record->migration),
         "qemu", record->qemu, "arguments",
         record->arguments.machine ? proof_arguments_to_json(&record->arguments) : json_null(),
-        "argv", argv_to_json(&record->argv));
+        "argv", argv_to_json(&record->argv), "visible", visible_to_json(&record->visible));
     autofree char *text = json ? json_to_text(json) : NULL;
     if (!path || !text)
         return error_no_memory(err);
@@ -341,23 +354,6 @@ bool vm_record_set_process(struct vm_record *record, pid_t pid, struct error *er
     record->pid = pid;
     record->started = started;
     return system_boot_id(record->boot_id, sizeof(record->boot_id), err);
-}
-
-bool vm_record_set_argv(struct vm_record *record, const struct arglist *arguments,
-                        struct error *err)
-{
-    autostrlist struct strlist argv = {0};
-    if (!arglist_render(arguments, &argv, err))
-        return false;
-    if (!argv_fits(&argv)) {
-        log_warning("%s: its command line is too long to be kept", record->vm);
-        strlist_free(&argv);
-        argv = (struct strlist){0};
-    }
-    strlist_free(&record->argv);
-    record->argv = argv;
-    argv = (struct strlist){0};
-    return true;
 }
 
 /* A copy in place of what was there. */

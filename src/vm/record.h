@@ -10,6 +10,7 @@
 #include "vm/agreement.h"
 #include "vm/arglist.h"
 #include "vm/proof_arguments.h"
+#include "vm/visible.h"
 
 enum vm_place {
     PLACE_HERE,     /* its QEMU was started here */
@@ -56,6 +57,8 @@ struct vm_record {
     struct proof_arguments arguments;
     struct strlist argv; /* QEMU's arguments as the user wrote them, from argv[0] on; empty: not
                           * known */
+    struct visible_list visible; /* what a guest saw of these when QEMU was started, files included;
+                                  * version 0: not known */
 };
 
 /* As it stands in the record: "here", "incoming", "moving", "told", "moved" … */
@@ -98,6 +101,9 @@ bool vm_record_set_process(struct vm_record *record, pid_t pid, struct error *er
  * out, with a warning. */
 bool vm_record_set_argv(struct vm_record *record, const struct arglist *arguments,
                         struct error *err);
+/* What a guest sees of it, a copy. */
+bool vm_record_set_visible(struct vm_record *record, const struct visible_list *visible,
+                           struct error *err);
 
 /* Make *record, which may be empty, one of a VM that lives on `peer` (a trust entry's name) under
  * the agreement with that digest: PLACE_ELSEWHERE. qemu, arguments and argv stay what they were. */

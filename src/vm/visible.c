@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The table, and lists of things.
+ */
 #include "vm/visible.h"
 
 #include <stdlib.h>
@@ -20,11 +23,7 @@ static const struct visible_option options[] = {
 #undef DEFAULT
 };
 
-static const struct {
-    const char *option;
-    const char *key;
-    enum visible_how how;
-} keys[] = {
+static const struct visible_key keys[] = {
 #define VISIBLE(name, kind, text)
 #define KEY(option, key, how) {option, key, VISIBLE_##how},
 #define DEFAULT(option, key, value)
@@ -44,6 +43,24 @@ static const struct visible_default defaults[] = {
 #undef DEFAULT
 };
 
+const struct visible_option *visible_option_rows(size_t *count)
+{
+    *count = sizeof(options) / sizeof(*options);
+    return options;
+}
+
+const struct visible_key *visible_key_rows(size_t *count)
+{
+    *count = sizeof(keys) / sizeof(*keys);
+    return keys;
+}
+
+const struct visible_default *visible_default_rows(size_t *count)
+{
+    *count = sizeof(defaults) / sizeof(*defaults);
+    return defaults;
+}
+
 const struct visible_option *visible_option_find(const char *name)
 {
     for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
@@ -59,19 +76,28 @@ bool visible_knows(const char *option)
 
 enum visible_how visible_key_how(const char *option, const char *key, enum visible_how otherwise)
 {
-    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-        if (strcmp(keys[i].option, option) == 0 && strcmp(keys[i].key, key) == 0)
+    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+        size_t length = strlen(keys[i].key);
+        if (strcmp(keys[i].option, option) == 0 && strncmp(keys[i].key, key, length) == 0 &&
+            (!key[length] || key[length] == '.'))
             return keys[i].how;
+    }
     return otherwise;
 }
 
-const struct visible_default *visible_default_next(const char *option, size_t *cursor)
+bool visible_name_fits(const char *name, const char *row)
 {
-    while (*cursor < sizeof(defaults) / sizeof(*defaults)) {
-        const struct visible_default *entry = &defaults[(*cursor)++];
-        if (strcmp(entry->option, option) == 0)
-            return entry;
-    }
+    size_t length = strlen(row);
+    bool prefix = length == 0 || row[length - 1] == '-';
+    return prefix ? strncmp(name, row, length) == 0 : strcmp(name, row) == 0;
+}
+
+const char *visible_default_find(const char *option, const char *label, const char *key)
+{
+    const char *name = strcmp(option, "device") == 0 ? label : option;
+    for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++)
+        if (visible_name_fits(name, defaults[i].option) && strcmp(defaults[i].key, key) == 0)
+            return defaults[i].value;
     return NULL;
 }
 
@@ -80,6 +106,7 @@ static void property_free(struct visible_property *property)
     free(property->key);
     free(property->value);
     free(property->shown);
+    free(property->path);
 }
 
 void visible_list_free(struct visible_list *list)
@@ -89,76 +116,39 @@ void visible_list_free(struct visible_list *list)
             property_free(&list->things[i].properties[j]);
         free(list->things[i].properties);
         free(list->things[i].label);
+        free(list->things[i].id);
     }
     free(list->things);
     *list = (struct visible_list){0};
 }
 
 struct visible_thing *visible_list_add(struct visible_list *list, const char *option,
-                                       const char *label, struct error *err)
+                                       const char *label, const char *id, struct error *err)
 {
     struct visible_thing *things = reallocarray(list->things, list->count + 1, sizeof(*things));
-    char *copy = strdup(label);
+    autofree char *own_label = strdup(label), *own_id = strdup(id);
     if (things)
         list->things = things;
-    if (!things || !copy) {
-        free(copy);
+    if (!things || !own_label || !own_id) {
         error_no_memory(err);
         return NULL;
     }
-    things[list->count] = (struct visible_thing){.option = option, .label = copy};
+    things[list->count] =
+        (struct visible_thing){.option = option, .label = STEAL(own_label), .id = STEAL(own_id)};
     return &things[list->count++];
 }
 
-/* As people get to see it: escaped, and not too long. NULL for want of memory. */
-static char *show(const char *text)
+struct visible_thing *visible_list_find(const struct visible_list *list, const char *option,
+                                        const char *label)
 {
-    char *shown = argv_word_escape(text);
-    if (shown && strlen(shown) > SHOWN_MAX)
-        memcpy(shown + SHOWN_MAX - 3, "...", sizeof("..."));
-    return shown;
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->things[i].option, option) == 0 &&
+            strcmp(list->things[i].label, label) == 0)
+            return &list->things[i];
+    return NULL;
 }
 
-bool visible_thing_set(struct visible_thing *thing, const char *key, const char *value,
-                       enum visible_how how, struct error *err)
-{
-    if (how == VISIBLE_IGNORED)
-        return true;
-    size_t at = 0;
-    while (at < thing->count && strcmp(thing->properties[at].key, key) != 0)
-        at++;
-    if (at == thing->count) {
-        struct visible_property *properties =
-            reallocarray(thing->properties, thing->count + 1, sizeof(*properties));
-        if (!properties)
-            return error_no_memory(err);
-        thing->properties = properties;
-    }
-    struct visible_property property = {.key = strdup(key),
-                                        .value = visible_canonical(value, how),
-                                        .shown = show(value),
-                                        .how = how};
-    if (!property.key || !property.value || !property.shown) {
-        property_free(&property);
-        return error_no_memory(err);
-    }
-    if (at < thing->count)
-        property_free(&thing->properties[at]);
-    else
-        thing->count++;
-    thing->properties[at] = property;
-    return true;
-}
-
-/* A comparison under way. */
-struct comparison {
-    const char *name; /* of the other host */
-    struct strlist *differences;
-    struct strlist *doubts;
-};
-
-static const struct visible_property *find_property(const struct visible_thing *thing,
-                                                    const char *key)
+const struct visible_property *visible_thing_get(const struct visible_thing *thing, const char *key)
 {
     for (size_t i = 0; i < thing->count; i++)
         if (strcmp(thing->properties[i].key, key) == 0)
@@ -166,135 +156,69 @@ static const struct visible_property *find_property(const struct visible_thing *
     return NULL;
 }
 
-/* "-device virtio-net-pci,id=n0: mac", "-m", "-machine hpet". What comes first in an option goes
- * without its name. */
-static char *name_of(const struct visible_thing *thing, const char *key)
+void visible_thing_unset(struct visible_thing *thing, const char *key)
 {
-    bool plain = !*key || (strcmp(thing->option, "m") == 0 && strcmp(key, "size") == 0) ||
-                 (strcmp(thing->option, "smp") == 0 && strcmp(key, "cpus") == 0);
-    autofree char *label = show(thing->label);
-    autofree char *name = show(key);
-    if (!label || !name)
-        return NULL;
-    return string_format("-%s%s%s%s%s", thing->option, *label ? " " : "", label,
-                         plain    ? ""
-                         : *label ? ": "
-                                  : " ",
-                         plain ? "" : name);
+    for (size_t i = 0; i < thing->count; i++)
+        if (strcmp(thing->properties[i].key, key) == 0) {
+            property_free(&thing->properties[i]);
+            thing->count--;
+            memmove(&thing->properties[i], &thing->properties[i + 1],
+                    (thing->count - i) * sizeof(*thing->properties));
+            return;
+        }
 }
 
-static bool say(const struct comparison *comparison, const struct visible_thing *thing,
-                const struct visible_property *here, const struct visible_property *there,
-                struct error *err)
+char *visible_show(const char *text)
 {
-    bool untold = there && strstr(there->value, VISIBLE_NOT_TOLD);
-    bool content = here && there && here->how == VISIBLE_CONTENT;
-    bool policy = visible_option_find(thing->option)->kind == VISIBLE_POLICY;
-    struct strlist *list =
-        untold || content || policy ? comparison->doubts : comparison->differences;
-    autofree char *name = name_of(thing, here ? here->key : there->key);
-    if (!name)
+    char *shown = argv_word_escape(text);
+    if (shown && strlen(shown) > SHOWN_MAX)
+        memcpy(shown + SHOWN_MAX - 3, "...", sizeof("..."));
+    return shown;
+}
+
+/* What stands in messages: of a file its name, of a secret nothing. */
+static char *shown_of(const char *value, enum visible_how how)
+{
+    const char *slash = how == VISIBLE_CONTENT ? strrchr(value, '/') : NULL;
+    return how == VISIBLE_SECRET ? strdup(VISIBLE_NOT_TOLD)
+                                 : visible_show(slash ? slash + 1 : value);
+}
+
+bool visible_thing_set(struct visible_thing *thing, const char *key, const char *value,
+                       enum visible_how how, struct error *err)
+{
+    if (how == VISIBLE_IGNORED)
+        return true;
+    autofree char *salt = string_format("%s %s", thing->option, key);
+    struct visible_property property = {.key = strdup(key), .how = how};
+    property.value = how != VISIBLE_SECRET             ? visible_canonical(value, how)
+                     : strstr(value, VISIBLE_NOT_TOLD) ? strdup("") /* it is not known */
+                     : salt                            ? visible_digest(salt, value)
+                                                       : NULL;
+    property.shown = shown_of(value, how);
+    property.path = how == VISIBLE_CONTENT ? strdup(value) : NULL;
+    struct visible_property *properties =
+        reallocarray(thing->properties, thing->count + 1, sizeof(*properties));
+    if (properties)
+        thing->properties = properties;
+    if (!properties || !property.key || !property.value || !property.shown ||
+        (how == VISIBLE_CONTENT && !property.path)) {
+        property_free(&property);
         return error_no_memory(err);
-    return strlist_pushf(list, "%s is %s here and %s on %s%s", name,
-                         here ? here->shown : "not given", there ? there->shown : "not given",
-                         comparison->name,
-                         content ? ": what is in these files has not been compared" : "") ||
-           error_no_memory(err);
-}
-
-static bool compare_things(const struct comparison *comparison, const struct visible_thing *here,
-                           const struct visible_thing *there, struct error *err)
-{
-    for (size_t i = 0; i < here->count; i++) {
-        const struct visible_property *own = &here->properties[i];
-        const struct visible_property *other = find_property(there, own->key);
-        if ((!other || strcmp(own->value, other->value) != 0) &&
-            !say(comparison, here, own, other, err))
-            return false;
     }
-    for (size_t i = 0; i < there->count; i++)
-        if (!find_property(here, there->properties[i].key) &&
-            !say(comparison, there, NULL, &there->properties[i], err))
-            return false;
+    visible_thing_unset(thing, key);
+    thing->properties[thing->count++] = property;
     return true;
 }
 
-/* The one of list that stands as often behind its equals as things[index] does; -1: none. */
-static ssize_t find_match(const struct visible_list *list, const struct visible_list *of,
-                          size_t index)
+bool visible_thing_set_keys(struct visible_thing *thing, const struct keyval *all,
+                            enum visible_how otherwise, struct error *err)
 {
-    const struct visible_thing *thing = &of->things[index];
-    size_t before = 0;
-    for (size_t i = 0; i < index; i++)
-        before += strcmp(of->things[i].option, thing->option) == 0 &&
-                  strcmp(of->things[i].label, thing->label) == 0;
-    for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->things[i].option, thing->option) == 0 &&
-            strcmp(list->things[i].label, thing->label) == 0 && before-- == 0)
-            return (ssize_t)i;
-    return -1;
-}
-
-static bool say_missing(const struct comparison *comparison, const struct visible_thing *thing,
-                        bool is_here, struct error *err)
-{
-    bool policy = visible_option_find(thing->option)->kind == VISIBLE_POLICY;
-    const struct visible_property *first = thing->count > 0 ? &thing->properties[0] : NULL;
-    autofree char *name = name_of(thing, "");
-    /* An option whose value is all that there is to it. */
-    bool valued = first && !*first->key && strcmp(first->shown, "on") != 0;
-    autofree char *text =
-        name ? string_format("%s%s%s", name, valued ? " " : "", valued ? first->shown : "") : NULL;
-    if (!text)
-        return error_no_memory(err);
-    struct strlist *list = policy ? comparison->doubts : comparison->differences;
-    return (is_here ? strlist_pushf(list, "%s is here and not on %s", text, comparison->name)
-                    : strlist_pushf(list, "%s is on %s and not here", text, comparison->name)) ||
-           error_no_memory(err);
-}
-
-/* Devices get their places in the order in which they come. */
-static bool compare_order(const struct comparison *comparison, const struct visible_list *here,
-                          const struct visible_list *there, struct error *err)
-{
-    ssize_t last = -1;
-    for (size_t i = 0; i < here->count; i++) {
-        if (strcmp(here->things[i].option, "device") != 0)
-            continue;
-        ssize_t match = find_match(there, here, i);
-        autofree char *label = show(here->things[i].label);
-        if (!label)
-            return error_no_memory(err);
-        if (match >= 0 && match < last)
-            return strlist_pushf(comparison->differences,
-                                 "the -device options are in another order here than on %s: %s",
-                                 comparison->name, label) ||
-                   error_no_memory(err);
-        last = match >= 0 ? match : last;
+    for (size_t i = 0; i < all->count; i++) {
+        const struct keyval_pair *pair = &all->pairs[i];
+        enum visible_how how = visible_key_how(thing->option, pair->key, otherwise);
+        if (!visible_thing_set(thing, pair->key, pair->value, how, err))
+            return false;
     }
     return true;
-}
-
-bool visible_compare(const struct arglist *here, const struct arglist *there,
-                     const char *there_name, struct strlist *differences, struct strlist *doubts,
-                     struct error *err)
-{
-    autovisiblelist struct visible_list own = {0}, other = {0};
-    const struct comparison comparison = {
-        .name = there_name, .differences = differences, .doubts = doubts};
-    if (!visible_list_read(here, &own, err))
-        return false;
-    if (!visible_list_read(there, &other, err))
-        return error_wrap(err, "the command line of %s", there_name);
-    for (size_t i = 0; i < own.count; i++) {
-        ssize_t match = find_match(&other, &own, i);
-        if (!(match >= 0 ? compare_things(&comparison, &own.things[i], &other.things[match], err)
-                         : say_missing(&comparison, &own.things[i], true, err)))
-            return false;
-    }
-    for (size_t i = 0; i < other.count; i++)
-        if (find_match(&own, &other, i) < 0 &&
-            !say_missing(&comparison, &other.things[i], false, err))
-            return false;
-    return compare_order(&comparison, &own, &other, err);
 }

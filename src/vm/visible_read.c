@@ -6,50 +6,15 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "vm/invocation.h"
 #include "vm/visible_private.h"
 
-/* What is gathered while the options are gone through. */
-struct reading {
-    const struct arglist *arguments;
-    struct visible_list *list;
-    struct keyval machine; /* of options that are other words for -machine's */
-    bool nodefaults;
-};
-
-typedef bool reader(struct reading *reading, const struct visible_option *option,
+typedef bool reader(struct visible_reading *reading, const struct visible_option *option,
                     const struct arg_item *item, struct error *err);
 
-static bool set_keys(struct visible_thing *thing, const struct keyval *keys,
-                     enum visible_how otherwise, struct error *err)
-{
-    for (size_t i = 0; i < keys->count; i++) {
-        const struct keyval_pair *pair = &keys->pairs[i];
-        enum visible_how how = visible_key_how(thing->option, pair->key, otherwise);
-        if (!visible_thing_set(thing, pair->key, pair->value, how, err))
-            return false;
-    }
-    return true;
-}
-
-static bool set_defaults(struct visible_thing *thing, struct error *err)
-{
-    const struct visible_default *entry;
-    for (size_t cursor = 0; (entry = visible_default_next(thing->option, &cursor));) {
-        bool there = false;
-        for (size_t i = 0; i < thing->count; i++)
-            there = there || strcmp(thing->properties[i].key, entry->key) == 0;
-        enum visible_how how = visible_key_how(thing->option, entry->key, VISIBLE_SEEN);
-        if (!there && !visible_thing_set(thing, entry->key, entry->value, how, err))
-            return false;
-    }
-    return true;
-}
-
-static bool add_text(struct reading *reading, const char *option, const char *label,
+static bool add_text(struct visible_reading *reading, const char *option, const char *label,
                      const char *value, struct error *err)
 {
-    struct visible_thing *thing = visible_list_add(reading->list, option, label, err);
+    struct visible_thing *thing = visible_list_add(reading->list, option, label, "", err);
     return thing && visible_thing_set(thing, "", value, VISIBLE_SEEN, err);
 }
 
@@ -60,14 +25,14 @@ static bool read_keys(const struct arg_item *item, const char *implied, struct k
            error_wrap(err, "QEMU's option %s %s", item->text, item->value);
 }
 
-static bool read_nothing(struct reading *reading, const struct visible_option *option,
+static bool read_nothing(struct visible_reading *reading, const struct visible_option *option,
                          const struct arg_item *item, struct error *err)
 {
     return true;
 }
 
 /* KEY=VALUE, or KEY=% with the option's value in it. */
-static bool read_sugar(struct reading *reading, const struct visible_option *option,
+static bool read_sugar(struct visible_reading *reading, const struct visible_option *option,
                        const struct arg_item *item, struct error *err)
 {
     const char *equals = strchr(option->text, '=');
@@ -77,8 +42,9 @@ static bool read_sugar(struct reading *reading, const struct visible_option *opt
 }
 
 /* -boot is the only one of them that invocation.h leaves to us. */
-static bool read_machine_option(struct reading *reading, const struct visible_option *option,
-                                const struct arg_item *item, struct error *err)
+static bool read_machine_option(struct visible_reading *reading,
+                                const struct visible_option *option, const struct arg_item *item,
+                                struct error *err)
 {
     autokeyval struct keyval keys = {0};
     if (strcmp(option->name, "boot") != 0)
@@ -87,45 +53,57 @@ static bool read_machine_option(struct reading *reading, const struct visible_op
            keyval_merge(&reading->machine, &keys, "boot.", err);
 }
 
-static bool read_flag(struct reading *reading, const struct visible_option *option,
+static bool read_flag(struct visible_reading *reading, const struct visible_option *option,
                       const struct arg_item *item, struct error *err)
 {
-    for (size_t i = 0; i < reading->list->count; i++)
-        if (reading->list->things[i].option == option->name)
-            return true;
-    return visible_list_add(reading->list, option->name, "", err) != NULL;
+    return visible_list_find(reading->list, option->name, "") ||
+           visible_list_add(reading->list, option->name, "", "", err);
 }
 
-static bool read_last(struct reading *reading, const struct visible_option *option,
+static bool read_last(struct visible_reading *reading, const struct visible_option *option,
                       const struct arg_item *item, struct error *err)
 {
-    for (size_t i = 0; i < reading->list->count; i++)
-        if (reading->list->things[i].option == option->name)
-            return visible_thing_set(&reading->list->things[i], "", item->value, VISIBLE_SEEN, err);
-    return add_text(reading, option->name, "", item->value, err);
+    struct visible_thing *thing = visible_list_find(reading->list, option->name, "");
+    return thing ? visible_thing_set(thing, "", item->value, VISIBLE_SEEN, err)
+                 : add_text(reading, option->name, "", item->value, err);
 }
 
-static bool read_text(struct reading *reading, const struct visible_option *option,
+static bool read_text(struct visible_reading *reading, const struct visible_option *option,
                       const struct arg_item *item, struct error *err)
 {
     return add_text(reading, option->name, "", item->value ? item->value : "on", err);
 }
 
+/* GROUP.ID.KEY=VALUE into the device that it is about. */
+static bool set_device(struct visible_reading *reading, const char *rest, const char *value,
+                       struct error *err)
+{
+    struct visible_list *list = reading->list;
+    for (size_t i = 0; i < list->count; i++) {
+        struct visible_thing *thing = &list->things[i];
+        size_t length = strlen(thing->id);
+        if (strcmp(thing->option, "device") == 0 && length > 0 &&
+            strncmp(thing->id, rest, length) == 0 && rest[length] == '.')
+            return visible_thing_set(thing, rest + length + 1, value,
+                                     visible_key_how("device", rest + length + 1, VISIBLE_SEEN),
+                                     err);
+    }
+    return error_set(err, STATUS_USAGE, "QEMU's option -set device.%s: there is no such device",
+                     rest);
+}
+
 /* GROUP.ID.KEY=VALUE: what it is set in decides. */
 static enum visible_how set_how(const char *name)
 {
-    static const char *const seen[] = {"device.", "machine.",   "global.", "numa.",  "smbios.",
-                                       "rtc.",    "boot-opts.", "memory.", "fw_cfg."};
-    const char *key = strrchr(name, '.');
-    if (string_starts_with(name, seen[0]) && key)
-        return visible_key_how("device", key + 1, VISIBLE_SEEN);
-    for (size_t i = 1; i < sizeof(seen) / sizeof(*seen); i++)
+    static const char *const seen[] = {"machine.", "global.",    "numa.",   "smbios.",
+                                       "rtc.",     "boot-opts.", "memory.", "fw_cfg."};
+    for (size_t i = 0; i < sizeof(seen) / sizeof(*seen); i++)
         if (string_starts_with(name, seen[i]))
             return VISIBLE_SEEN;
     return VISIBLE_IGNORED;
 }
 
-static bool read_named(struct reading *reading, const struct visible_option *option,
+static bool read_named(struct visible_reading *reading, const struct visible_option *option,
                        const struct arg_item *item, struct error *err)
 {
     autokeyval struct keyval keys = {0};
@@ -142,42 +120,96 @@ static bool read_named(struct reading *reading, const struct visible_option *opt
                                   : strndup(item->value, (size_t)(equals - item->value));
     if (!name)
         return error_no_memory(err);
+    value = is_long ? value : equals + 1;
+    if (is_set && string_starts_with(name, "device."))
+        return set_device(reading, name + strlen("device."), value, err);
     enum visible_how how = is_set ? set_how(name) : VISIBLE_SEEN;
     if (how == VISIBLE_IGNORED)
         return true;
-    struct visible_thing *thing = visible_list_add(reading->list, option->name, name, err);
-    return thing && visible_thing_set(thing, "", is_long ? value : equals + 1, how, err);
+    struct visible_thing *thing = visible_list_find(reading->list, option->name, name);
+    thing = thing ? thing : visible_list_add(reading->list, option->name, name, "", err);
+    return thing && visible_thing_set(thing, "", value, how, err);
 }
 
-static bool read_merged(struct reading *reading, const struct visible_option *option,
+static bool read_merged(struct visible_reading *reading, const struct visible_option *option,
                         const struct arg_item *item, struct error *err)
 {
     autokeyval struct keyval keys = {0};
-    struct visible_thing *thing = NULL;
-    for (size_t i = 0; i < reading->list->count && !thing; i++)
-        if (reading->list->things[i].option == option->name)
-            thing = &reading->list->things[i];
-    thing = thing ? thing : visible_list_add(reading->list, option->name, "", err);
+    struct visible_thing *thing = visible_list_find(reading->list, option->name, "");
+    thing = thing ? thing : visible_list_add(reading->list, option->name, "", "", err);
     return thing && read_keys(item, option->text, &keys, err) &&
-           set_keys(thing, &keys, VISIBLE_SEEN, err);
+           visible_thing_set_keys(thing, &keys, VISIBLE_SEEN, err);
 }
 
-static bool read_device(struct reading *reading, const struct visible_option *option,
+static bool read_device(struct visible_reading *reading, const struct visible_option *option,
                         struct keyval *keys, struct error *err)
 {
     const char *driver = keyval_get(keys, "driver"), *id = keyval_get(keys, "id");
-    driver = driver ? visible_driver(driver) : "";
-    autofree char *label = string_format("%s%s%s", driver, id ? ",id=" : "", id ? id : "");
-    struct visible_thing *thing =
-        label ? visible_list_add(reading->list, option->name, label, err) : NULL;
+    struct visible_thing *thing = visible_list_add(
+        reading->list, option->name, driver ? visible_driver(driver) : "", id ? id : "", err);
     if (!thing)
-        return label ? false : error_no_memory(err);
+        return false;
     keyval_remove(keys, "driver");
     keyval_remove(keys, "id");
-    return set_keys(thing, keys, VISIBLE_SEEN, err);
+    return visible_thing_set_keys(thing, keys, VISIBLE_SEEN, err);
 }
 
-static bool read_item(struct reading *reading, const struct visible_option *option,
+/* Keys that may come several times in one option, where QEMU takes all of them: they get numbers.
+ * (qemu_opt_foreach in QEMU hw/smbios/smbios.c, the list "cpus" in qapi/machine.json.) */
+static bool number_keys(struct visible_thing *thing, const struct keyval *keys, const char *name,
+                        struct error *err)
+{
+    autofree char *numbered = NULL;
+    for (size_t i = 0, n = 0; i < keys->count; i++) {
+        const struct keyval_pair *pair = &keys->pairs[i];
+        bool counted = strcmp(pair->key, name) == 0 || strcmp(pair->key, "path") == 0;
+        do {
+            free(numbered);
+            numbered = counted && n > 0 ? string_format("%s.%zu", pair->key, n) : strdup(pair->key);
+            if (!numbered)
+                return error_no_memory(err);
+        } while (counted && visible_thing_get(thing, numbered) && ++n);
+        if (!visible_thing_set(thing, numbered, pair->value,
+                               visible_key_how(thing->option, pair->key, VISIBLE_SEEN), err))
+            return false;
+        /* Strings that the guest's programs read, passwords among them. */
+        if (counted && strcmp(thing->label, "type=11") == 0 &&
+            !visible_thing_set(thing, numbered, pair->value,
+                               strcmp(pair->key, "path") == 0 ? VISIBLE_CONTENT : VISIBLE_SECRET,
+                               err))
+            return false;
+    }
+    return true;
+}
+
+/* Types 0 to 4, 11 and 17 are one table, whatever the number of options; each of the others is
+ * one. */
+static bool read_smbios(struct visible_reading *reading, struct keyval *keys, struct error *err)
+{
+    static const char *const merged[] = {"0", "1", "2", "3", "4", "11", "17"};
+    const char *type = keyval_get(keys, "type");
+    autofree char *label = type ? string_format("type=%s", type) : strdup("");
+    struct visible_thing *thing = NULL;
+    for (size_t i = 0; label && type && i < sizeof(merged) / sizeof(*merged); i++)
+        if (strcmp(merged[i], type) == 0)
+            thing = visible_list_find(reading->list, "smbios", label);
+    if (label && !thing)
+        thing = visible_list_add(reading->list, "smbios", label, "", err);
+    keyval_remove(keys, "type");
+    return thing ? number_keys(thing, keys, "value", err) : label || error_no_memory(err);
+}
+
+/* What tells an option's things apart: of -fw_cfg the name, of -numa what it is about. */
+static const char *label_key(const char *option)
+{
+    static const char *const keys[][2] = {{"fw_cfg", "name"}, {"numa", "type"}, {"object", "id"}};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+        if (strcmp(keys[i][0], option) == 0)
+            return keys[i][1];
+    return NULL;
+}
+
+static bool read_item(struct visible_reading *reading, const struct visible_option *option,
                       const struct arg_item *item, struct error *err)
 {
     autokeyval struct keyval keys = {0};
@@ -185,40 +217,44 @@ static bool read_item(struct reading *reading, const struct visible_option *opti
         return false;
     if (strcmp(option->name, "device") == 0)
         return read_device(reading, option, &keys, err);
+    if (strcmp(option->name, "smbios") == 0)
+        return read_smbios(reading, &keys, err);
     /* Of objects only the memory. */
-    const char *type = keyval_get(&keys, "qom-type"), *id = keyval_get(&keys, "id");
-    bool is_object = strcmp(option->name, "object") == 0;
-    if (is_object && !(type && string_starts_with(type, "memory-backend")))
+    const char *type = keyval_get(&keys, "qom-type");
+    if (strcmp(option->name, "object") == 0 &&
+        !(type && string_starts_with(type, "memory-backend")))
         return true;
+    const char *key = label_key(option->name), *label = key ? keyval_get(&keys, key) : NULL;
     struct visible_thing *thing =
-        visible_list_add(reading->list, option->name, is_object && id ? id : "", err);
-    return thing && set_keys(thing, &keys,
-                             option->kind == VISIBLE_ONLY ? VISIBLE_IGNORED : VISIBLE_SEEN, err);
+        visible_list_add(reading->list, option->name, label ? label : "", "", err);
+    if (key)
+        keyval_remove(&keys, key);
+    if (option->kind == VISIBLE_ONLY)
+        return thing && visible_thing_set_keys(thing, &keys, VISIBLE_IGNORED, err);
+    return thing && number_keys(thing, &keys, "cpus", err);
 }
 
-static bool add_drive(struct reading *reading, const char *text, struct error *err)
+/* Drives are put in their places when all are known. */
+static bool note_drive(struct visible_reading *reading, const char *keys, const char *file,
+                       struct error *err)
 {
-    autokeyval struct keyval keys = {0};
-    if (!keyval_parse(&keys, text, KEYVAL_OPTS, NULL, err))
-        return error_wrap(err, "QEMU's option -drive %s", text);
-    const char *interface = keyval_get(&keys, "if");
-    if (interface && strcmp(interface, "none") == 0)
-        return true;
-    autofree char *label = string_format("if=%s", interface ? interface : "default");
-    struct visible_thing *thing =
-        label ? visible_list_add(reading->list, "drive", label, err) : NULL;
-    keyval_remove(&keys, "if");
-    return thing ? set_keys(thing, &keys, VISIBLE_IGNORED, err) : label || error_no_memory(err);
+    autokeyval struct keyval drive = {0};
+    if (!keyval_parse(&drive, keys, KEYVAL_OPTS, NULL, err) ||
+        !keyval_set(&drive, "file", file, err))
+        return false;
+    return strlist_push_owned(&reading->drives, keyval_render(&drive)) || error_no_memory(err);
 }
 
-static bool read_drive(struct reading *reading, const struct visible_option *option,
+static bool read_drive(struct visible_reading *reading, const struct visible_option *option,
                        const struct arg_item *item, struct error *err)
 {
-    return add_drive(reading, *option->text ? option->text : item->value, err);
+    if (*option->text)
+        return note_drive(reading, option->text, item->value, err);
+    return strlist_push(&reading->drives, item->value) || error_no_memory(err);
 }
 
 /* -nic ..., and of -net only "nic". */
-static bool read_nic(struct reading *reading, const struct visible_option *option,
+static bool read_nic(struct visible_reading *reading, const struct visible_option *option,
                      const struct arg_item *item, struct error *err)
 {
     autokeyval struct keyval keys = {0};
@@ -228,22 +264,23 @@ static bool read_nic(struct reading *reading, const struct visible_option *optio
     bool is_net = strcmp(option->name, "net") == 0;
     if (!type || strcmp(type, "none") == 0 || (is_net && strcmp(type, "nic") != 0))
         return true;
-    const char *mac = keyval_get(&keys, "macaddr");
-    if (mac && !keyval_set(&keys, "mac", mac, err))
+    const char *mac = keyval_get(&keys, "macaddr"), *model = keyval_get(&keys, "model");
+    if ((mac && !keyval_set(&keys, "mac", mac, err)) ||
+        (model && !keyval_set(&keys, "model", visible_nic_model(model), err)))
         return false;
     keyval_remove(&keys, "macaddr");
-    struct visible_thing *thing = visible_list_add(reading->list, "nic", "", err);
-    return thing && set_keys(thing, &keys, VISIBLE_IGNORED, err);
+    struct visible_thing *thing = visible_list_add(reading->list, "nic", "", "", err);
+    return thing && visible_thing_set_keys(thing, &keys, VISIBLE_IGNORED, err);
 }
 
-static bool read_port(struct reading *reading, const struct visible_option *option,
+static bool read_port(struct visible_reading *reading, const struct visible_option *option,
                       const struct arg_item *item, struct error *err)
 {
     return strcmp(item->value, "none") == 0 ||
-           visible_list_add(reading->list, option->name, "", err) != NULL;
+           visible_list_add(reading->list, option->name, "", "", err) != NULL;
 }
 
-static bool given(const struct reading *reading, const char *option)
+bool visible_given(const struct visible_reading *reading, const char *option)
 {
     for (size_t i = 0; i < reading->arguments->count; i++) {
         const struct arg_item *item = &reading->arguments->items[i];
@@ -253,73 +290,9 @@ static bool given(const struct reading *reading, const char *option)
     return false;
 }
 
-/* default_list in QEMU's vl.c: with one of these there is no other. */
-static bool has_vga_device(const struct visible_list *list)
-{
-    static const char *const drivers[] = {
-        "isa-vga",     "cirrus-vga", "isa-cirrus-vga", "vga",           "ati-vga",       "VGA",
-        "vmware-svga", "qxl-vga",    "virtio-vga",     "virtio-vga-gl", "vhost-user-vga"};
-    for (size_t i = 0; i < list->count; i++)
-        for (size_t j = 0; j < sizeof(drivers) / sizeof(*drivers); j++) {
-            const char *label = list->things[i].label;
-            size_t length = strlen(drivers[j]);
-            if (strcmp(list->things[i].option, "device") == 0 &&
-                strncmp(label, drivers[j], length) == 0 && (!label[length] || label[length] == ','))
-                return true;
-        }
-    return false;
-}
-
-/* What is there although nobody says so. */
-static bool add_defaults(struct reading *reading, struct error *err)
-{
-    bool no = reading->nodefaults;
-    bool network = given(reading, "nic") || given(reading, "net") || given(reading, "netdev");
-    if (!given(reading, "vga") &&
-        !add_text(reading, "vga", "", no || has_vga_device(reading->list) ? "none" : "std", err))
-        return false;
-    if (!given(reading, "rtc") && !visible_list_add(reading->list, "rtc", "", err))
-        return false;
-    return no ||
-           ((given(reading, "serial") || visible_list_add(reading->list, "serial", "", err)) &&
-            (given(reading, "parallel") || visible_list_add(reading->list, "parallel", "", err)) &&
-            (network || visible_list_add(reading->list, "nic", "", err)));
-}
-
-/* maxcpus counts when it is more than cpus. */
-static bool add_smp(struct reading *reading, const struct keyval *smp, struct error *err)
-{
-    struct visible_thing *thing = visible_list_add(reading->list, "smp", "", err);
-    const char *cpus = keyval_get(smp, "cpus");
-    for (size_t i = 0; thing && i < smp->count; i++) {
-        const struct keyval_pair *pair = &smp->pairs[i];
-        bool same = strcmp(pair->key, "maxcpus") == 0 && cpus && strcmp(pair->value, cpus) == 0;
-        if (!same && !visible_thing_set(thing, pair->key, pair->value, VISIBLE_SEEN, err))
-            return false;
-    }
-    return thing && set_defaults(thing, err);
-}
-
-static bool add_machine(struct reading *reading, struct error *err)
-{
-    autoinvocation struct invocation invocation = {0};
-    if (!invocation_read(reading->arguments, &invocation, err))
-        return false;
-    if (invocation.is_query)
-        return error_set(err, STATUS_USAGE, "this QEMU would only print something");
-    struct visible_thing *thing = visible_list_add(reading->list, "machine", "", err);
-    if (!thing || !set_keys(thing, &invocation.machine_options, VISIBLE_SEEN, err) ||
-        !set_keys(thing, &reading->machine, VISIBLE_SEEN, err) ||
-        (invocation.kernel_irqchip &&
-         !visible_thing_set(thing, "kernel-irqchip", invocation.kernel_irqchip, VISIBLE_SEEN, err)))
-        return false;
-    thing = visible_list_add(reading->list, "m", "", err);
-    if (!thing || !set_keys(thing, &invocation.memory, VISIBLE_SEEN, err))
-        return false;
-    return add_smp(reading, &invocation.smp, err);
-}
-
-bool visible_list_read(const struct arglist *arguments, struct visible_list *out, struct error *err)
+/* QEMU makes devices that are given in JSON after all others, and drives of if=virtio between them
+ * (qemu_create_cli_devices and configure_blockdev in QEMU system/vl.c). */
+static bool read_all(struct visible_reading *reading, bool late, struct error *err)
 {
     static reader *const readers[] = {
         [VISIBLE_HOST] = read_nothing, [VISIBLE_MACHINE] = read_machine_option,
@@ -330,24 +303,42 @@ bool visible_list_read(const struct arglist *arguments, struct visible_list *out
         [VISIBLE_DRIVE] = read_drive,  [VISIBLE_NIC] = read_nic,
         [VISIBLE_PORT] = read_port,    [VISIBLE_POLICY] = read_text,
     };
-    autovisiblelist struct visible_list list = {0};
-    autokeyval struct keyval machine = {0};
-    struct reading reading = {.arguments = arguments, .list = &list};
-    bool good = true;
-    for (size_t i = 0; i < arguments->count && good; i++) {
-        const struct arg_item *item = &arguments->items[i];
+    for (size_t i = 0; i < reading->arguments->count; i++) {
+        const struct arg_item *item = &reading->arguments->items[i];
         const struct visible_option *option =
             item->option ? visible_option_find(item->option->name) : NULL;
-        if (!item->option)
-            good = add_drive(&reading, "index=0,media=disk", err);
-        else if (option)
-            good = readers[option->kind](&reading, option, item, err);
+        bool json = option && strcmp(option->name, "device") == 0 && keyval_is_json(item->value);
+        if (json != late)
+            continue;
+        if (!item->option && !note_drive(reading, "index=0,media=disk", item->text, err))
+            return false;
+        if (option && !readers[option->kind](reading, option, item, err))
+            return false;
     }
-    reading.nodefaults = given(&reading, "nodefaults");
-    good = good && add_machine(&reading, err) && add_defaults(&reading, err);
-    for (size_t i = 0; i < list.count && good; i++)
-        good = set_defaults(&list.things[i], err);
-    machine = reading.machine; /* to be freed */
+    return true;
+}
+
+static bool read_line(struct visible_reading *reading, struct error *err)
+{
+    if (!invocation_read(reading->arguments, &reading->invocation, err))
+        return false;
+    if (reading->invocation.is_query)
+        return error_set(err, STATUS_USAGE, "this QEMU would only print something");
+    reading->nodefaults = visible_given(reading, "nodefaults");
+    reading->board = visible_machine_find(reading->invocation.machine_type);
+    return read_all(reading, false, err) && visible_add_machine(reading, err) &&
+           visible_add_drives(reading, err) && read_all(reading, true, err) &&
+           visible_add_defaults(reading, err);
+}
+
+bool visible_list_read(const struct arglist *arguments, struct visible_list *out, struct error *err)
+{
+    autovisiblelist struct visible_list list = {.version = VISIBLE_TABLE_VERSION};
+    struct visible_reading reading = {.arguments = arguments, .list = &list};
+    bool good = read_line(&reading, err);
+    keyval_free(&reading.machine);
+    invocation_free(&reading.invocation);
+    strlist_free(&reading.drives);
     if (!good)
         return false;
     *out = list;

@@ -8,11 +8,14 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/digest.h"
 #include "base/json.h"
+#include "vm/argv_json.h"
 #include "vm/visible_private.h"
 
 #define VALUE_JSON_MAX ((size_t)256 << 10)
 #define DEPTH_MAX 8
+#define VALUE_MAX 256 /* characters; a longer one is compared by its digest */
 
 /* Digits, perhaps a fraction, perhaps a unit (qemu_strtosz in QEMU util/cutils.c). */
 static char *canonical_size(const char *value, uint64_t unit)
@@ -50,8 +53,31 @@ static char *canonical_address(const char *value)
     return string_format("%02lx.%lx", slot, function);
 }
 
+/* "52-54-00-AB-CD-EF" and UUIDs, which are written in small letters or large ones (net_macaddr in
+ * QEMU net/util.c, qemu_uuid_parse in util/uuid.c). */
+static char *canonical_hex(const char *value)
+{
+    static const char *const forms[] = {"xx:xx:xx:xx:xx:xx", "xx-xx-xx-xx-xx-xx",
+                                        "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"};
+    for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
+        const char *form = forms[i], *p = value;
+        while (*form && *p && (*form == 'x' ? isxdigit((unsigned char)*p) : *form == *p))
+            form++, p++;
+        if (*form || *p)
+            continue;
+        char *copy = strdup(value);
+        for (char *q = copy; q && *q; q++)
+            *q = i == 1 && *q == '-' ? ':' : (char)tolower((unsigned char)*q);
+        return copy;
+    }
+    return NULL;
+}
+
 static char *canonical_text(const char *value)
 {
+    char *digits = canonical_hex(value);
+    if (digits)
+        return digits;
     static const char *const switches[][2] = {{"on", "on"},     {"yes", "on"},  {"true", "on"},
                                               {"y", "on"},      {"off", "off"}, {"no", "off"},
                                               {"false", "off"}, {"n", "off"}};
@@ -69,7 +95,15 @@ static char *canonical_text(const char *value)
     return string_format("%llu", number);
 }
 
-char *visible_canonical(const char *value, enum visible_how how)
+char *visible_digest(const char *salt, const char *value)
+{
+    char hex[DIGEST_HEX_SIZE];
+    autofree char *text = string_format("qemu-migrate-launch %s\n%s", salt, value);
+    return text && digest_hex(text, strlen(text), hex, NULL) ? string_format("sha256:%s", hex)
+                                                             : NULL;
+}
+
+static char *canonical(const char *value, enum visible_how how)
 {
     const char *slash = strrchr(value, '/');
     switch (how) {
@@ -80,10 +114,24 @@ char *visible_canonical(const char *value, enum visible_how how)
     case VISIBLE_ADDRESS:
         return canonical_address(value);
     case VISIBLE_CONTENT:
-        return strdup(slash ? slash + 1 : value);
+        return string_format("name:%s", slash ? slash + 1 : value);
+    case VISIBLE_SECRET:
+        return strdup(value);
     default:
         return canonical_text(value);
     }
+}
+
+char *visible_canonical(const char *value, enum visible_how how)
+{
+    autofree char *plain = canonical(value, how);
+    autofree char *text = plain ? argv_word_escape(plain) : NULL;
+    if (!text || strlen(text) <= VALUE_MAX)
+        return STEAL(text);
+    if (how != VISIBLE_CONTENT)
+        return visible_digest("", text);
+    text[VALUE_MAX] = '\0'; /* a name that is found nowhere */
+    return STEAL(text);
 }
 
 static bool flatten(const json_t *json, const char *key, int depth, struct keyval *keys,

@@ -192,9 +192,9 @@ def what_differs_is_named(t):
         "b",
         "a",
         10,
-        "-m is 32 here and 16 on a",
-        "-smp is 1 here and 2 on a",
-        "-device virtio-rng-pci is here and not on a",
+        "-m is 16 on a and 32 on b",
+        "-smp is 2 on a and 1 on b",
+        "-device virtio-rng-pci is on b and not on a",
         guest=other,
     ).stderr
     check(".serial" not in said and ".qmp" not in said, f"a path counts: {said}")

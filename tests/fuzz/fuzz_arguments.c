@@ -58,10 +58,17 @@ static void check_kept(const struct strlist *argv)
 
 static void check_visible(const struct arglist *list)
 {
-    autostrlist struct strlist differences = {0}, doubts = {0}, left_out = {0}, argv = {0};
+    autostrlist struct strlist left_out = {0}, argv = {0};
     autoarglist struct arglist told = {0}, again = {0};
-    if (visible_compare(list, list, "b", &differences, &doubts, NULL))
-        MUST(differences.count == 0);
+    autovisiblelist struct visible_list own = {0}, back = {0};
+    autovisiblefound struct visible_found found = {0};
+    if (visible_list_read(list, &own, NULL)) {
+        autojson json_t *json = visible_to_json(&own);
+        MUST(json);
+        if (visible_from_json(json, "own", &back, NULL))
+            MUST(visible_compare(&own, "a", &back, "b", NULL, &found, NULL) &&
+                 found.differences.count == 0);
+    }
     MUST(arglist_without_secrets(list, &told, &left_out, NULL));
     MUST(arglist_render(&told, &argv, NULL));
     MUST(arglist_parse(&again, (int)argv.count, argv.items, NULL));

@@ -127,11 +127,11 @@ START_TEST(round_trip_of_a_migration)
     MUST(vm_record_store(&paths, &record, &err));
     MUST(file_read(path, 1 << 16, false, &text, &length, &err));
     ck_assert_ptr_nonnull(strstr(text, "\"place\":\"told\""));
-    ck_assert_ptr_nonnull(strstr(text, "\"version\":3"));
+    ck_assert_ptr_nonnull(strstr(text, "\"version\":4"));
 }
 END_TEST
 
-/* A command line of any bytes; one of version 2, which had none. */
+/* A command line of any bytes, and what a guest sees of it; versions 2 and 3, which had less. */
 START_TEST(command_line)
 {
     static const char *const words[] = {
@@ -140,8 +140,18 @@ START_TEST(command_line)
     make(&record);
     for (size_t i = 0; i < COUNT(words); i++)
         ck_assert(strlist_push(&record.argv, words[i]));
+    autoarglist struct arglist list = {0};
+    autovisiblelist struct visible_list visible = {0};
+    char qemu[] = "qemu", option[] = "-m", size[] = "1G", *line[] = {qemu, option, size};
+    MUST(arglist_parse(&list, 3, line, &err));
+    MUST(visible_list_read(&list, &visible, &err));
+    MUST(vm_record_set_visible(&record, &visible, &err));
     MUST(vm_record_store(&paths, &record, &err));
     MUST(vm_record_load(&paths, "web1", &back, &err));
+    autovisiblefound struct visible_found found = {0};
+    MUST(visible_compare(&visible, "a", &back.visible, "b", NULL, &found, &err));
+    ck_assert_uint_eq(back.visible.count, visible.count);
+    ck_assert_uint_eq(found.differences.count + found.doubts.count, 0);
     ck_assert_uint_eq(back.argv.count, COUNT(words));
     for (size_t i = 0; i < COUNT(words); i++)
         ck_assert_str_eq(back.argv.items[i], words[i]);
@@ -149,6 +159,14 @@ START_TEST(command_line)
     size_t length;
     MUST(file_read(path, 1 << 16, false, &text, &length, &err));
     autojson json_t *json = json_loads(text, 0, NULL);
+    json_object_del(json, "visible");
+    json_object_set_new(json, "version", json_integer(3));
+    autovmrecord struct vm_record older = {0};
+    autofree char *third = json_to_text(json);
+    MUST(file_write_atomic(path, third, strlen(third), 0600, &err));
+    MUST(vm_record_load(&paths, "web1", &older, &err));
+    ck_assert_uint_eq(older.argv.count, COUNT(words));
+    ck_assert_uint_eq(older.visible.version, 0);
     json_object_del(json, "argv");
     json_object_set_new(json, "version", json_integer(2));
     autofree char *without = json_to_text(json);
@@ -379,7 +397,13 @@ START_TEST(damaged)
     } rows[] = {
         {"", "version", "1"},
         {"", "version", "2"},
-        {"", "version", "4"},
+        {"", "version", "3"},
+        {"", "version", "5"},
+        {"", "visible", "null"},
+        {"", "visible", "{\"version\":1}"},
+        {"", "visible",
+         "{\"version\":1,\"things\":[{\"option\":\"x\",\"label\":\"\",\"id\":\"\","
+         "\"properties\":[]}]}"},
         {"", "version", "4294967298"},
         {"", "place", "\"there\""},
         {"", "place", "\"Told\""},

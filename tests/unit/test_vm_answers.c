@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "vm/argv_json.h"
 #include "vm/record.h"
+#include "vm/visible_private.h"
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -87,10 +88,15 @@ START_TEST(agreement_is_told)
     ck_assert(!vm_answers_know("hello"));
     MUST(ask("c", HEX64, "agreement", json_pack("{s:s}", "vm", "web1"), &answer, &err));
     const char *vm, *place, *version;
-    json_t *document, *words, *left_out;
-    MUST(json_take(answer, &err, "answer", "{s:s, s:o, s:s, s:s, s:o, s:o}", "vm", &vm, "document",
-                   &document, "place", &place, "qemu", &version, "argv", &words, "left_out",
-                   &left_out));
+    json_t *document, *words, *left_out, *visible;
+    MUST(json_take(answer, &err, "answer", "{s:s, s:o, s:s, s:s, s:o, s:o, s:o}", "vm", &vm,
+                   "document", &document, "place", &place, "qemu", &version, "argv", &words,
+                   "left_out", &left_out, "visible", &visible));
+    autovisiblelist struct visible_list list = {0};
+    MUST(visible_from_json(visible, "visible", &list, &err));
+    ck_assert_ptr_nonnull(visible_list_find(&list, "m", ""));
+    autofree char *text = json_to_text(visible);
+    ck_assert_ptr_null(strstr(text, "caf"));
     MUST(agreement_document_open(document, &agreement, found, &err));
     ck_assert_str_eq(found, digest);
     ck_assert_str_eq(place, "here");
