@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/cmd_baseline.h"
+#include "cli/compat_tell.h"
 #include "cpu/feature_table.h"
 #include "peer/envelope.h"
 #include "peer/identity.h"
@@ -206,6 +207,17 @@ static bool choose_machine(struct baseline_command *command, struct error *err)
     return true;
 }
 
+static bool compare_machines(struct baseline_command *command, struct error *err)
+{
+    const char *machine = command->machine_chosen;
+    if (!(command->machines = calloc(command->count, sizeof(*command->machines))))
+        return error_no_memory(err);
+    for (size_t i = 0; i < command->count; i++)
+        command->machines[i] = compat_host(&command->profiles[i], machine);
+    compat_log(machine ? machine : "", command->machines, command->count);
+    return true;
+}
+
 /* There is no command line: a VM might use whatever a host is known to have. */
 static bool compute_devices(struct baseline_command *command, struct error *err)
 {
@@ -243,7 +255,7 @@ static bool run(struct baseline_command *command, const struct operands *operand
     if (!lend_models(command, err) || !choose_machine(command, err) ||
         !baseline_compute(command->offers, command->requests, command->count, &command->require,
                           &command->baseline, &command->report, err) ||
-        !compute_devices(command, err))
+        !compute_devices(command, err) || !compare_machines(command, err))
         return false;
     for (size_t i = 0; i < command->count; i++) {
         autofree char *cpu = render_cpu(&command->baseline, command->offers[i], command->form, err);
@@ -273,6 +285,7 @@ bool command_baseline(struct context *context, int count, char **words, struct e
     free(command.requests);
     free(command.hosts);
     device_report_free(&command.devices);
+    free(command.machines);
     cpu_offer_free(&command.lender);
     free(command.machine_chosen);
     strlist_free(&command.cpus);

@@ -31,7 +31,8 @@ struct baseline_command {
     struct baseline_report report;
     struct device_host *hosts; /* of profiles */
     struct device_report devices;
-    struct strlist cpus; /* -cpu for each */
+    struct device_host *machines; /* of profiles: what is known of the machine type there */
+    struct strlist cpus;          /* -cpu for each */
 };
 
 /* The document of --json (DESIGN 11); NULL for want of memory. */

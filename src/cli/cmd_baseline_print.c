@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "cli/cmd_baseline.h"
+#include "cli/compat_tell.h"
 #include "cli/losses.h"
 #include "cpu/feature_table.h"
 
@@ -37,13 +38,14 @@ json_t *baseline_document(const struct baseline_command *command)
 {
     const struct baseline *baseline = &command->baseline;
     return json_pack(
-        "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o}", "features",
+        "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "features",
         featureset_to_json(&baseline->features), "dropped", losses_to_json(&command->report),
         "model", baseline->model ? baseline->model : "", "machine",
         command->machine_chosen ? command->machine_chosen : "", "hosts", hosts_to_json(command),
         "costs", costs_to_json(command), "warnings", json_from_names(&command->report.warnings),
         "form", cpu_form_name(command->form), "devices", device_report_to_json(&command->devices),
-        "migration", device_capabilities_to_json(command->hosts, command->count));
+        "migration", device_capabilities_to_json(command->hosts, command->count), "compat",
+        compat_document(command->machines, command->count));
 }
 
 /* Why the host lacks the feature, or "yes". */

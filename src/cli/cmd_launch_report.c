@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cli/cmd_launch.h"
+#include "cli/compat_tell.h"
 #include "cli/losses.h"
 #include "device/device_report.h"
 
@@ -20,6 +21,23 @@ static const char **list_hosts(const struct exchange *exchange, size_t *count)
         hosts[(*count)++] = exchange->peers[i].host;
     for (size_t i = 0; i < exchange->assumed_count; i++)
         hosts[(*count)++] = exchange->assumed[i].profile.offer.host;
+    return hosts;
+}
+
+/* What is known of their QEMUs' machine type; the caller frees it. */
+static struct device_host *list_machines(const struct exchange *exchange, size_t *count)
+{
+    const char *machine = exchange->agreement.machine;
+    struct device_host *hosts =
+        calloc(1 + exchange->peer_count + exchange->assumed_count, sizeof(*hosts));
+    *count = 0;
+    if (!hosts)
+        return NULL;
+    hosts[(*count)++] = compat_host(&exchange->profile, machine);
+    for (size_t i = 0; i < exchange->peer_count; i++)
+        hosts[(*count)++] = compat_host(&exchange->peers[i].profile, machine);
+    for (size_t i = 0; i < exchange->assumed_count; i++)
+        hosts[(*count)++] = compat_host(&exchange->assumed[i].profile, machine);
     return hosts;
 }
 
@@ -69,8 +87,9 @@ void launch_report(const struct exchange *exchange, const struct agreement *form
     const struct agreement *agreement = &exchange->agreement;
     const struct baseline *baseline = &agreement->baseline;
     autofree char *names = exchange_peer_names(exchange);
-    size_t count = 0;
+    size_t count = 0, machine_count;
     autofree const char **hosts = list_hosts(exchange, &count);
+    autofree struct device_host *machines = list_machines(exchange, &machine_count);
     log_info("%s: agreed with %s on %s, %zu features, %s", agreement->vm,
              names && *names ? names : "nobody else", agreement->machine,
              featureset_count(&baseline->features),
@@ -81,6 +100,8 @@ void launch_report(const struct exchange *exchange, const struct agreement *form
     if (hosts)
         losses_log(&exchange->report, hosts, count);
     report_devices(&exchange->device_report);
+    if (machines)
+        compat_log(agreement->machine, machines, machine_count);
     report_former(agreement, former);
     if (!agreement->proof.made)
         log_warning("nobody has looked whether a guest sees the same CPU on %s (--no-proof)",
@@ -103,17 +124,17 @@ static json_t *proof_document(const struct agreement_proof *proof, const struct 
                      featureset_to_json(&proof->masked), "doubts", json_from_names(doubts));
 }
 
-/* hosts, dropped, devices and proof are used up. */
+/* hosts, dropped, devices, compat and proof are used up. */
 static json_t *make_document(const struct agreement *agreement, const char *digest, json_t *hosts,
-                             json_t *dropped, json_t *devices, json_t *proof,
+                             json_t *dropped, json_t *devices, json_t *compat, json_t *proof,
                              const struct strlist *argv, struct error *err)
 {
     const struct baseline *baseline = &agreement->baseline;
     json_t *document = json_pack(
-        "{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o}", "vm", agreement->vm, "features",
+        "{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:o}", "vm", agreement->vm, "features",
         featureset_to_json(&baseline->features), "dropped", dropped, "devices", devices, "model",
         baseline->model ? baseline->model : "", "machine", agreement->machine, "hosts", hosts,
-        "argv", json_from_names(argv), "agreement", digest, "proof", proof);
+        "argv", json_from_names(argv), "agreement", digest, "proof", proof, "compat", compat);
     if (!document)
         error_no_memory(err);
     return document;
@@ -149,10 +170,15 @@ static json_t *hosts_document(const struct exchange *exchange, struct error *err
 json_t *launch_document(const struct exchange *exchange, const struct strlist *argv,
                         struct error *err)
 {
-    json_t *hosts = hosts_document(exchange, err);
+    size_t count;
+    autofree struct device_host *machines = list_machines(exchange, &count);
+    json_t *hosts = machines ? hosts_document(exchange, err) : NULL;
+    if (!machines)
+        error_no_memory(err);
     return hosts ? make_document(&exchange->agreement, exchange->agreement_digest, hosts,
                                  losses_to_json(&exchange->report),
                                  device_report_to_json(&exchange->device_report),
+                                 compat_document(machines, count),
                                  proof_document(&exchange->agreement.proof, &exchange->table,
                                                 &exchange->doubts),
                                  argv, err)
@@ -167,5 +193,6 @@ json_t *launch_known_document(const struct agreement *agreement, const char *dig
     const struct agreement_proof *proof = &agreement->proof;
     return make_document(agreement, digest, json_pack("[{s:s, s:s}]", "name", host, "cpu", cpu),
                          json_array(), json_pack("{s:[], s:[]}", "dropped", "unknown"),
+                         json_pack("{s:[], s:[]}", "known", "differences"),
                          proof_document(proof, &proof->table, &none), argv, err);
 }
