@@ -15,6 +15,7 @@ from lib.pair import Pair, said
 
 TOP = Path(__file__).resolve().parents[2]
 KEYS = {"features", "dropped", "model", "machine", "hosts", "costs", "warnings", "form"}
+KEYS |= {"devices", "migration", "compat"}
 ESCAPE = "\033"
 COMMANDS = ("query-version", "query-kvm", "query-machines", "query-cpu-definitions", "query-cpu-model-expansion")
 
@@ -440,7 +441,7 @@ def bad_profiles(t):
         return {name: value for name, value in good.items() if name != key}
 
     bad = {
-        "another version": {**good, "version": 2},
+        "another version": {**good, "version": 3},
         "no version": without("version"),
         "a version that is text": {**good, "version": "1"},
         "a member too many": {**good, "more": 1},
@@ -464,7 +465,7 @@ def bad_profiles(t):
         "a machine type with a comma": {
             **good, "machines": [{"name": "q35,x=y", "alias": "", "deprecated": False, "default": False}]
         },
-        "a key twice": text.replace('"version": 1', '"version": 1, "version": 1', 1),
+        "a key twice": text.replace('"version": 2', '"version": 2, "version": 2', 1),
         "2^63": text.replace('"serial": 0', '"serial": 9223372036854775808', 1),
         "a fraction": text.replace('"serial": 0', '"serial": 0.5', 1),
         "cut off": text[:-20],
