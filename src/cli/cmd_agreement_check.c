@@ -35,7 +35,7 @@ bool agreement_check(const struct context *context, const char *vm, struct error
         return false;
     return reasons.count == 0 ||
            error_set(err, STATUS_DRIFT,
-                     "%s no longer gives %s the CPU that was agreed on: a guest that is restarted "
-                     "or moves here would see another one",
+                     "%s no longer gives %s what was agreed on: a guest that is restarted or moves "
+                     "here would see something else",
                      config.host_name, vm);
 }

@@ -237,13 +237,14 @@ static bool prove(const struct launch *launch, const struct launch_known *known,
     if (!(agreement->proof.made
               ? drift_check(&launch->context->paths, &launch->config, agreement, known->digest,
                             &launch->record, &reasons, given, err)
-              : drift_render(&launch->config, agreement, &launch->qemu, &reasons, given, err)))
+              : drift_render(&launch->context->paths, &launch->config, agreement, &launch->record,
+                             &launch->qemu, &reasons, given, err)))
         return false;
     for (size_t i = 0; i < reasons.count; i++)
         log_error("%s", reasons.items[i]);
     return given->cpu ||
            error_set(err, STATUS_DRIFT,
-                     "%s cannot give %s the CPU that was agreed on: agree anew, with --renegotiate",
+                     "%s cannot give %s what was agreed on: agree anew, with --renegotiate",
                      launch->config.host_name, launch->vm);
 }
 

@@ -109,14 +109,14 @@ static bool prove(const struct receive *receive, struct drift_given *given, stru
     if (!(agreement->proof.made
               ? drift_check(&launch->context->paths, &launch->config, agreement,
                             receive->fetched.digest, &launch->record, &reasons, given, err)
-              : drift_render(&launch->config, agreement, &launch->qemu, &reasons, given, err)))
+              : drift_render(&launch->context->paths, &launch->config, agreement, &launch->record,
+                             &launch->qemu, &reasons, given, err)))
         return false;
     for (size_t i = 0; i < reasons.count; i++)
         log_error("%s", reasons.items[i]);
-    return given->cpu ||
-           error_set(err, STATUS_DRIFT, "%s cannot give %s the CPU that was agreed on%s",
-                     launch->config.host_name, receive->vm,
-                     receive->is_party ? ", though it has promised to" : "");
+    return given->cpu || error_set(err, STATUS_DRIFT, "%s cannot give %s what was agreed on%s",
+                                   launch->config.host_name, receive->vm,
+                                   receive->is_party ? ", though it has promised to" : "");
 }
 
 /* The source, whichever of its keys it has then. */

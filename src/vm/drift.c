@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "guest/compare.h"
 #include "host/profile.h"
+#include "vm/drift_devices.h"
 #include "vm/drift_facts.h"
 #include "vm/proof.h"
 
@@ -159,7 +160,8 @@ static void remember(const struct paths *paths, const char *vm, const json_t *th
         log_warning("%s", err.message);
 }
 
-bool drift_render(const struct config *config, const struct agreement *agreement,
+bool drift_render(const struct paths *paths, const struct config *config,
+                  const struct agreement *agreement, const struct vm_record *record,
                   const struct qemu *qemu, struct strlist *reasons, struct drift_given *given,
                   struct error *err)
 {
@@ -168,6 +170,8 @@ bool drift_render(const struct config *config, const struct agreement *agreement
         return false;
     if (!find_lost(agreement, &now, reasons))
         return error_no_memory(err);
+    if (!drift_devices(paths, config, agreement, record, &now.profile.devices, reasons, err))
+        return false;
     if (reasons->count > 0)
         return true;
     char *cpu = render_cpu(&agreement->baseline, &now.profile.offer, agreement->form, err);
@@ -221,6 +225,8 @@ bool drift_check(const struct paths *paths, const struct config *config,
                  agreement->vm);
     if (!find_lost(agreement, &now, reasons))
         return error_no_memory(err);
+    if (!drift_devices(paths, config, agreement, record, &now.profile.devices, reasons, err))
+        return false;
     autofree char *cpu =
         render_cpu(&agreement->baseline, &now.profile.offer, agreement->form, &refused);
     if (!cpu ||

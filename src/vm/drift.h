@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Drift: whether this host can still give a VM the CPU that it agreed on.
+ * Drift: whether this host can still give a VM the CPU, and the devices, that it agreed on.
  */
 #ifndef QML_VM_DRIFT_H
 #define QML_VM_DRIFT_H
@@ -32,8 +32,10 @@ bool drift_check(const struct paths *paths, const struct config *config,
                  const struct vm_record *record, struct strlist *reasons, struct drift_given *given,
                  struct error *err);
 
-/* The same without a proof: only what this host offers is looked at. */
-bool drift_render(const struct config *config, const struct agreement *agreement,
+/* The same without a proof: only what this host offers is looked at. record: for the command line,
+ * from which follows what stands behind devices here (drift_devices.h). */
+bool drift_render(const struct paths *paths, const struct config *config,
+                  const struct agreement *agreement, const struct vm_record *record,
                   const struct qemu *qemu, struct strlist *reasons, struct drift_given *given,
                   struct error *err);
 

@@ -241,7 +241,7 @@ def agreement_that_does_not_fit(t):
         (pair.b, ("--vm", "web2"), guest, 10, "is about VM web1, not web2"),
         (stranger, ("--vm", VM), guest, 77, "was not agreed with this host"),
         (pair.b, ("--vm", VM), [*guest, "-machine", "pc"], 10, "give the same -machine"),
-        (pair.b, ("--vm", VM), [*guest, "-smp", "2"], 12, "cannot give web1 the CPU that was agreed on"),
+        (pair.b, ("--vm", VM), [*guest, "-smp", "2"], 12, "cannot give web1 what was agreed on"),
         (pair.b, ("--vm", VM, "--peer", "a"), guest, 64, "--agreement needs no --peer"),
     )
     for host, words, behind, status, said in cases:

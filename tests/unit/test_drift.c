@@ -2,9 +2,10 @@
  *
  * What has changed on a host since it last honoured an agreement.
  */
-#include "unit.h"
+#include "device_fixture.h"
 
 #include "base/file.h"
+#include "vm/drift_devices.h"
 #include "vm/drift_facts.h"
 
 #define ARROW " -> "
@@ -101,8 +102,68 @@ START_TEST(kept)
 }
 END_TEST
 
+/* What a host lacks counts where its own command line uses it. */
+START_TEST(devices)
+{
+    static const char agreed[] = "a tun:uso,vnet-hdr net:csum,host_uso";
+    static const struct {
+        const char *host, *netdev;
+        bool must_be_known;
+        const char *reasons;
+    } rows[] = {
+        {agreed, "tap", false, ""},
+        {"b tun:vnet-hdr net:csum,host_uso", "tap", false,
+         "devices: host_uso of virtio-net: b's kernel lacks uso of tap devices"},
+        {"b tun:vnet-hdr net:csum,host_uso", "user", false, ""},
+        {"b tun:vnet-hdr net:csum,host_uso", NULL, false, ""}, /* no command line is known */
+        {"b tun:uso,vnet-hdr net:csum", "tap", false,
+         "devices: host_uso of virtio-net: b's QEMU does not know it"},
+        {"b tun?denied net:csum,host_uso", "tap", false, ""},
+        {"b tun?denied net:csum,host_uso", "tap", true,
+         "devices: the site policy ([policy] devices = known) demands to know tap devices of b: "
+         "denied"},
+        {"b tun?denied net:csum,host_uso", "user", true, ""},
+    };
+    autopaths struct paths paths = {0};
+    autofree char *folder = in_folder("home");
+    MUST(paths_init(&paths, folder, &err));
+    for (size_t i = 0; i < 2 * COUNT(rows); i++) {
+        bool in_file = i % 2 == 1; /* the command line: in the record, or kept for receive */
+        const char *netdev = rows[i / 2].netdev;
+        struct agreement agreement = {.vm = (char[]){"web1"}};
+        struct vm_record record = {0};
+        autodeviceoffer struct device_offer before = {0}, now = {0};
+        autostrlist struct strlist uses = {0}, reasons = {0};
+        struct device_host then = fixture_host(agreed, &before);
+        struct config config = {.host_name = (char[]){"b"},
+                                .devices_known = rows[i / 2].must_be_known};
+        ck_assert(strlist_push(&uses, "tun"));
+        MUST(device_baseline_compute(&then, 1, &uses, &agreement.devices, NULL, &err));
+        fixture_host(rows[i / 2].host, &now);
+        autofree char *file = path_join(paths.config, "vms/web1.args", "");
+        autofree char *line = string_format("qemu-system-x86_64 -netdev %s,id=n -device "
+                                            "virtio-net-pci,netdev=n",
+                                            netdev ? netdev : "");
+        unlink(file);
+        if (netdev && in_file) {
+            autofree char *vms = path_join(paths.config, "vms", "");
+            MUST(folder_make(vms, 0700, &err));
+            MUST(file_write_atomic(file, line, strlen(line), 0600, &err));
+        } else if (netdev) {
+            ck_assert(strlist_split(&record.argv, line, ' '));
+        }
+        MUST(drift_devices(&paths, &config, &agreement, &record, &now, &reasons, &err));
+        autofree char *text = strlist_join(&reasons, "; ");
+        ck_assert_msg(strcmp(text, rows[i / 2].reasons) == 0, "%s %s: %s", rows[i / 2].host,
+                      netdev ? netdev : "", text);
+        device_baseline_free(&agreement.devices);
+        strlist_free(&record.argv);
+    }
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {what_changed, causes, kept};
+    const TTest *const tests[] = {what_changed, causes, kept, devices};
     return unit_run("drift", tests, COUNT(tests));
 }
