@@ -126,17 +126,18 @@ struct exchange_self launch_self(const struct launch *launch)
     };
 }
 
-static bool negotiate(const struct launch *launch, struct negotiated *result, struct error *err)
+/* *self is what launch_self gave: the result points to it. */
+static bool negotiate(const struct launch *launch, struct exchange_self *self,
+                      struct negotiated *result, struct error *err)
 {
-    struct exchange_self self = launch_self(launch);
     int64_t timeout = launch->options.timeout_ms;
     bool listen = launch->options.listen;
-    self.when = timeout > 0 ? deadline_in_ms(timeout)
-                : listen    ? DEADLINE_NEVER
-                            : deadline_in_ms(LAUNCH_TIMEOUT_MS);
-    return listen ? negotiate_listen(&self, &launch->trust, launch->listen_host,
-                                     launch->listen_port, result, err)
-                  : launch_negotiate_with_peers(launch, &self, result, err);
+    self->when = timeout > 0 ? deadline_in_ms(timeout)
+                 : listen    ? DEADLINE_NEVER
+                             : deadline_in_ms(LAUNCH_TIMEOUT_MS);
+    return listen ? negotiate_listen(self, &launch->trust, launch->listen_host, launch->listen_port,
+                                     result, err)
+                  : launch_negotiate_with_peers(launch, self, result, err);
 }
 
 bool launch_replace(char **place, const char *text)
@@ -264,8 +265,10 @@ static bool launch_agreed(struct launch *launch, struct error *err)
 {
     autonegotiated struct negotiated negotiated = NEGOTIATED_INIT;
     autoagreement struct agreement former = {0};
-    if (!launch_begin(launch, err) || !load_former(launch, &former, err) ||
-        !negotiate(launch, &negotiated, err))
+    if (!launch_begin(launch, err) || !load_former(launch, &former, err))
+        return false;
+    struct exchange_self self = launch_self(launch);
+    if (!negotiate(launch, &self, &negotiated, err))
         return false;
     const struct exchange *exchange = &negotiated.exchange;
     autofree char *cpu = render_cpu(&exchange->agreement.baseline, &exchange->profile.offer,
