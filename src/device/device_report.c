@@ -111,8 +111,9 @@ static int compare_unknown(const void *a, const void *b)
 void device_report_sort(struct device_report *report)
 {
     for (size_t i = 0; i < report->loss_count; i++)
-        qsort(report->losses[i].lacks, report->losses[i].lack_count, sizeof(struct device_lack),
-              compare_lacks);
+        if (report->losses[i].lack_count > 0)
+            qsort(report->losses[i].lacks, report->losses[i].lack_count, sizeof(struct device_lack),
+                  compare_lacks);
     if (report->unknown_count > 0)
         qsort(report->unknown, report->unknown_count, sizeof(*report->unknown), compare_unknown);
 }
