@@ -14,9 +14,7 @@ bool adopt_devices(const char *host, const struct device_offer *offer, bool with
     if (!device_use_read(arguments, &uses, err) ||
         !device_baseline_compute(&own, 1, &uses, devices, NULL, err))
         return false;
-    for (size_t i = 0; i < devices->class_count; i++) {
+    for (size_t i = 0; i < devices->class_count; i++)
         strlist_free(&devices->classes[i].off);
-        devices->classes[i].off = (struct strlist){0};
-    }
     return true;
 }

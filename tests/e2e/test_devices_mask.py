@@ -7,6 +7,7 @@ from pathlib import Path
 from lib.harness import check, check_equal, check_in, test
 from lib.pair import VM, Pair
 from test_adopt_move import Adopted
+from test_migration import helper as compare, monitor
 from test_receive import Site
 
 # On by themselves in both QEMUs; hash is off by itself, and seqpacket of vhost-vsock is a word in JSON.
@@ -176,6 +177,27 @@ def vsock(t):
                 check("failed to open vhost device" in result.stderr, f"the {version} QEMU: {result.stderr}")
 
 
+@test(timeout=90)
+def preflight(t):
+    "cards of a configuration file, of -device and of -nic are found equal by the pre-flight; one that is not, by name"
+    file = write(t, "net.conf", '[device "c"]', 'driver = "virtio-net-pci"', 'addr = "5"', 'mrg_rxbuf = "on"')
+    words = [*file, "-device", "virtio-net-pci,id=n,addr=6,queue_reset=on", "-nic", "user,model=virtio"]
+    for number, binaries_of in enumerate(((t.qemu_path, t.second_qemu_path), (t.second_qemu_path, t.qemu_path))):
+        for offs in ((MASK, MASK), ("virtio-net.hash", "virtio-net.mrg_rxbuf")):
+            names = [f"{end}{number}{offs[0] == offs[1]}" for end in ("src", "dst")]
+            qemus = []
+            for name, binary, off, incoming in zip(names, binaries_of, offs, (False, True)):
+                argv, _ = masked(t, words, off)
+                more = [*argv, *monitor(name)]
+                qemus.append(t.qemu(name, *more, binary=binary, paused=True, incoming=incoming))
+            said = json.loads(t.run(compare(t), "compare", *(f"{name}.command" for name in names), check=0).stdout)
+            places = ("00:01.0", "00:05.0 (c)", "00:06.0 (n)") if offs[0] != offs[1] else ()
+            wanted = [f"src has a virtio-net-pci at {at} with VIRTIO_NET_F_MRG_RXBUF, dst without" for at in places]
+            check_equal((sorted(said["findings"]), said["warnings"]), (wanted, []), f"pre-flight of {names}")
+            for qemu in qemus:
+                qemu.quit()
+
+
 # A launch, an agreement, a received guest: what is written there
 
 USO = ("guest_uso4", "guest_uso6", "host_uso")
@@ -214,7 +236,8 @@ def launched_asked(t):
     asked = ["-device", f"{PLAIN},host_uso=on", "-nic", "user,model=virtio"]
     plain = ["-device", PLAIN, "-nic", "user,model=virtio"]
     a, b = pair.launch(guest_a=[*pair.guest("a"), *plain], guest_b=[*pair.guest("b"), *asked])
-    check_in("warning: web1: host_uso=on of device n is switched off: a's QEMU does not know it", b.process.stderr(), "b")
+    said = b.process.stderr()
+    check_in("warning: web1: host_uso=on of device n is switched off: a's QEMU does not know it", said, "what b says")
     check_equal("switched off" in a.process.stderr(), False, "a says something")
     for path in devices(b, "virtio-net"):
         check_equal(values(b, path, USO), [False] * len(USO), path)

@@ -200,8 +200,8 @@ START_TEST(sets)
          "device.n.mac=x" GLOBALS},
         {"-device virtio-blk-pci,id=b -device e1000,id=c -set device.b.packed=on",
          "-device virtio-blk-pci,id=b -device e1000,id=c -set device.b.packed=on" GLOBALS},
-        {"-set device.n -set netdev.n.packed=on -set device.m.packed=on",
-         "-set device.n -set netdev.n.packed=on -set device.m.packed=on" GLOBALS},
+        {"-set device.n -set device.n=on -set netdev.n.packed=on -set device.m.packed=on",
+         "-set device.n -set device.n=on -set netdev.n.packed=on -set device.m.packed=on" GLOBALS},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         check_masked(rows[i][0], "", rows[i][1]);
@@ -388,6 +388,25 @@ START_TEST(chosen)
 }
 END_TEST
 
+/* Whoever said that it is to be off is not at hand: there is no reason. */
+START_TEST(chosen_without_reason)
+{
+    autodeviceoffer struct device_offer a = {0}, b = {0};
+    autodevicebaseline struct device_baseline baseline = {0};
+    autodevicereport struct device_report lacks = {0};
+    autodeviceoffs struct device_offs offs = {0};
+    static const struct strlist none = {0};
+    make_offer(&a, "csum mrg_rxbuf", "vnet-hdr");
+    make_offer(&b, "csum", "vnet-hdr");
+    const struct device_host hosts[] = {{"a", &a}, {"b", &b}};
+    MUST(device_baseline_compute(hosts, 2, &none, &baseline, NULL, &err));
+    MUST(device_baseline_lacks(&baseline, hosts, 1, &none, &lacks, &err));
+    MUST(device_offs_make(&baseline, &a, &lacks, &offs, &err));
+    ck_assert_uint_eq(offs.count, 1);
+    ck_assert_ptr_null(offs.items[0].why);
+}
+END_TEST
+
 /* What nobody asked about is not written, and does not fail. */
 START_TEST(chosen_unknown)
 {
@@ -436,8 +455,18 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {pieces,   members,  refused,         sets,
-                                  globals,  in_files, file_without_id, again,
-                                  booleans, chosen,   chosen_unknown,  adopted};
+    const TTest *const tests[] = {pieces,
+                                  members,
+                                  refused,
+                                  sets,
+                                  globals,
+                                  in_files,
+                                  file_without_id,
+                                  again,
+                                  booleans,
+                                  chosen,
+                                  chosen_without_reason,
+                                  chosen_unknown,
+                                  adopted};
     return unit_run("device-mask", tests, COUNT(tests));
 }
