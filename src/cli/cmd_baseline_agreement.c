@@ -55,7 +55,7 @@ static bool put_fit(const char *vm, const char *host, const struct fit *fit, str
     if (!line)
         return error_no_memory(err);
     for (size_t i = 0; i < fit->doubts.count; i++)
-        log_warning("%s %s: only a proof there tells", host, fit->doubts.items[i]);
+        log_warning("%s %s: only that host itself can tell", host, fit->doubts.items[i]);
     return put_line(line, err);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "cpu/feature_table.h"
+#include "device/device_report.h"
 
 void fit_free(struct fit *fit)
 {
@@ -75,6 +76,26 @@ static bool find_doubts(const struct agreement *agreement, const struct profile 
              strlist_pushf(doubts, "is described with cpu-pm %s", profile->cpu_pm ? "on" : "off")));
 }
 
+/* What the parties' command lines use, this host's would, too. */
+static bool find_devices(const struct agreement *agreement, const struct profile *profile,
+                         struct fit *fit, struct error *err)
+{
+    const struct device_host host = {profile->offer.host, &profile->devices};
+    autodevicereport struct device_report gaps = {0};
+    autostrlist struct strlist uses = {0}, lost = {0}, unknown = {0};
+    if (!device_baseline_uses(&agreement->devices, &uses, err) ||
+        !device_baseline_gaps(&agreement->devices, &host, &uses, &gaps, err) ||
+        !device_report_losses(&gaps, &lost, err) || !device_report_unknown(&gaps, &unknown, err))
+        return false;
+    for (size_t i = 0; i < lost.count; i++)
+        if (!strlist_pushf(&fit->reasons, "cannot give %s", lost.items[i]))
+            return error_no_memory(err);
+    for (size_t i = 0; i < unknown.count && !profile->imported; i++)
+        if (!strlist_pushf(&fit->doubts, "does not tell all of its devices (%s)", unknown.items[i]))
+            return error_no_memory(err);
+    return true;
+}
+
 bool fit_find(const struct agreement *agreement, const struct profile *profile, struct fit *out,
               struct error *err)
 {
@@ -83,6 +104,8 @@ bool fit_find(const struct agreement *agreement, const struct profile *profile, 
         !find_reasons(agreement, profile, &fit.reasons) ||
         !find_doubts(agreement, profile, &fit.doubts))
         return error_no_memory(err);
+    if (!find_devices(agreement, profile, &fit, err))
+        return false;
     *out = fit;
     fit = (struct fit){0};
     return true;

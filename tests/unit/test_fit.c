@@ -3,6 +3,7 @@
  * Whether a host could take a VM, by its profile.
  */
 #include "cpu_fixture.h"
+#include "device_fixture.h"
 
 #include "vm/fit.h"
 
@@ -125,6 +126,39 @@ START_TEST(fixed_tsc)
 }
 END_TEST
 
+START_TEST(devices)
+{
+    static const struct {
+        const char *host, *words;
+        size_t doubts;
+    } rows[] = {
+        {"c tun:uso,vnet-hdr net:csum,host_uso", "", 0},
+        {"c tun:vnet-hdr net:csum,host_uso",
+         "cannot give host_uso of virtio-net: b's kernel lacks uso of tap devices", 0},
+        {"c tun:vnet-hdr vhost-net: net:csum",
+         "cannot give host_uso of virtio-net: b's QEMU does not know it", 0},
+        {"c tun?denied net:csum,host_uso", "", 1},
+        {"c", "", 1},
+    };
+    autoagreement struct agreement agreement;
+    autoprofile struct profile profile;
+    autodeviceoffer struct device_offer before = {0};
+    autostrlist struct strlist uses = {0};
+    struct device_host then = fixture_host("a tun:uso,vnet-hdr net:csum,host_uso", &before);
+    make(&agreement, &profile);
+    ck_assert(strlist_push(&uses, "tun"));
+    MUST(device_baseline_compute(&then, 1, &uses, &agreement.devices, NULL, &err));
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autofit struct fit fit = {0};
+        device_offer_free(&profile.devices);
+        fixture_host(rows[i].host, &profile.devices);
+        check_fit(&agreement, &profile, rows[i].words);
+        MUST(fit_find(&agreement, &profile, &fit, &err));
+        ck_assert_uint_eq(fit.doubts.count, rows[i].doubts);
+    }
+}
+END_TEST
+
 START_TEST(doubts)
 {
     autoagreement struct agreement agreement;
@@ -146,6 +180,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {fits, lacks, other_things, given_by_name, fixed_tsc, doubts};
+    const TTest *const tests[] = {fits,      lacks,   other_things, given_by_name,
+                                  fixed_tsc, devices, doubts};
     return unit_run("fit", tests, COUNT(tests));
 }
