@@ -37,6 +37,8 @@ class Agent:
 
     def start(self, *options, env=None, ready=True, **more):
         """Starts it, again perhaps, and waits until it is ready."""
+        self.hear()
+        self.told.clear()  # what one that has ended had to tell
         env = {"NOTIFY_SOCKET": self.t.dir / "notify", **(env or {})}
         words = options or ("--listen", f"127.0.0.1:{self.port}")
         self.hear()
@@ -83,11 +85,12 @@ class Agent:
         words = [program, (host or self.a).home, "b", name, count, at_once]
         return json.loads(self.t.run(*words, timeout=timeout, check=0).stdout)
 
-    def is_served(self, count=1, host=None):
-        """An honest peer gets its answers, a refusal of what no agent knows, each within a second."""
+    def is_served(self, count=1, host=None, within=8):
+        """An honest peer gets its answers, a refusal of what no agent knows, each within so many seconds (one that has the
+        machine for itself: 1)."""
         result = self.calls(count, host=host)
         check_equal(result["statuses"], {"76": count}, f"statuses: {result}")
-        check(result["slowest_ms"] < 1000, f"it took {result['slowest_ms']} ms")
+        check(result["slowest_ms"] < within * 1000, f"it took {result['slowest_ms']} ms")
         return result
 
     def is_refused(self, status, word, host=None):
@@ -205,7 +208,7 @@ def socket_activation(t):
     agent.process = start(name="b-serve")
     agent.wait_told("READY=1")
     early.join(20)
-    check(time.monotonic() - begun < 5, "who came early waited for long")
+    check(time.monotonic() - begun < 15, "who came early waited for long")
     agent.is_served()
     for pid in agent.pids():
         environment = Path(f"/proc/{pid}/environ").read_bytes()
@@ -448,12 +451,12 @@ def crowds(t):
     many = sum(memory(pid) for pid in agent.pids())
     for number in range(300):
         kept.append(socket.create_connection(("127.0.0.1", agent.port), 5))
-    result = agent.is_served(20)
+    result = agent.is_served(20, within=1)
     for number in range(300):
         kept.append(agent.tls())
-    result2 = agent.is_served(20)
+    result2 = agent.is_served(20, within=1)
     crowd.start()
-    result3 = agent.is_served(100)
+    result3 = agent.is_served(100, within=1)
     wait_until(lambda: crowd.rounds > 10, 20, "a crowd")
     crowd.over = True
     crowd.join(10)
@@ -509,10 +512,10 @@ def busy(t):
 
     many = threading.Thread(target=ask, args=("a", agent.a, 20))
     many.start()
-    time.sleep(1.5)
+    time.sleep(4)  # all 20 are there
     one = threading.Thread(target=ask, args=("c", c, 1))
     one.start()
-    time.sleep(1)
+    time.sleep(2)
     check(many.is_alive() and one.is_alive(), f"answered by a worker that sleeps: {results}")
     os.kill(agent.process.pid, signal.SIGCONT)
     many.join(20)

@@ -301,7 +301,7 @@ def all_or_nothing(t):
             fleet["b"].stop_agent()
         began = time.monotonic()
         refused = fleet["a"].run(*launch_words(fleet, "--timeout", "4"), timeout=20, check=69)
-        check(time.monotonic() - began < 8, f"it took {time.monotonic() - began:.1f} s")
+        check(time.monotonic() - began < 15, f"it took {time.monotonic() - began:.1f} s")
         for name in names:
             check(re.search(rf"\b{name}\b.*{re.escape(fleet[name].address)}|\b{name}: ", refused.stderr), refused.stderr)
         if names == "bc":

@@ -295,7 +295,7 @@ def broken_qemus(t):
         check_equal(result.returncode, 10 if "cannot give" in words else 78, f"the status of {Path(qemu).name}")
         check_in(words, result.stderr, Path(qemu).name)
         check_equal(len(result.stderr.splitlines()), 1, f"lines from {Path(qemu).name}")
-        check(time.monotonic() - began < 8, f"{Path(qemu).name} took too long")
+        check(time.monotonic() - began < 20, f"{Path(qemu).name} took too long")
 
 
 @test(timeout=60)
@@ -313,7 +313,7 @@ def finished_later(t):
     for mode in ("late", "drop"):
         began = time.monotonic()
         t.run(helper(t), mode, "300", hangs, "tcg", MACHINE, "x", "", "600")
-        check(time.monotonic() - began < 5, f"{mode} took too long")
+        check(time.monotonic() - began < 20, f"{mode} took too long")
         pid = (t.dir / "pid").read_text(encoding="ascii").strip()
         check(not os.path.exists(f"/proc/{pid}"), f"{mode} left a QEMU behind")
 

@@ -206,14 +206,14 @@ def slow(t):
         one.sendall(b"x")
         read(one, 1)
         took = time.monotonic() - began
-        check(0.2 <= took < 1, f"{took:.2f} s for 2 times 0.1 s")
+        check(0.2 <= took < 5, f"{took:.2f} s for 2 times 0.1 s")
         proxy.delay(0)
         proxy.limit(1 << 20)
         began = time.monotonic()
         one.sendall(bytes(1 << 19))
         read(one, 1 << 19)
         took = time.monotonic() - began
-        check(0.4 <= took < 1.5, f"{took:.2f} s for half a mebibyte at 1 MiB/s")
+        check(0.4 <= took < 10, f"{took:.2f} s for half a mebibyte at 1 MiB/s")
 
 
 @test()

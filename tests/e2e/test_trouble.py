@@ -13,7 +13,7 @@ from lib.harness import check, check_equal, check_in, test, wait_until
 from lib.pair import VM
 from lib.scene import PAIRINGS, Scene, paths, words_of
 
-SOON = 1.0  # seconds in which a QEMU answers, whatever else goes on
+SOON = 3.0  # seconds in which a QEMU answers, whatever else goes on
 
 
 def pairing_name(pairing):
@@ -232,7 +232,7 @@ def interrupted(t, qemu_a, qemu_b):
     migrate.signal(signal.SIGINT)
     migrate.expect_status(13, 20)
     took = time.monotonic() - began
-    check(took < 8, f"{took:.1f} s after Ctrl-C")
+    check(took < 15, f"{took:.1f} s after Ctrl-C")
     scene.check_one("a")
     check_equal(json.loads(scene.watch.record.read_text())["place"], "here", "record of the source")
     scene.end()

