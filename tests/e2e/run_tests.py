@@ -21,7 +21,9 @@ def main():
     parser.add_argument("-k", metavar="PATTERN", help="only tests whose name matches this regular expression")
     parser.add_argument("--list", action="store_true", help="only print the names and what each shows")
     parser.add_argument("--second-qemu", metavar="PATH", help="the QEMU of another version (or QML_SECOND_QEMU)")
-    parser.add_argument("-j", type=int, metavar="N", help="how many at once (default: one for each CPU)")
+    parser.add_argument("-j", type=int, metavar="N", help="how many at once (default: two for each CPU: most wait)")
+    parser.add_argument("--again", action="store_true", help="play what has failed once more, alone, at the end")
+    parser.add_argument("--beside", type=int, metavar="PID", help="tests that run alone wait for the end of this process")
     parser.add_argument("--logs", metavar="DIR", help="keep the folders of failed tests here")
     parser.add_argument("--one", nargs="+", metavar="X", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -38,7 +40,7 @@ def main():
             print(f"{one.name:45} {(one.function.__doc__ or '').strip().splitlines()[0]}")
         return 0
     try:
-        return harness.run_all(__file__, options.k, options.j, options.logs)
+        return harness.run_all(__file__, options.k, options.j, options.logs, options.again, options.beside)
     except KeyboardInterrupt:
         return 130
 

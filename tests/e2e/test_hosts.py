@@ -188,7 +188,7 @@ def check_all_moved(done, cases):
     return lines
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def rich_and_poor(t):
     """KVM, -cpu host, QEMU 7.2 on both: rich <-> poor keeps its CPU in both forms; bare QEMU restarts or changes it"""
     cases = {
@@ -213,7 +213,7 @@ def rich_and_poor(t):
     )
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def rich_older_and_poor_newer(t):
     """KVM, -cpu host, rich with QEMU 7.2 <-> poor with 10.0: the CPU stays; bare QEMU loses the guest or changes it"""
     cases = {
@@ -232,7 +232,7 @@ def rich_older_and_poor_newer(t):
     done["dies"].check_refused(11, *words)
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def rich_newer_and_poor_older(t):
     """KVM, -cpu host, rich with QEMU 10.0 <-> poor with 7.2: the CPU stays; bare QEMU restarts the guest or changes it"""
     cases = {
@@ -253,7 +253,7 @@ def rich_newer_and_poor_older(t):
     check_equal(done["g3"].check_agreed()["baseline"]["model"], "Opteron_G3-v1", "g3: model")
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def rich_and_mid(t):
     """KVM, -cpu host, rich (7.2) <-> one without AVX (10.0): the guest keeps XSAVE, uses it, and has no AVX anywhere"""
     cases = {
@@ -278,7 +278,7 @@ def rich_and_mid(t):
 # Pairs of odd hosts: nothing is moved here, only agreed on.
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def masks_that_do_not_hold(t):
     """KVM, odd hosts (7.2, 10.0): what one's guests lack is masked, what they see in spite of it is named"""
     cases = {
@@ -303,7 +303,7 @@ def masks_that_do_not_hold(t):
     done["none"].check_refused(11, *lacks, *told)
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def without_xsave(t):
     """KVM, odd hosts (10.0, 7.2): one without XSAVE, one with holes elsewhere: nothing is left of what one lacks"""
     cases = {
@@ -325,7 +325,7 @@ def without_xsave(t):
     )
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def lookalikes(t):
     """KVM, lookalikes of EPYC-Milan (10.0) and of a Phenom (7.2): the forms agree, and so do the tables"""
     cases = {

@@ -160,20 +160,20 @@ def go(t, cpus, steps):
     keep_figures(lines)
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def older(t):
     """QEMU 7.2, rich <-> poor: Linux goes there and back, stays when the link is cut, then goes, and outlives the host"""
     steps = ("move", "move", f"cut {SLOW}", "move", f"lose-destination {SLOW}")
     go(t, ("rich", "poor"), steps)
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def newer(t):
     """QEMU 10.0, rich <-> poor: Linux goes there and back; a source that dies leaves nothing at the destination"""
     go(t, ("rich@trixie", "poor@trixie"), ("move", "move", f"lose-source {SLOW}"))
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def mixed(t):
     """QEMU 7.2 on rich, 10.0 on poor: Linux goes there and back with --multifd, --direct and --postcopy"""
     steps = ("move --multifd 4", "move --direct", "move --postcopy --bandwidth 8M", "move")

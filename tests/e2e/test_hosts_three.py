@@ -9,7 +9,7 @@ XSAVE = 1 << 26  # leaf 1 ECX
 CPUS = ("rich", "mid@trixie", "poor")
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def meet(t):
     """rich, mid and poor, one with QEMU 10.0: their guests' CPUs differ, all reach all; one is cut off, one ends"""
     hosts = Hosts(t, *CPUS)
@@ -43,7 +43,7 @@ VM = "web1"
 MOVES = (("a", "b"), ("b", "c"), ("c", "a"))
 
 
-@test(timeout=HOSTS_TIMEOUT, alone=True)
+@test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def around(t):
     """agents on rich (7.2), mid (10.0) and poor (7.2): launch on a with both, a → b → c → a under KVM, agents restarted"""
     out = Hosts(t, *CPUS).run("around")

@@ -21,6 +21,7 @@ import importlib
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -28,7 +29,7 @@ import sys
 import tempfile
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .host import Host
@@ -56,22 +57,25 @@ class Registered:
     function: object
     timeout: float
     alone: bool
+    lane: str
 
 
 REGISTERED = {}
 
 
-def test(timeout=60, alone=False):
+def test(timeout=60, alone=False, lane=None):
     """Registers a test under FILE.FUNCTION (without test_). It must end within `timeout` seconds.
 
     alone=True: no other test runs beside it (it measures time, or needs the whole machine).
+    lane="NAME": one at a time of those with this name, beside as many others as ever (it is long, and takes much of the
+    machine); the lanes begin first.
     """
 
     def register(function):
         name = f"{function.__module__.removeprefix('test_')}.{function.__name__.removeprefix('test_')}"
         if name in REGISTERED:
             raise ValueError(f"two tests are called {name}")
-        REGISTERED[name] = Registered(name, function, timeout, alone)
+        REGISTERED[name] = Registered(name, function, timeout, alone, lane)
         return function
 
     return register
@@ -318,65 +322,122 @@ def _outcome(running):
         return "FAIL", reason, said.splitlines()[-LOG_LINES:]
 
 
-def run_all(script, pattern=None, jobs=None, logs=None):
-    """Runs the registered tests that match, prints a line for each and the sum, and returns the exit status."""
-    chosen = [one for one in REGISTERED.values() if not pattern or re.search(pattern, one.name)]
-    chosen.sort(key=lambda one: one.alone)  # those that want the machine for themselves at the end
-    jobs = jobs or os.cpu_count() or 1
-    base = Path(tempfile.mkdtemp(prefix="qml-"))
-    counts = {"ok": 0, "FAIL": 0, "skip": 0}
-    running = []
-    try:
-        counter = base / "counter.bin"
-        built = subprocess.run(
-            [Path(script).parent.parent / "guest" / "build", counter], capture_output=True, text=True, check=False
-        )
+class Runner:
+    """Runs tests, each in a child, and prints a line for each."""
+
+    def __init__(self, script, base, jobs, logs):
+        self.script, self.base, self.jobs, self.logs = script, base, jobs, logs
+        self.counter = base / "counter.bin"
+        self.running, self.failed = [], []
+        self.counts = {"ok": 0, "FAIL": 0, "skip": 0}
+        self.number = 0
+        guest = Path(script).parent.parent / "guest" / "build"
+        built = subprocess.run([guest, self.counter], capture_output=True, text=True, check=False)
         if built.returncode:
             print(f"the counter guest is not there: {built.stderr.strip()}", file=sys.stderr)
+            self.counter = None
 
-        def start(one, number):
-            folder = base / str(number)
-            argv = [sys.executable, script, "--one", one.name, str(folder)]
-            argv += [str(counter)] if not built.returncode else []
-            with open(base / f"{number}.log", "wb") as log:
-                child = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-            running.append(Running(one, folder, child, time.monotonic()))
+    def start(self, one):
+        """Starts a test."""
+        self.number += 1
+        folder = self.base / str(self.number)
+        argv = [sys.executable, self.script, "--one", one.name, str(folder), *([self.counter] if self.counter else [])]
+        with open(self.base / f"{self.number}.log", "wb") as log:
+            child = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.running.append(Running(one, folder, child, time.monotonic()))
 
-        def finish(one, result, reason, log):
-            counts[result] += 1
-            seconds = time.monotonic() - one.began
-            if result == "ok":
-                print(f"ok {one.test.name} ({seconds:.1f} s)", flush=True)
-                shutil.rmtree(one.folder, ignore_errors=True)
-                return
-            print(f"{result} {one.test.name}: {reason}", flush=True)
-            for line in log:
-                print(f"    {line}", flush=True)
-            if result == "FAIL" and logs:
-                _keep(one.folder, Path(logs) / one.test.name)
+    def finish(self, one, result, reason, log, word):
+        """Prints what came of a test. word: what a failure is called."""
+        seconds = time.monotonic() - one.began
+        if result == "ok":
+            print(f"ok {one.test.name} ({seconds:.1f} s)", flush=True)
+            shutil.rmtree(one.folder, ignore_errors=True)
+        else:
+            said = word if result == "FAIL" else result
+            print("\n    ".join([f"{said} {one.test.name}: {reason}", *log]), flush=True)
+        if result == "FAIL":
+            self.failed.append(one.test)
+            if self.logs:
+                _keep(one.folder, Path(self.logs) / one.test.name / ("" if word == "FAIL" else word))
+        self.counts[result] += 1
 
-        waiting = list(enumerate(chosen))
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                number, one = waiting[0]
-                if running and (one.alone or running[0].test.alone):
-                    break
-                waiting.pop(0)
-                start(one, number)
-            for one in list(running):
+    def has_place(self, one):
+        """Whether this test can be started beside those that run."""
+        if one.alone or any(other.test.alone for other in self.running):
+            return not self.running
+        if one.lane:
+            return all(other.test.lane != one.lane for other in self.running)
+        return sum(not other.test.lane for other in self.running) < self.jobs
+
+    def run(self, tests, word="FAIL"):
+        """Runs all of these; those that fail are in .failed afterwards."""
+        waiting = list(tests)
+        self.failed = []
+        while waiting or self.running:
+            for one in list(waiting):
+                if self.has_place(one):
+                    waiting.remove(one)
+                    self.start(one)
+            for one in list(self.running):
                 outcome = _outcome(one)
                 if outcome:
-                    running.remove(one)
-                    finish(one, *outcome)
-            if running:
-                time.sleep(0.02)
-    finally:
-        for one in running:  # interrupted
+                    self.running.remove(one)
+                    self.finish(one, *outcome, word)
+            time.sleep(0.02)
+
+    def end(self):
+        """Ends what still runs."""
+        for one in self.running:
             one.process.kill()
             one.process.wait()
             end_marked(f"{one.process.pid}-{one.folder.name}")
+
+
+def _wait_for_end(pid):
+    """Until the process has ended, if there is one."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    select.select([handle], [], [])
+    os.close(handle)
+
+
+def run_all(script, pattern=None, jobs=None, logs=None, again=False, beside=None):
+    """Runs the registered tests that match, prints a line for each and the sum, and returns the exit status.
+
+    again: what has failed is played once more when all is over, with nothing beside it. When that goes well it counts as
+    passed, and is named as unsteady. beside: the pid of what those who want the machine for themselves wait for.
+    """
+    chosen = [one for one in REGISTERED.values() if not pattern or re.search(pattern, one.name)]
+    together = sorted((one for one in chosen if not one.alone), key=lambda one: not one.lane)
+    alone = [one for one in chosen if one.alone]
+    base = Path(tempfile.mkdtemp(prefix="qml-"))
+    unsteady, runner = [], None
+    try:
+        runner = Runner(script, base, jobs or 2 * (os.cpu_count() or 1), logs)
+        word = "failed" if again else "FAIL"
+        runner.run(together, word)
+        failed = runner.failed
+        if beside and (alone or failed):
+            _wait_for_end(beside)
+        runner.run(alone, word)
+        failed += runner.failed
+        if again:
+            runner.counts["FAIL"] = 0
+            runner.run([replace(one, alone=True) for one in failed])
+            still = {one.name for one in runner.failed}
+            unsteady = [one.name for one in failed if one.name not in still]
+    finally:
+        if runner:
+            runner.end()
         shutil.rmtree(base, ignore_errors=True)
-    print(f"{counts['ok']} passed, {counts['FAIL']} failed, {counts['skip']} skipped")
+    for name in unsteady:
+        print(f"unsteady {name}: it failed, and passed when it was played again: see above why")
+    if again:
+        print(f"{len(unsteady)} unsteady")
+    counts = runner.counts
+    print(f"{counts['ok']} passed, {counts['FAIL']} failed, {counts['skip']} skipped", flush=True)
     return 1 if counts["FAIL"] or (pattern and not chosen) else 0
 
 
