@@ -460,7 +460,7 @@ def approved_and_never_agreed(t):
     pair = Pair(t)
     bad_peer_path(t)
     bad = start_bad(t, pair, "connect", "die-before-commit")
-    listener = pair.listen("--timeout", "4")
+    listener = pair.listen("--timeout", "9")
     listener.expect_status(69, 30)
     bad.wait(10)
     check((pair.b.home / "state" / "agreements" / f"{VM}.pending").exists(), "what b approved")

@@ -225,7 +225,7 @@ def several_cpu_options(t):
 def require_of_a_denied_feature(t):
     """--require of what the other host denies: 10 on the initiator, who and what is named; nobody becomes QEMU"""
     pair = Pair(t, deny_b="smap")
-    listener = pair.listen("--timeout", "6")
+    listener = pair.listen("--timeout", "9")
     line = pair.refused(pair.connect("--require", "smap,sse2"), 10, "smap", "b")
     check("sse2" not in line, f"what is there is named as missing: {line}")
     listener.wait(20)
@@ -237,7 +237,7 @@ def require_of_a_denied_feature(t):
 def require_on_the_side_that_listens(t):
     """--require on the listening side: 10 there and at the initiator, too, by name; nobody becomes QEMU"""
     pair = Pair(t, deny_a="aes")
-    listener = pair.listen("--timeout", "4", "--require", "aes")
+    listener = pair.listen("--timeout", "9", "--require", "aes")
     pair.refused(pair.connect("--timeout", "20"), 10, "aes")
     listener.expect_status(10, 20)
     check_in("aes", listener.stderr(), "what the listener says")
@@ -249,7 +249,7 @@ def require_by_policy(t):
     """[policy] require of a feature that the other host denies: 10"""
     pair = Pair(t, deny_a="aes")
     pair.config(pair.b, more="[policy]\nrequire = aes\n")
-    listener = pair.listen("--timeout", "4")
+    listener = pair.listen("--timeout", "9")
     pair.refused(pair.connect(), 10, "aes")
     listener.expect_status(10, 20)
     check_in("a gave up", listener.stderr(), "what the listener says")
@@ -259,7 +259,7 @@ def require_by_policy(t):
 def mismatch(t, words, guest_a=None, guest_b=None):
     """Both ask for something that does not go together: 10 on both sides, whoever finds out, and they say what."""
     pair = Pair(t)
-    listener = pair.listen("--timeout", "4", guest=guest_b and guest_b(pair))
+    listener = pair.listen("--timeout", "9", guest=guest_b and guest_b(pair))
     connector = pair.connect(guest=guest_a and guest_a(pair))
     pair.refused(connector, 10, *words)
     listener.expect_status(10, 20)
@@ -325,7 +325,7 @@ def both_would_start_the_guest(t):
     """no --incoming on either: 10, since two guests would run"""
     pair = Pair(t)
     pair.roles["b"] = []
-    listener = pair.listen("--timeout", "4")
+    listener = pair.listen("--timeout", "9")
     pair.refused(pair.connect(), 10, "--incoming")
     listener.expect_status(10, 20)
     check_equal(t.alive(), [], "processes afterwards")
@@ -335,7 +335,7 @@ def both_would_start_the_guest(t):
 def another_vm(t):
     """the two talk of different VMs: 10"""
     pair = Pair(t)
-    listener = pair.listen("--timeout", "4")
+    listener = pair.listen("--timeout", "9")
     other = pair.a.start("--vm", "web2", "--peer", "b", "--", *pair.guest("a"))
     pair.refused(other, 10, "web1", "web2")
     listener.expect_status(10, 20)
@@ -395,7 +395,7 @@ def memory_beyond_the_address_bits(t):
     """-m with more hot-pluggable memory than 40 address bits hold: 10 on both sides, naming the host and the bits"""
     pair = Pair(t)
     memory = "1G,maxmem=1000G,slots=64"
-    listener = pair.listen("--timeout", "4", guest=pair.guest("b", memory=memory))
+    listener = pair.listen("--timeout", "9", guest=pair.guest("b", memory=memory))
     pair.refused(pair.connect(guest=pair.guest("a", memory=memory)), 10, "physical address bits", "only 40")
     listener.expect_status(10, 20)
     check_equal(t.alive(), [], "processes afterwards")

@@ -125,7 +125,7 @@ def dies_at_the_second_start(t):
         f'#!/bin/sh\ncase "$*" in *"-machine none"*) exec {t.qemu_path} "$@";; esac\necho no such CPU >&2\nexit 3\n',
     )
     pair = Pair(t, qemu_b=path)
-    listener = pair.listen("--timeout", "4")
+    listener = pair.listen("--timeout", "9")
     connector = pair.connect("--timeout", "20")
     pair.refused(connector, 78, "no such CPU", "b")
     listener.expect_status(78, 20)
@@ -420,7 +420,7 @@ def agreement_that_cannot_be_stored(t):
     pair = Pair(t)
     (pair.b.home / "state").mkdir(mode=0o700)
     (pair.b.home / "state" / "agreements").write_text("in the way")
-    listener = pair.listen("--timeout", "4")
+    listener = pair.listen("--timeout", "9")
     connector = pair.connect("--timeout", "20")
     pair.refused(connector, 73, "b")
     listener.expect_status(73, 20)

@@ -512,7 +512,7 @@ def required_feature_that_is_not_seen(t):
         with subfolder(t, next(iter(words))):
             pair = Pair(t)
             host_with(t, pair, "b", add("smap=off"))
-            listener = pair.listen("--timeout", "5", *words.get("b_options", []))
+            listener = pair.listen("--timeout", "9", *words.get("b_options", []))
             line = pair.refused(pair.connect(*words.get("a_options", [])), 10, "smap")
             check(re.search(r"\bb\b.*qemu", line), f"who lacks it: {line}")
             listener.expect_status(10, 30)
@@ -546,7 +546,7 @@ def no_proof_on_one_side(t):
     for name, words in (("a", {"a": ["--no-proof"], "b": []}), ("b", {"a": [], "b": ["--no-proof"]})):
         with subfolder(t, f"on-{name}"):
             pair = Pair(t)
-            listener = pair.listen("--timeout", "4", *words["b"])
+            listener = pair.listen("--timeout", "9", *words["b"])
             text = f"--no-proof was given only on {name}: give it on both or none"
             pair.refused(pair.connect(*words["a"]), 10, text)
             listener.expect_status(10, 20)
@@ -669,7 +669,7 @@ def listener_ends_with_11_at_its_deadline(t):
     """the listener that heard of differing tables goes on waiting, and ends with 11 when its time is over"""
     pair = Pair(t)
     host_with(t, pair, "b", add("phys-bits=36"))
-    listener = pair.listen("--timeout", "5")
+    listener = pair.listen("--timeout", "9")
     pair.connect().expect_status(11, 40)
     check(listener.alive(), "the listener did not go on")
     listener.expect_status(11, 20)
@@ -697,7 +697,7 @@ def memory_beyond_the_address_bits(t):
     for side in "ab":
         host_with(t, pair, side)
     guests = {side: [pair.qemu[side], *words[1:]] for side, words in guests.items()}
-    listener = pair.listen("--timeout", "4", guest=guests["b"])
+    listener = pair.listen("--timeout", "9", guest=guests["b"])
     pair.refused(pair.connect(guest=guests["a"]), 10, "(-m)", "physical address bits", "only 36")
     listener.expect_status(10, 20)
     check_equal((proofs_of(t, "a"), proofs_of(t, "b")), (0, 0), "proofs")
@@ -943,7 +943,7 @@ def memory_and_properties(t):
     guests = {f"guest_{name}": pair.guest(name, cpu="max,l3-cache=on") for name in "ab"}
     for words in guests.values():
         words[words.index("-m") + 1] = "64,slots=2"
-    listener = pair.listen("--timeout", "6", guest=guests["guest_b"])
+    listener = pair.listen("--timeout", "9", guest=guests["guest_b"])
     pair.refused(pair.connect(guest=guests["guest_a"]), 10, "QEMU does not take -m")
     listener.expect_status(10, 30)
 
@@ -954,7 +954,7 @@ def required_feature_that_nobody_sees(t):
     pair = Pair(t)
     for name in "ab":
         host_with(t, pair, name, add("smap=off"))
-    listener = pair.listen("--timeout", "6", "--require", "smap")
+    listener = pair.listen("--timeout", "9", "--require", "smap")
     pair.refused(pair.connect("--require", "smap"), 10, "smap is required and cannot be had on ", "does not see it")
     listener.expect_status(10, 30)
     check_nothing(pair)

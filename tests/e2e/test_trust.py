@@ -136,7 +136,7 @@ def against_listener(deviation, status, words):
         more = [record_an_old_profile(t, pair, "connect")] if deviation == "old-profile" else []
         kept = agreements(pair.b)
         bad = start_bad(t, pair, "connect", deviation, *more)  # it waits for somebody to listen
-        listener = pair.listen("--timeout", "6")
+        listener = pair.listen("--timeout", "9")
         listener.expect_status(status, 30)
         check(bad.poll() in (None, 0), f"the bad peer ended with {bad.poll()}")
         bad.kill()
@@ -161,7 +161,7 @@ def against_initiator(deviation, status, words):
         bad_peer_path(t)
         more = [record_an_old_profile(t, pair, "listen")] if deviation == "old-profile" else []
         bad = start_bad(t, pair, "listen", deviation, *more)
-        connector = pair.connect("--timeout", "4")
+        connector = pair.connect("--timeout", "9")
         connector.expect_status(status, 30)
         check(bad.poll() in (None, 0, 1), f"the bad peer ended with {bad.poll()}")
         bad.kill()
@@ -201,7 +201,7 @@ def proposal_of_another_table(t):
     """the table in the proposal is not what this side's guest sees: 11 on both, by name, and the listener goes on"""
     pair = Pair(t)
     bad = start_bad(t, pair, "connect", "other-table")
-    listener = pair.listen("--timeout", "6")
+    listener = pair.listen("--timeout", "9")
     listener.expect_status(11, 30)
     check_in("refused a guest would not see the same CPU on b and a: host a: leaf 7 EBX", bad.stdout(), "the answer")
     lines = said(listener)
@@ -247,7 +247,7 @@ def feature_stripped_by_a_lie(t):
         try:
             pair = Pair(t)
             bad = start_bad(t, pair, "listen", "refuse-smap")
-            process = pair.connect("--timeout", "6", "--dry-run", *(["--require", "smap"] if required else []))
+            process = pair.connect("--timeout", "9", "--dry-run", *(["--require", "smap"] if required else []))
             process.expect_status(10 if required else 0, 30)
         finally:
             t.dir = kept
@@ -310,7 +310,7 @@ def distrust(t, change, on, initiator_words, listener_words=None):
     """`change` on host a or b; the initiator says 77 and why; the listener logs a line and waits on for another."""
     pair = Pair(t)
     change(getattr(pair, on), "b" if on == "a" else "a")
-    listener = pair.listen("--timeout", "4")
+    listener = pair.listen("--timeout", "9")
     pair.refused(pair.connect("--timeout", "20"), 77, *initiator_words)
     listener.expect_status(69, 20)
     if listener_words:

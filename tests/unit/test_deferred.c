@@ -399,7 +399,7 @@ int main(void)
     Suite *suite = suite_create("deferred");
     TCase *tcase = tcase_create("deferred");
     tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, each_its_own);
     tcase_add_test(tcase, no_answer_is_our_fault);
     tcase_add_test(tcase, the_peer_has_gone);

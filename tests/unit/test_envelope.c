@@ -361,7 +361,7 @@ int main(void)
     Suite *suite = suite_create("envelope");
     TCase *tcase = tcase_create("envelope");
     tcase_add_unchecked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, pins);
     tcase_add_test(tcase, envelope_round_trip);
     tcase_add_test(tcase, envelope_every_byte_counts);

@@ -897,7 +897,7 @@ int main(void)
     Suite *suite = suite_create("exchange");
     TCase *tcase = tcase_create("exchange");
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300);
     for (size_t i = 0; i < COUNT(tests); i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);

@@ -330,7 +330,7 @@ int main(void)
     Suite *suite = suite_create("peer");
     TCase *tcase = tcase_create("peer");
     tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, calls);
     tcase_add_test(tcase, errors_are_handed_over);
     tcase_add_test(tcase, a_large_message);

@@ -165,7 +165,7 @@ START_TEST(deadline_of_all)
     int64_t before = now_ms();
     ck_assert(!peer_call_many(asks, 3, "echo", deadline_in_ms(1500), NULL));
     int64_t took = now_ms() - before;
-    ck_assert_msg(took >= 1400 && took < 6000, "%lld ms", (long long)took);
+    ck_assert_msg(took >= 1400 && took < 15000, "%lld ms", (long long)took);
     has_answer(&asks[0], 0);
     has_answer(&asks[2], 2);
     has_failed(&asks[1], STATUS_UNAVAILABLE, "in time");
@@ -179,7 +179,7 @@ static volatile sig_atomic_t interrupted;
 
 static void *interrupt_soon(void *context)
 {
-    usleep(300000);
+    usleep(2000000);
     interrupted = 1;
     return context;
 }
@@ -224,12 +224,12 @@ START_TEST(a_hundred)
 }
 END_TEST
 
-/* A server that answers after 600 ms with a TLS alert is as good as one that thinks: what counts is
+/* A server that answers after 2 s with a TLS alert is as good as one that thinks: what counts is
  * that nobody waits for another's turn. */
 static void *slow_server(void *context)
 {
     int fd = accept(*(int *)context, NULL, NULL);
-    usleep(600000);
+    usleep(2000000);
     close(fd);
     return NULL;
 }
@@ -249,7 +249,7 @@ START_TEST(slow_ones_together)
     int64_t before = now_ms();
     ck_assert(!peer_call_many(asks, SLOW, "echo", deadline_in_ms(20000), NULL));
     int64_t took = now_ms() - before;
-    ck_assert_msg(took >= 500 && took < 600 * SLOW / 2, "%lld ms", (long long)took);
+    ck_assert_msg(took >= 1900 && took < 2000 * SLOW / 2, "%lld ms", (long long)took);
     for (int i = 0; i < SLOW; i++) {
         ck_assert_ptr_null(asks[i].answer);
         pthread_join(threads[i], NULL);
@@ -266,7 +266,7 @@ int main(void)
     Suite *suite = suite_create("peer-many");
     TCase *tcase = tcase_create("peer-many");
     tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300);
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);

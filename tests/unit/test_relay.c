@@ -380,7 +380,7 @@ int main(void)
     Suite *suite = suite_create("relay");
     TCase *tcase = tcase_create("relay");
     tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 240);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, gigabytes);
     tcase_add_test(tcase, tiny_writes);
     tcase_add_test(tcase, uneven_writes);

@@ -238,7 +238,7 @@ int main(void)
     Suite *suite = suite_create("relay group");
     TCase *tcase = tcase_create("relay group");
     tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 240);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, sixteen_at_once);
     tcase_add_test(tcase, one_fails);
     tcase_add_test(tcase, too_many);

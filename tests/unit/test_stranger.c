@@ -135,7 +135,7 @@ START_TEST(silent_and_slow)
     struct pollfd fds[2] = {{.fd = silent, .events = POLLIN},
                             {.fd = SSL_get_fd(slow), .events = POLLIN}};
     bool ended[2] = {false, false};
-    while (!(ended[0] && ended[1]) && clock_now_ms() - begun < 20000) {
+    while (!(ended[0] && ended[1]) && clock_now_ms() - begun < 40000) {
         SSL_write(slow, "X", 1);
         poll(fds, 2, 250);
         for (int i = 0; i < 2; i++) {
@@ -145,7 +145,7 @@ START_TEST(silent_and_slow)
         }
     }
     int64_t took = clock_now_ms() - begun;
-    ck_assert_msg(took > 8000 && took < 15000, "%lld ms", (long long)took);
+    ck_assert_msg(took > 8000 && took < 30000, "%lld ms", (long long)took);
     tls_close(slow);
     close(silent);
 }
@@ -255,7 +255,7 @@ int main(void)
     TCase *tcase = tcase_create("stranger");
     tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
     tcase_add_checked_fixture(tcase, start, stop);
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, no_certificate);
     tcase_add_test(tcase, unknown_key);
     tcase_add_test(tcase, old_tls);

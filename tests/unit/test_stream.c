@@ -319,7 +319,7 @@ int main(void)
     Suite *suite = suite_create("stream");
     TCase *tcase = tcase_create("stream");
     tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300);
     tcase_add_loop_test(tcase, carries_megabytes, 0, 2);
     tcase_add_test(tcase, outlives_the_time_of_a_request);
     tcase_add_test(tcase, refused_by_the_handler);

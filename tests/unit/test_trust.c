@@ -332,7 +332,7 @@ int main(void)
     Suite *suite = suite_create("trust");
     TCase *tcase = tcase_create("trust");
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, identity_files);
     tcase_add_test(tcase, identity_certificate);
     tcase_add_test(tcase, identity_bad);

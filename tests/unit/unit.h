@@ -69,7 +69,7 @@ static inline int unit_run(const char *name, const TTest *const tests[], size_t 
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
     tcase_add_checked_fixture(tcase, unit_folder_make, unit_folder_remove);
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300); /* under sanitizers on a busy machine */
     for (size_t i = 0; i < count; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);
