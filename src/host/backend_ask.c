@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -111,13 +112,27 @@ static int try_tap(int fd, unsigned flags, const struct backend_feature *feature
     return errno == EINVAL ? 0 : -1;
 }
 
+/* A network namespace for this process alone. Without the rights in this one, a user namespace
+ * gives them over a new network namespace. A sandbox that says yes and does nothing is not
+ * believed: the tap would be the host's. False with errno. */
+static bool leave_network(void)
+{
+    static const char path[] = "/proc/self/ns/net";
+    struct stat before, after;
+    if (stat(path, &before) < 0 ||
+        (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) ||
+        stat(path, &after) < 0)
+        return false;
+    errno = EPERM;
+    return before.st_dev != after.st_dev || before.st_ino != after.st_ino;
+}
+
 static void ask_tun(const struct backend_question *question, struct backend_answer *answer)
 {
     unsigned flags = 0;
     size_t count;
     const struct backend_feature *features = backend_features(&count);
-    /* Without the rights in this one, a user namespace gives them over a new network namespace. */
-    if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
+    if (!leave_network()) {
         fail(answer, BACKEND_NAMESPACE);
         return;
     }

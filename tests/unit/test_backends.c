@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "host/backends.h"
@@ -31,7 +32,7 @@ struct fake {
     unsigned kind;
 };
 
-enum tap_trouble { FINE, NO_NAMESPACE, NO_TAP, REFUSED, HANGS, KILLED };
+enum tap_trouble { FINE, NO_NAMESPACE, PRETENCE, NO_TAP, REFUSED, HANGS, KILLED };
 
 static struct {
     struct fake files[6];
@@ -139,7 +140,18 @@ int __wrap_unshare(int flags)
     ck_assert(flags & CLONE_NEWNET);
     if (kernel.trouble == NO_NAMESPACE)
         return refuse(EPERM);
-    kernel.in_namespace = true;
+    kernel.in_namespace = kernel.trouble != PRETENCE;
+    return 0;
+}
+
+/* The namespace's file is another one behind unshare. */
+int __wrap_stat(const char *path, struct stat *st);
+int __real_stat(const char *path, struct stat *st);
+int __wrap_stat(const char *path, struct stat *st)
+{
+    if (strcmp(path, "/proc/self/ns/net") != 0)
+        return __real_stat(path, st);
+    *st = (struct stat){.st_dev = 4, .st_ino = kernel.in_namespace ? 2 : 1};
     return 0;
 }
 
@@ -311,6 +323,7 @@ START_TEST(taps_that_may_not_be_asked)
         {FINE, EACCES, "unknown: /dev/net/tun: Permission denied"},
         {FINE, EMFILE, "unknown: /dev/net/tun: Too many open files"},
         {NO_NAMESPACE, 0, "unknown: no network namespace to try a tap in: Operation not permitted"},
+        {PRETENCE, 0, "unknown: no network namespace to try a tap in: Operation not permitted"},
         {NO_TAP, 0, "unknown: /dev/net/tun: no tap to try: Operation not permitted"},
         {REFUSED, 0, "unknown: /dev/net/tun: a question is refused: Permission denied"},
         {KILLED, 0, "unknown: /dev/net/tun: asking was ended by signal 31 (Bad system call)"},
