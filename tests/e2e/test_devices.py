@@ -235,3 +235,19 @@ def without_root_where_devices_must_be_known(t):
 def without_root_where_the_other_must_know(t):
     """the same policy on the host that listens"""
     must_be_known(t, "b")
+
+
+@test(timeout=60)
+def uso_that_went_away(t):
+    """a's kernel had USO when it agreed, and has it no longer when the guest is to come back: 12, named, before anything
+    is started"""
+    pair = DevicePair(t, qemu_a=t.second_qemu_path, qemu_b=t.second_qemu_path)
+    a, b = pair.launch()
+    a.serial.wait_boot()
+    pair.move(a, b)
+    pair.a.env = tun_without(t, "uso")
+    process, _ = pair.start_again("a")
+    process.expect_status(12, 30)
+    check_in(USO_LOSS.format(host="a"), process.stderr(), "what a says")
+    check_in("--renegotiate", process.stderr(), "what a says")
+    check_equal(b.status(), "running", "the guest on b")
