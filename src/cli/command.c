@@ -17,7 +17,8 @@ const struct command commands[] = {
      "        --listen [[ADDR]:PORT] | --agreement FILE) [--offline-ok]\n"
      "        [--incoming [--wait SECONDS] | --plain-incoming URI] [--cpu-form named|base|host]\n"
      "        [--require F[,F...]] [--deny F[,F...]] [--no-proof] [--accept-row LEAF.SUB]\n"
-     "        [--renegotiate [--here]] [--timeout SECONDS] [--dry-run] -- QEMU [QEMU-ARGS...]",
+     "        [--accept-difference NAME] [--renegotiate [--here]] [--timeout SECONDS] [--dry-run]\n"
+     "        -- QEMU [QEMU-ARGS...]",
      command_launch},
     {"profile",
      "profile [--qemu BIN] [--accel kvm|tcg] [--machine TYPE] [--unsigned] [-o FILE]\n"
@@ -30,8 +31,8 @@ const struct command commands[] = {
      "baseline --agreement VM|FILE PROFILE...",
      command_baseline},
     {"receive",
-     "receive VM [--from PEER] [--timeout SECONDS] [--wait SECONDS] [--dry-run]\n"
-     "        [-- QEMU [QEMU-ARGS...]]",
+     "receive VM [--from PEER] [--accept-difference NAME] [--timeout SECONDS] [--wait SECONDS]\n"
+     "        [--dry-run] [-- QEMU [QEMU-ARGS...]]",
      command_receive},
     {"migrate",
      "migrate VM [--to PEER] [--bandwidth B] [--downtime MS] [--multifd N] [--postcopy]\n"

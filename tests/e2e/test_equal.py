@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A guest finds the same machine on both hosts, or nothing is launched."""
+from pathlib import Path
+
+from lib.harness import check, check_equal, check_in, test
+from lib.pair import Pair, said
+
+
+def refused(pair, *differences, a_more=(), b_more=(), options=(), memory_b=16):
+    """The launch ends with 10 on both, each difference is named there with both hosts, and nobody is QEMU or has an
+    agreement."""
+    guest_a = [*pair.guest("a"), *a_more]
+    guest_b = [*pair.guest("b", memory=memory_b), *b_more]
+    listener = pair.listen("--timeout", "8", *options, guest=guest_b)
+    connector = pair.connect("--timeout", "30", *options, guest=guest_a)
+    connector.expect_status(10, 40)
+    listener.expect_status(10, 40)
+    source = "a" if not pair.roles["a"] else "b"
+    for process in (connector, listener):
+        text = process.stderr()
+        check_in(f"a guest of {source} would not find the same machine on ", text, process.name)
+        for difference in differences:
+            check_in(difference, text, process.name)
+        check_in("--accept-difference", text, "what to do")
+    check_equal(len(said(connector)), 1, f"lines: {said(connector)}")
+    for host in (pair.a, pair.b):
+        check(not list((host.home / "state").glob("agreements/*.json")), f"{host.name} has an agreement")
+        check(not list((host.home / "state").glob("vms/*.json")), f"{host.name} has a record")
+
+
+@test(timeout=90)
+def every_difference_is_named(t):
+    """memory, vCPUs, a device and where another one is: 10 on both, all at once, and nothing is launched"""
+    refused(
+        Pair(t),
+        "-m is 16 on a and 32 on b",
+        "-smp is 2 on a and 1 on b",
+        "-device virtio-rng-pci is on b and not on a",
+        "-device e1000: addr is 5 on a and 6 on b",
+        a_more=["-smp", "2", "-nic", "none", "-device", "e1000,addr=5"],
+        b_more=["-nic", "none", "-device", "virtio-rng-pci", "-device", "e1000,addr=6"],
+        memory_b=32,
+    )
+
+
+@test(timeout=90)
+def the_other_way_round(t):
+    """the guest begins on the side that listens: the source still comes first"""
+    refused(
+        Pair(t, reverse=True),
+        "-smp is 1 on b and 2 on a",
+        "order: ",
+        a_more=["-smp", "2", "-device", "virtio-rng-pci", "-device", "e1000"],
+        b_more=["-device", "e1000", "-device", "virtio-rng-pci"],
+    )
+
+
+@test(timeout=90)
+def firmware_by_content(t):
+    """flash of the same name with another content: 10; the same content under another name and path goes on"""
+    flash = {}
+    for name, byte in (("a", b"\1"), ("b", b"\2"), ("c", b"\1")):
+        folder = t.dir / f"firmware-{name}"
+        folder.mkdir(exist_ok=True)
+        flash[name] = folder / ("OVMF_CODE.fd" if name != "c" else "edk2.fd")
+        flash[name].write_bytes(byte * (64 << 10))
+    variables = {name: t.dir / f"{name}.vars" for name in "ab"}
+    for name, path in variables.items():
+        path.write_bytes(name.encode() * (64 << 10))
+
+    def words(code, name):
+        return [
+            *("-fw_cfg", f"name=opt/test,file={code}"),
+            *("-drive", f"if=none,id=v,format=raw,file={variables[name]}"),
+            *("-fw_cfg", f"name=opt/secret,string=hush-{'x' if code == flash['b'] else 'y'}"),
+        ]
+
+    pair = Pair(t)
+    refused(
+        pair,
+        "-fw_cfg opt/test: file is OVMF_CODE.fd (SHA-256 ",
+        "-fw_cfg opt/secret: string is one on a and another on b",
+        a_more=words(flash["a"], "a"),
+        b_more=words(flash["b"], "b"),
+    )
+    for path in Path(t.dir).rglob("*launch*"):
+        check(not path.is_file() or "hush" not in path.read_text(errors="replace"), f"a secret is in {path}")
+    connector, listener = pair.dry_run(
+        guest_a=[*pair.guest("a"), *words(flash["a"], "a")], guest_b=[*pair.guest("b"), *words(flash["c"], "b")]
+    )
+    for process in (connector, listener):
+        process.expect_status(0, 5)
+        check("would not find" not in process.stderr() and "not known" not in process.stderr(), process.stderr())
+
+
+@test(timeout=90)
+def a_configuration_file_counts(t):
+    """-readconfig: what it says is compared as options; equal to what the other says on its command line"""
+    pair = Pair(t)
+    file = t.dir / "devices.cfg"
+    file.write_text('[device "rng0"]\n  driver = "virtio-rng-pci"\n  addr = "7"\n')
+    read, same = ["-readconfig", str(file)], ["-device", "virtio-rng-pci,id=rng0,addr=0x7"]
+    refused(pair, "-device virtio-rng-pci,id=rng0 is on a and not on b", a_more=read)
+    refused(pair, "-device virtio-rng-pci,id=rng0: addr is 7 on a and 8 on b", a_more=read,
+            b_more=["-device", "virtio-rng-pci,id=rng0,addr=8"])
+    connector, listener = pair.dry_run(guest_a=[*pair.guest("a"), *read], guest_b=[*pair.guest("b"), *same])
+    for process in (connector, listener):
+        process.expect_status(0, 5)
+
+
+@test(timeout=90)
+def one_difference_is_accepted_by_name(t):
+    """--accept-difference on both: that one is a warning; on one side only, or of another name: 10"""
+    pair = Pair(t)
+    more = {"a_more": ["-device", "e1000,addr=5"], "b_more": ["-device", "e1000,addr=6"]}
+    accept = ["--accept-difference", "-device e1000: addr"]
+    refused(pair, "-device e1000: addr is 5 on a and 6 on b", options=["--accept-difference", "-device e1000"], **more)
+    guests = {f"guest_{name}": [*pair.guest(name), *more[f"{name}_more"]] for name in "ab"}
+    connector, listener = pair.dry_run(*accept, **guests)
+    for process in (connector, listener):
+        process.expect_status(0, 5)
+        check_in("accepted: -device e1000: addr is 5 on a and 6 on b", process.stderr(), process.name)
+    listener = pair.listen("--timeout", "8", guest=guests["guest_b"])
+    connector = pair.connect(*accept, guest=guests["guest_a"])
+    connector.expect_status(10, 40)
+    listener.expect_status(10, 40)
+
+
+@test(timeout=90)
+def without_difference_it_goes_on(t):
+    """other words for the same machine: launched, without a word about it, and moved"""
+    pair = Pair(t)
+    more_a = ["-smp", "1", "-rtc", "base=utc", "-device", "virtio-net,netdev=n,mac=52:54:00:00:00:01,addr=5",
+              "-netdev", "user,id=n", "-device", "virtio-rng-pci,addr=6"]
+    more_b = ["-netdev", "user,id=other,restrict=on", "-device", '{"driver":"virtio-rng-pci","addr":"06.0"}',
+              "-device", "virtio-net-pci,mq=off,netdev=other,mac=52-54-00-00-00-01,addr=0x5", "-name", "b"]
+    source, destination = pair.launch(guest_a=[*pair.guest("a"), *more_a], guest_b=[*pair.guest("b"), *more_b])
+    for process in (source.process, destination.process):
+        check_equal(said(process), [], f"what {process.name} says")
+    source.serial.wait_lines(2)
+    pair.a.run("migrate", "web1", check=0)
+    destination.serial.wait_more()
