@@ -8,6 +8,7 @@
 #include <dirent.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "vm/args_file.h"
 #include "vm/visible_host.h"
 
@@ -163,13 +164,16 @@ START_TEST(files)
         {"-pflash @DIR@/one", "-pflash @DIR@/other", NULL}, /* it is written to */
         {"-pflash @DIR@/one", "-pflash @DIR@/longer",
          "-drive if=pflash,index=0: content is one (3 bytes) on a and longer (6 bytes) on b"},
-        {"-drive if=pflash,readonly=on,file=@DIR@/one", "-drive if=pflash,readonly=on,file=@DIR@/other",
+        {"-drive if=pflash,readonly=on,file=@DIR@/one",
+         "-drive if=pflash,readonly=on,file=@DIR@/other",
          "-drive if=pflash,index=0: content is one (SHA-256 "},
-        {"-drive if=pflash,format=qcow2,file=@DIR@/one", "-drive if=pflash,format=qcow2,file=@DIR@/longer",
+        {"-drive if=pflash,format=qcow2,file=@DIR@/one",
+         "-drive if=pflash,format=qcow2,file=@DIR@/longer",
          "? -drive if=pflash,index=0: content is one on a and longer on b"},
         {"-kernel @DIR@/one", "-kernel @DIR@/other", "-machine kernel is one (SHA-256 "},
         {"-acpitable file=@DIR@/one", "-acpitable file=@DIR@/same", NULL},
-        {"-option-rom @DIR@/one", "-option-rom @DIR@/other", "-option-rom romfile is one (SHA-256 "},
+        {"-option-rom @DIR@/one", "-option-rom @DIR@/other",
+         "-option-rom romfile is one (SHA-256 "},
         {"-device e1000,romfile=@DIR@/one", "-device e1000,romfile=@DIR@/other",
          "-device e1000: romfile is one (SHA-256 "},
         {"-smbios file=@DIR@/one", "-smbios file=@DIR@/other", "-smbios file is one (SHA-256 "},
@@ -255,7 +259,8 @@ START_TEST(accepted)
     ck_assert_str_eq(found.accepted.items[0], "-device e1000: addr is 3 on a and 4 on b");
     struct error err = ERROR_INIT;
     ck_assert(!visible_require_same(&one, "a", &other, "b", &names, &err));
-    check_error(&err, STATUS_INCOMPATIBLE, "-m is 1G on a and 2G on b; -device e1000: mac is x on a",
+    check_error(&err, STATUS_INCOMPATIBLE,
+                "-device e1000: mac is x on a and y on b; -m is 1G on a and 2G on b",
                 "visible_require_same");
 }
 END_TEST
