@@ -11,6 +11,7 @@
 #include "base/paths.h"
 #include "cpu/feature_table.h"
 #include "host/backends.h"
+#include "host/backends_kept.h"
 #include "host/system.h"
 
 void profile_free(struct profile *profile)
@@ -110,7 +111,8 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
     autodeviceoffer struct device_offer devices = {0};
     char files[DIGEST_HEX_SIZE];
     if (!qemu_probe_cpu(qemu, parameters, state_folder, model, &offer, &devices, files, err) ||
-        !backends_examine(&devices, err))
+        !backends_examine(&devices, err) ||
+        (state_folder && !backends_keep(state_folder, &devices, err)))
         return NULL;
     autojson json_t *content = describe(config, qemu, files, parameters, &offer, &devices, err);
     int64_t serial = 0, now = time(NULL);

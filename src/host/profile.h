@@ -38,7 +38,8 @@ void profile_free(struct profile *profile);
 
 /* Examine this host for the given QEMU, machine type, accelerator and so on. model: as for
  * qemu_probe_cpu. state_folder: where the serial is kept, and what QEMU has answered before
- * (probe_cache.h); NULL: QEMU is asked anew, serial 0, nothing is written. A new payload for
+ * (probe_cache.h), and the kernel of taps (backends_kept.h); NULL: both are asked anew, serial 0,
+ * nothing is written. A new payload for
  * envelope_sign; NULL with STATUS_CONFIG or STATUS_CANNOT_WRITE. */
 json_t *profile_make(const struct config *config, const char *state_folder, const struct qemu *qemu,
                      const struct probe_parameters *parameters, char **model, struct error *err);

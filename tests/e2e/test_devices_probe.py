@@ -173,6 +173,31 @@ def kernel_is_asked_each_time(t):
 
 
 @test(timeout=60)
+def taps_are_remembered(t):
+    """one who cannot try a tap, as an agent that is locked in, goes by what was found since this boot; not by a damaged entry"""
+    needs_tun(t)
+    host = signing_host(t)
+    plain = t.dir / "plain"
+    plain.touch()
+    cannot = after(f"mount --bind {plain} /dev/net/tun")
+    nothing, _ = profile(host, run=cannot)
+    check_equal(nothing["backends"]["tun"]["state"], "unknown", "tun before anybody has looked")
+    first, _ = profile(host)
+    entries = list((host.home / "state" / "backends").iterdir())
+    check_equal(len(entries), 1, f"entries: {entries}")
+    again, said = profile(host, run=cannot)
+    check_equal(again["backends"], first["backends"], "backends")
+    check_in("tun: as it was since this boot", said, "what was said")
+    gone, _ = profile(host, run=after("mount -t tmpfs none /dev/net"))
+    check_equal(gone["backends"]["tun"], {"state": "absent"}, "tun that is gone")
+    good = entries[0].read_text()
+    for bad in ('{"features":["uso","nonsense"]}', good[:-3], good.replace("}", ',"more":1}')):
+        entries[0].write_text(bad)
+        damaged, _ = profile(host, run=cannot)
+        check_equal(damaged["backends"]["tun"]["state"], "unknown", f"tun by {bad}")
+
+
+@test(timeout=60)
 def answers_without_devices_do_not_count(t):
     """what was kept by an older version, or lacks devices, is asked again"""
     host = signing_host(t)
