@@ -138,6 +138,16 @@ def others(t):
 
 
 @test()
+def microvm(t):
+    "a card without PCI"
+    words = ["-device", "virtio-net-device,mrg_rxbuf=on", "-device", "virtio-rng-device"]
+    argv, _ = masked(t, words)
+    for version, binary in binaries(t).items():
+        seen = look(t, version, argv, (*OFF, "hash"), binary=binary, machine="microvm")
+        check_equal(seen, [[False] * 3], f"the {version} QEMU")
+
+
+@test()
 def plugged_later(t):
     "a card that is plugged into a running QEMU has not what was switched off either, and QEMU says nothing of it"
     argv, _ = masked(t, [])

@@ -65,6 +65,8 @@ START_TEST(uses)
         {"-netdev \"{'type':'user','id':'n'}\"", ""},
         {"-netdev vhost-vdpa,id=n,vhostdev=/dev/vhost-vdpa-0", "vhost-vdpa"},
         {"-netdev vhost-user,id=n,chardev=c", "vhost-user"},
+        {"-netdev passt,id=n", ""},
+        {"-netdev passt,id=n,vhost-user=on", "vhost-user"},
         {"-netdev socket,id=n,listen=:1 -netdev hubport,id=h,hubid=0", ""},
         {"-netdev stream,id=n,addr.type=unix,addr.path=/x", ""},
         {"-nic tap,model=virtio", "tun"},
