@@ -31,6 +31,17 @@ for a_machine in ("q35", "pc", None):
         register(a_machine or "no_machine", a_machine, *versions)
 
 
+@test(timeout=90)
+def from_the_side_that_listens(t):
+    """the guest starts on b, which listens, with 10.0, and moves to a, 7.2, whose kernel lacks USO: the same"""
+    pair = DevicePair(t, reverse=True, qemu_b=t.second_qemu_path, without_a="uso")
+    a, b = pair.launch()
+    first = b.serial.wait_boot().accepted()
+    boot, _ = pair.move(b, a)
+    check_equal((boot.accepted(), boot.changes), (first, []), "the guest's features, and changes, on a")
+    check_equal(reset(a, 2).accepted(), first, "after a reset on a")
+
+
 # The pre-flight
 
 USO_NAMES = "VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_HOST_USO"
