@@ -239,7 +239,7 @@ def a_host_that_never_agreed(t):
     site = Site(t, "abcd", more={"d": "[policy]\ndeny = aes\n"})
     a = site.launch("a", "b")
     a.serial.wait_lines(2)
-    site.refused("d", "a", 12, "aes is gone on d (policy)", "d cannot give web1 the CPU")
+    site.refused("d", "a", 12, "aes is gone on d (policy)", "d cannot give web1 what was agreed on")
     c = site.receive("c", "a")
     check_in("no party to the agreement", c.process.stderr(), "what c says")
     site.migrate("a")
