@@ -4,6 +4,7 @@
  * alone, in all forms, and one with a lesser host that is the same in either order.
  */
 #include "cpu/render.h"
+#include "device/device_report.h"
 #include "fuzz.h"
 #include "host/profile.h"
 
@@ -82,6 +83,36 @@ static void check_joins(const struct cpu_offer *offer, const struct cpu_request 
         MUST(featureset_has(&lesser.available, name) || featureset_has(&lesser.unmigratable, name));
 }
 
+/* Devices: with itself and with one that says nothing the host loses nothing and misses nothing. */
+static void check_devices(const struct profile *profile)
+{
+    static const struct device_offer nothing = {0};
+    const struct device_host hosts[] = {
+        {"a", &profile->devices}, {"b", &profile->devices}, {"c", &nothing}};
+    autostrlist struct strlist uses = {0}, lines = {0};
+    autodevicebaseline struct device_baseline alone = {0}, all = {0}, copy = {0};
+    autodevicereport struct device_report report = {0}, gaps = {0};
+    size_t count;
+    const struct backend_info *backends = backend_table(&count);
+    for (size_t i = 0; i < count; i++)
+        MUST(strlist_push(&uses, backends[i].name));
+    MUST(device_baseline_compute(hosts, 1, &uses, &alone, NULL, NULL));
+    MUST(device_baseline_compute(hosts, 3, &uses, &all, &report, NULL));
+    MUST(report.loss_count == 0 && report.unknown_count >= count);
+    MUST(device_report_losses(&report, &lines, NULL) &&
+         device_report_unknown(&report, &lines, NULL));
+    MUST(device_baseline_check(&all, &hosts[0], &uses, NULL));
+    MUST(device_baseline_gaps(&all, &hosts[0], &uses, &gaps, NULL) && gaps.loss_count == 0);
+    MUST(device_baseline_copy(&all, &copy, NULL));
+    autofree char *text = fuzz_written(device_baseline_to_json(&all));
+    autofree char *again = fuzz_written(device_baseline_to_json(&copy));
+    MUST(strcmp(text, again) == 0);
+    for (size_t i = 0; i < alone.class_count; i++)
+        for (size_t k = 0; k < alone.classes[i].off.count; k++)
+            MUST(
+                device_baseline_is_off(&all, alone.classes[i].name, alone.classes[i].off.items[k]));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     autojson json_t *json = json_parse_strict((const char *)data, size, PROFILE_SIZE_MAX * 2, NULL);
@@ -89,6 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!json || !profile_read(json, &profile, NULL))
         return 0;
     profile_check(&profile, profile.issued, NULL);
+    check_devices(&profile);
     const struct cpu_offer *offer = &profile.offer;
     struct cpu_request best = {0};
     check_joins(offer, &best);
