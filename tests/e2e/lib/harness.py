@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 LOG_LINES = 30
+AGAIN_MAX = 20  # tests that are played again: more do not fail by chance
 GRACE = 15  # seconds that a test has, after its deadline, to end what it started
 
 
@@ -406,8 +407,9 @@ def _wait_for_end(pid):
 def run_all(script, pattern=None, jobs=None, logs=None, again=False, beside=None):
     """Runs the registered tests that match, prints a line for each and the sum, and returns the exit status.
 
-    again: what has failed is played once more when all is over, with nothing beside it. When that goes well it counts as
-    passed, and is named as unsteady. beside: the pid of what those who want the machine for themselves wait for.
+    again: what has failed is played once more when all is over, with nothing beside it, unless that is AGAIN_MAX tests or
+    more. When it then goes well it counts as passed, and is named as unsteady.
+    beside: the pid of what those who want the machine for themselves wait for.
     """
     chosen = [one for one in REGISTERED.values() if not pattern or re.search(pattern, one.name)]
     together = sorted((one for one in chosen if not one.alone), key=lambda one: not one.lane)
@@ -423,11 +425,14 @@ def run_all(script, pattern=None, jobs=None, logs=None, again=False, beside=None
             _wait_for_end(beside)
         runner.run(alone, word)
         failed += runner.failed
-        if again:
+        if again and len(failed) < AGAIN_MAX:
             runner.counts["FAIL"] = 0
             runner.run([replace(one, alone=True) for one in failed])
             still = {one.name for one in runner.failed}
             unsteady = [one.name for one in failed if one.name not in still]
+        elif again:
+            for one in failed:
+                print(f"FAIL {one.name}: see above; of {len(failed)} that failed none is played again")
     finally:
         if runner:
             runner.end()
