@@ -36,6 +36,7 @@ struct device_offs {
  * Measured on QEMU 7.2 and 10.0: a property of -device beats every -global; of those, one for the
  * PCI device beats one for the device in it, whatever their order; of two for one driver the later
  * counts; one for the device in it reaches all three PCI variants; -set reaches no device in JSON.
+ * -device knows drivers by aliases, -global does not; properties have none, not "mrg-rxbuf" either.
  *
  * files: the options of the configuration files that QEMU would read
  * (config_files_options). *overruled gets a line for each that the user had asked to be on; it may
