@@ -440,7 +440,7 @@ def a_long_command_line(t):
 
     site.launch("a", "b", guest=guest("a"))
     site["b"].run("receive", VM, "--from", "a", "--dry-run", "--", *guest("b"), check=0)
-    said = site.refused("b", "a", 10, "-smbios serial is xxx", guest=guest("b", "y")).stderr
+    said = site.refused("b", "a", 10, "-smbios type=1: serial is xxx", guest=guest("b", "y")).stderr
     check(len(said) < 2000, f"{len(said)} characters are said")
     words = shlex.split(site["b"].run("receive", VM, "--from", "a", check=64).stdout)
     check_equal(words[-1], f"type=1,serial={serial}", "the end of the proposal")
