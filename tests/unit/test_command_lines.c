@@ -12,6 +12,7 @@
 #include "vm/args_file.h"
 #include "vm/visible_host.h"
 
+#define COMMAND_LINES TEST_DATA "/command-lines"
 #define FILE_MAX ((size_t)64 << 10)
 #define AT_LEAST 20
 
