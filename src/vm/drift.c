@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "guest/compare.h"
+#include "host/backends_kept.h"
 #include "host/profile.h"
 #include "vm/drift_devices.h"
 #include "vm/drift_facts.h"
@@ -43,8 +44,9 @@ static void give(struct now *now, char *cpu, struct drift_given *given)
 }
 
 /* What the host can give now, for the agreement's machine type and accelerator. */
-static bool look(const struct config *config, const struct agreement *agreement,
-                 const struct qemu *qemu, struct now *now, struct error *err)
+static bool look(const struct paths *paths, const struct config *config,
+                 const struct agreement *agreement, const struct qemu *qemu, struct now *now,
+                 struct error *err)
 {
     struct probe_parameters parameters = {
         .machine = agreement->machine,
@@ -53,6 +55,7 @@ static bool look(const struct config *config, const struct agreement *agreement,
         .cpu_pm = agreement->cpu_pm};
     autojson json_t *payload = profile_make(config, NULL, qemu, &parameters, NULL, err);
     return payload && profile_read(payload, &now->profile, err) &&
+           backends_keep(paths->state, &now->profile.devices, err) &&
            (now->facts = drift_facts(payload, err));
 }
 
@@ -166,7 +169,7 @@ bool drift_render(const struct paths *paths, const struct config *config,
                   struct error *err)
 {
     autonow struct now now = {0};
-    if (!look(config, agreement, qemu, &now, err))
+    if (!look(paths, config, agreement, qemu, &now, err))
         return false;
     if (!find_lost(agreement, &now, reasons))
         return error_no_memory(err);
@@ -216,7 +219,7 @@ bool drift_check(const struct paths *paths, const struct config *config,
     if (!check_record(agreement, digest, record, err) ||
         (!known && !guess_arguments(agreement, &guess, err)) ||
         !qemu_open(record->qemu && *record->qemu ? record->qemu : binary, &qemu, err) ||
-        !look(config, agreement, &qemu, &now, err) ||
+        !look(paths, config, agreement, &qemu, &now, err) ||
         !drift_facts_compare(then, now.facts, &now.changes, err))
         return false;
     if (!known)
