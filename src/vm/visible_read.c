@@ -173,10 +173,8 @@ static bool number_keys(struct visible_thing *thing, const struct keyval *keys, 
                                visible_key_how(thing->option, pair->key, VISIBLE_SEEN), err))
             return false;
         /* Strings that the guest's programs read, passwords among them. */
-        if (counted && strcmp(thing->label, "type=11") == 0 &&
-            !visible_thing_set(thing, numbered, pair->value,
-                               strcmp(pair->key, "path") == 0 ? VISIBLE_CONTENT : VISIBLE_SECRET,
-                               err))
+        if (strcmp(pair->key, "value") == 0 && strcmp(thing->label, "type=11") == 0 &&
+            !visible_thing_set(thing, numbered, pair->value, VISIBLE_SECRET, err))
             return false;
     }
     return true;
