@@ -359,7 +359,7 @@ static bool run(struct adopt_command *command, int count, char **words, struct e
     if (!(command->socket = whole_path(command->qmp)))
         return error_no_memory(err);
     catch_interrupts(true);
-    autoclose int lock = vm_record_lock(&context->paths, command->vm, err);
+    autoclose int lock = vm_record_lock_soon(&context->paths, command->vm, err);
     return lock >= 0 &&
            config_load(context->paths.config, context->config_file, &command->config, err) &&
            (command->identity = identity_load(context->paths.config, err)) &&

@@ -221,7 +221,7 @@ bool launch_begin(struct launch *launch, struct error *err)
     const struct paths *paths = &launch->context->paths;
     if (!launch_choose_role(launch, err))
         return false;
-    launch->lock = vm_record_lock(paths, launch->vm, err);
+    launch->lock = vm_record_lock_soon(paths, launch->vm, err);
     return launch->lock >= 0 && vm_record_load(paths, launch->vm, &launch->record, err) &&
            vm_record_check_launch(&launch->record, launch->role == ROLE_DESTINATION,
                                   launch->options.renegotiate && launch->options.here, err) &&

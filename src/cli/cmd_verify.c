@@ -159,7 +159,7 @@ bool command_verify(struct context *context, int count, char **words, struct err
     if (!find_running(context, vm, &record, err))
         return false;
     /* A migration that is under way has QEMU's socket: better said at once. */
-    autoclose int lock = vm_record_lock(&context->paths, vm, err);
+    autoclose int lock = vm_record_lock_soon(&context->paths, vm, err);
     if (lock < 0 || !find_running(context, vm, &record, err) ||
         !find_agreement(context, &record, &agreement, err) || !read_cpu(&record, &cpu, err) ||
         !verify_cpu(&agreement, &cpu, &differences, err))

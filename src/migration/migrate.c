@@ -26,7 +26,7 @@ static int lock_vm(const struct paths *paths, const char *vm, struct error *err)
 {
     deadline until = deadline_in_ms(WATCHER_MS);
     for (bool told = false;; told = true) {
-        int lock = vm_record_lock(paths, vm, err);
+        int lock = vm_record_lock_soon(paths, vm, err);
         if (lock >= 0 || err->status != STATUS_DECISION || !watcher_works(paths, vm) ||
             deadline_left_ms(until) == 0)
             return lock;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "vm/record.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +9,17 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/deadline.h"
 #include "base/file.h"
 #include "base/unix_socket.h"
 #include "base/log.h"
 #include "host/system.h"
 #include "vm/argv_json.h"
 #include "vm/command_line.h"
+
+/* How long a command waits for those who need a VM for a moment. */
+#define MOMENT_MS 2000
+#define MOMENT_STEP_MS 20
 
 #define RECORD_SIZE_MAX ((size_t)512 << 10)
 #define RECORD_VERSION 4
@@ -72,6 +78,22 @@ int vm_record_lock(const struct paths *paths, const char *vm, struct error *err)
     if (busy)
         error_set(err, STATUS_DECISION, "another command is at work on %s: wait for its end", vm);
     return fd;
+}
+
+int vm_record_lock_soon(const struct paths *paths, const char *vm, struct error *err)
+{
+    deadline until = deadline_in_ms(MOMENT_MS);
+    for (;;) {
+        struct error busy = ERROR_INIT;
+        int lock = vm_record_lock(paths, vm, &busy);
+        if (lock >= 0)
+            return lock;
+        if (busy.status != STATUS_DECISION || deadline_left_ms(until) == 0) {
+            error_set(err, busy.status, "%s", busy.message);
+            return -1;
+        }
+        poll(NULL, 0, MOMENT_STEP_MS);
+    }
 }
 
 static bool parse_migration(json_t *json, struct vm_migration *migration, struct error *err)

@@ -76,6 +76,8 @@ void vm_record_free(struct vm_record *record);
 /* The lock on a VM's record, for as long as a launch or migration lasts; a descriptor to close. -1
  * with STATUS_DECISION when another command holds it, or STATUS_CANNOT_WRITE. */
 int vm_record_lock(const struct paths *paths, const char *vm, struct error *err);
+/* The same for a command: the agent and the guardian hold it for moments, which are waited for. */
+int vm_record_lock_soon(const struct paths *paths, const char *vm, struct error *err);
 
 /* Read it; record->vm is NULL when there is none. STATUS_DATA when it is damaged. */
 bool vm_record_load(const struct paths *paths, const char *vm, struct vm_record *record,

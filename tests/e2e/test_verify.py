@@ -290,12 +290,17 @@ def qemu_gone(t):
 
 @test()
 def another_command_at_work(t):
-    """while another command has the VM, a migration for one, verify says so at once: 14"""
+    """while another command has the VM, a migration for one, verify waits for a moment and says so: 14; one that is done meanwhile is none"""
     pair = Pair(t)
     pair.launch()
     with open(pair.a.home / "state" / "vms" / f"{VM}.lock", "r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         check_refused(pair.a, 14, f"another command is at work on {VM}")
+    with open(pair.a.home / "state" / "vms" / f"{VM}.lock", "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waits = pair.a.start("verify", VM, name="verify")
+        time.sleep(0.2)
+    waits.expect_status(0)
     verify(pair.a)
 
 
