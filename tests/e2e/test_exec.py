@@ -307,9 +307,9 @@ def qemus_status(t):
     """after the exec the status is QEMU's: 1 for what QEMU itself refuses"""
     pair = Pair(t)
     listener = pair.listen()
-    connector = pair.connect(guest=[*pair.guest("a"), "-device", "no-such-device"])
+    connector = pair.connect(guest=[*pair.guest("a"), "-chardev", "no-such-backend,id=x"])
     connector.expect_status(1)
-    check_in("no-such-device", connector.stderr(), "QEMU's words")
+    check_in("no-such-backend", connector.stderr(), "QEMU's words")
     Launched(pair.b, listener, "b")
 
 
