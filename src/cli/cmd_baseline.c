@@ -231,6 +231,9 @@ static bool compute_devices(struct baseline_command *command, struct error *err)
                 return error_no_memory(err);
     }
     strlist_sort(&uses);
+    struct error unequal = ERROR_INIT;
+    if (!device_baseline_equal(command->hosts, command->count, &uses, &unequal))
+        log_warning("%s", unequal.message);
     return device_baseline_compute(command->hosts, command->count, &uses, &baseline,
                                    &command->devices, err);
 }

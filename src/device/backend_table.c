@@ -31,6 +31,11 @@ static const struct device_need needs[] = {
 #include "device/backend_table.def"
 };
 
+static const struct device_equal equals[] = {
+#define EQUAL(backend, feature, cure) {backend, feature, cure},
+#include "device/backend_table.def"
+};
+
 const struct backend_info *backend_table(size_t *count)
 {
     *count = COUNT(backends);
@@ -59,6 +64,12 @@ const struct device_need *device_needs(size_t *count)
 {
     *count = COUNT(needs);
     return needs;
+}
+
+const struct device_equal *device_equals(size_t *count)
+{
+    *count = COUNT(equals);
+    return equals;
 }
 
 const struct backend_info *backend_find(const char *name)

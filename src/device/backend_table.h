@@ -54,6 +54,13 @@ struct device_need {
     const char *feature;
 };
 
+/* When that backend is in use all hosts have the feature, or none; else: cure, for people. */
+struct device_equal {
+    const char *backend;
+    const char *feature;
+    const char *cure;
+};
+
 /* The whole tables; *count gets how many entries. Backends, and properties of a class, are in byte
  * order. */
 const struct backend_info *backend_table(size_t *count);
@@ -61,6 +68,7 @@ const struct backend_feature *backend_features(size_t *count);
 const struct device_driver *device_drivers(size_t *count);
 const struct device_property *device_properties(size_t *count);
 const struct device_need *device_needs(size_t *count);
+const struct device_equal *device_equals(size_t *count);
 
 /* NULL when there is none of that name. */
 const struct backend_info *backend_find(const char *name);

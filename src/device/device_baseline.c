@@ -313,6 +313,39 @@ bool device_baseline_check(const struct device_baseline *baseline, const struct 
                      gaps.losses[0].property, gaps.losses[0].class, host->name);
 }
 
+/* The first host of which it is known whether it has the feature, and that is so; or NULL. */
+static const struct device_host *find_host(const struct device_host *hosts, size_t count,
+                                           const struct device_equal *equal, bool has)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct backend_offer *backend =
+            device_offer_find_backend(hosts[i].offer, equal->backend);
+        if (backend && backend->state == BACKEND_KNOWN &&
+            strlist_contains(&backend->features, equal->feature) == has)
+            return &hosts[i];
+    }
+    return NULL;
+}
+
+bool device_baseline_equal(const struct device_host *hosts, size_t count,
+                           const struct strlist *uses, struct error *err)
+{
+    size_t equal_count;
+    const struct device_equal *equals = device_equals(&equal_count);
+    for (size_t i = 0; i < equal_count; i++) {
+        const struct device_equal *equal = &equals[i];
+        const struct device_host *with = find_host(hosts, count, equal, true);
+        const struct device_host *without = find_host(hosts, count, equal, false);
+        if (strlist_contains(uses, equal->backend) && with && without)
+            return error_set(err, STATUS_INCOMPATIBLE,
+                             "devices: %s's kernel has %s of %s and %s's has not: QEMU lets no "
+                             "guest go from %s to %s; %s",
+                             with->name, equal->feature, backend_find(equal->backend)->title,
+                             without->name, with->name, without->name, equal->cure);
+    }
+    return true;
+}
+
 bool device_baseline_uses(const struct device_baseline *baseline, struct strlist *uses,
                           struct error *err)
 {

@@ -111,6 +111,12 @@ bool device_baseline_gaps(const struct device_baseline *baseline, const struct d
 bool device_baseline_check(const struct device_baseline *baseline, const struct device_host *host,
                            const struct strlist *own_uses, struct error *err);
 
+/* What no property can make good: that a kernel has a feature and another's has not, with a backend
+ * in use where QEMU wants them to be equal (backend_table.def). What is not known is no difference.
+ * STATUS_INCOMPATIBLE with which hosts, and what helps. */
+bool device_baseline_equal(const struct device_host *hosts, size_t count,
+                           const struct strlist *uses, struct error *err);
+
 /* The backends' names into uses, sorted. STATUS_INTERNAL. */
 bool device_baseline_uses(const struct device_baseline *baseline, struct strlist *uses,
                           struct error *err);

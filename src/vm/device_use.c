@@ -22,6 +22,13 @@ static bool tap_has_vhost(const struct keyval *keys)
                        is_on(keyval_get(keys, "vhostforce"));
 }
 
+/* Without headers none of what a kernel can do with them is used. */
+static bool tap_has_headers(const struct keyval *keys)
+{
+    const char *headers = keyval_get(keys, "vnet_hdr");
+    return !headers || is_on(headers);
+}
+
 /* net_init_passt in QEMU 10.1 net/passt.c. */
 static bool passt_has_vhost(const struct keyval *keys)
 {
@@ -39,7 +46,7 @@ struct use {
 /* enum NetClientDriver in QEMU qapi/net.json. A tap that another program opened (fd=) is one, too,
  * and so is a macvtap, which answers the same questions. */
 static const struct use networks[] = {
-    {"tap", false, "tun", NULL},
+    {"tap", false, "tun", tap_has_headers},
     {"tap", false, "vhost-net", tap_has_vhost},
     {"bridge", false, "tun", NULL},
     {"vhost-user", false, BACKEND_VHOST_USER, NULL},

@@ -72,6 +72,7 @@ bool exchange_devices(const struct exchange *exchange, struct device_baseline *b
     size_t count = 0;
     autofree struct device_host *hosts = list_hosts(exchange, &count, err);
     if (!hosts || !list_uses(exchange, &uses, err) ||
+        !device_baseline_equal(hosts, count, &uses, err) ||
         !device_baseline_compute(hosts, count, &uses, baseline, &made, err) ||
         !check_policy(exchange, &made, err))
         return false;

@@ -5,7 +5,7 @@ import json
 from lib.device_pair import DevicePair, reset, there_reset_and_back
 from lib.harness import check, check_equal, check_in, test
 from lib.pair import VM, end_of_word
-from lib.taps import tun_without
+from lib.taps import TAP, tun_without
 from lib.unprivileged import UserPair
 from test_devices_bare import USO, start
 from test_migration import helper, monitor
@@ -165,6 +165,24 @@ def uso_between_versions_the_other_way(t):
     """10.0 on a kernel that lacks USO -> 7.2: the same"""
     for said in uso_is_off(t, "other", "own", "a"):
         check("uso" not in said, f"something is said of USO: {said}")
+
+
+@test(timeout=60)
+def ufo_is_refused(t):
+    """b's kernel lacks UFO, which QEMU tells in the stream whatever is off: 10 on both before launch, and what helps"""
+    pair = DevicePair(t, qemu_b=t.second_qemu_path, without_b="ufo")
+    words = "a's kernel has ufo of tap devices and b's has not: QEMU lets no guest go from a to b"
+    for process in pair.dry_run("--timeout", "6"):
+        process.expect_status(10)
+        check_in(words, process.stderr(), f"what {process.name} says")
+        check_in("vnet_hdr=off on -netdev tap", process.stderr(), "what helps")
+
+
+@test(timeout=90)
+def ufo_without_headers(t):
+    """the same with vnet_hdr=off on both: launched, moved there and back"""
+    pair = DevicePair(t, qemu_b=t.second_qemu_path, without_b="ufo", netdev=f"tap,ifname={TAP},script=no,downscript=no,vnet_hdr=off")
+    there_reset_and_back(pair)
 
 
 @test(timeout=60)

@@ -272,6 +272,46 @@ START_TEST(rules)
 }
 END_TEST
 
+START_TEST(unequal)
+{
+    static const struct {
+        const char *uses;
+        const char *hosts[3];
+        const char *words; /* of the refusal, or NULL */
+    } cases[] = {
+        {"tun",
+         {"a tun:ufo,vnet-hdr", "b tun:vnet-hdr"},
+         "a's kernel has ufo of tap devices and b's has not"},
+        {"tun",
+         {"a tun:vnet-hdr", "b tun:", "c tun:vnet-hdr"},
+         "a's kernel has vnet-hdr of tap devices and b's has not"},
+        {"tun",
+         {"a tun:vnet-hdr", "b tun?denied", "c tun:ufo,vnet-hdr"},
+         "QEMU lets no guest go from c to a; vnet_hdr=off"},
+        {"tun", {"a tun:ufo,vnet-hdr,uso", "b tun:ufo,vnet-hdr"}, NULL},
+        {"tun", {"a tun:ufo", "b tun?denied", "c tun!"}, NULL},
+        {"vhost-net", {"a tun:ufo vhost-net:event-idx", "b tun: vhost-net:"}, NULL},
+        {"", {"a tun:ufo", "b tun:"}, NULL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        autostrlist struct strlist uses = {0};
+        struct device_offer offers[3] = {0};
+        struct device_host hosts[3];
+        size_t count = 0;
+        ck_assert(strlist_split(&uses, cases[i].uses, ' '));
+        for (; count < 3 && cases[i].hosts[count]; count++)
+            hosts[count] = fixture_host(cases[i].hosts[count], &offers[count]);
+        if (cases[i].words)
+            MUST_FAIL(STATUS_INCOMPATIBLE, cases[i].words,
+                      device_baseline_equal(hosts, count, &uses, &err));
+        else
+            MUST(device_baseline_equal(hosts, count, &uses, &err));
+        for (size_t h = 0; h < count; h++)
+            device_offer_free(&offers[h]);
+    }
+}
+END_TEST
+
 /* A random host, of the table's names. */
 static unsigned state;
 static unsigned any(unsigned below)
@@ -564,7 +604,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = {rules,         any_hosts,    later_host,    foreign_baseline,
-                            bad_baselines, capabilities, report_as_json};
+    const TTest *tests[] = {rules,        unequal,          any_hosts,
+                            later_host,   foreign_baseline, bad_baselines,
+                            capabilities, report_as_json};
     return unit_run("device-baseline", tests, COUNT(tests));
 }

@@ -41,6 +41,9 @@ START_TEST(uses)
         {"-netdev user,id=n -device virtio-net,netdev=n", ""},
         {"-netdev tap,id=n", "tun"}, /* no device is at it: it is opened */
         {"-netdev type=tap,id=n -device e1000", "tun"},
+        {"-netdev tap,id=n,vnet_hdr=off", ""},
+        {"-netdev tap,id=n,vnet_hdr=on", "tun"},
+        {"-netdev tap,id=n,vnet_hdr=off,vhost=on", "vhost-net"},
         {"-netdev tap,id=n,fd=3 -device virtio-net,netdev=n", "tun"},
         {"-netdev id=n,type=tap", "tun"},
         {"-netdev tap,id=n,script=/a,,b,vhost=on", "tun vhost-net"},
