@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "device/backend_table.h"
 #include "vm/visible_private.h"
 
 struct comparison {
@@ -83,6 +84,14 @@ static bool is_same_bus(const struct comparison *c, const char *one, const char 
     return strcmp(one, other) == 0;
 }
 
+/* What a device makes of a property that is not given differs with QEMU's version and the machine
+ * type, and so is for the agreement on devices and the pre-flight to see to. */
+static bool is_agreed_on(const struct visible_thing *thing, const char *key)
+{
+    const char *class = strcmp(thing->option, "device") == 0 ? device_class_of(thing->label) : NULL;
+    return class && device_find_property(class, key);
+}
+
 /* A key that only one of them has: `other` is NULL, and its default may be known. */
 static enum verdict judge(const struct comparison *c, const struct visible_thing *thing,
                           const struct visible_property *one, const struct visible_property *other)
@@ -101,7 +110,8 @@ static enum verdict judge(const struct comparison *c, const struct visible_thing
                                     : there && strcmp(one->value, there) == 0)
         return SAME;
     bool told = how == VISIBLE_TOLD || visible_option_find(thing->option)->kind == VISIBLE_POLICY;
-    return untold || told ? DOUBTFUL : DIFFERENT;
+    bool agreed = !there && is_agreed_on(thing, one->key);
+    return untold || told || agreed ? DOUBTFUL : DIFFERENT;
 }
 
 /* "X" or, of a file that is known, "X (sha256 0123456789ab)". */
