@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Becoming QEMU: with the descriptors, signals and environment that the program was started with and nothing of its
 own; and Ctrl-C."""
+import fcntl
 import os
 import re
 import signal
@@ -51,13 +52,14 @@ def settle(process, path):
 def descriptors_are_those_it_was_started_with(t):
     """QEMU has the inherited pipe 7 and file 8, and else just what a bare QEMU of the same arguments has"""
     pair = Pair(t)
-    reading, writing = os.pipe()
-    extra = os.open(t.dir / "extra", os.O_RDWR | os.O_CREAT)
-    # 7 and 8 are what we give; the shell is there to have them under these numbers.
+    # 7 and 8 are what we give; the shell is there to have them under these numbers, which ours must not have.
+    reading, writing, extra = [
+        fcntl.fcntl(number, fcntl.F_DUPFD, 20) for number in (*os.pipe(), os.open(t.dir / "extra", os.O_RDWR | os.O_CREAT))
+    ]
     wrap = f'exec "$@" 7<&{reading} 8<>{t.dir}/extra {reading}<&- {writing}>&- {extra}<&-'
     keep = {"pass_fds": (reading, writing, extra)}
     argv = pair.a.argv("--vm", VM, "--peer", "b", "--", *pair.guest("a"))
-    connector = t.start("sh", "-c", wrap, "sh", *argv, name="a-launch", **keep)
+    connector = t.start("bash", "-c", wrap, "bash", *argv, name="a-launch", **keep)
     listener = pair.listen()
     wait_until(lambda: b"qml-guardian" in Path(f"/proc/{connector.pid}/cmdline").read_bytes()
                and os.readlink(f"/proc/{connector.pid}/exe") != os.path.realpath(t.program), 15, "QEMU")
@@ -65,7 +67,7 @@ def descriptors_are_those_it_was_started_with(t):
     Launched(pair.b, listener, "b")
     folder = t.dir / "bare-run"
     words = equivalent(t, a, folder)
-    bare = t.start("sh", "-c", wrap, "sh", *words, name="bare", **keep)
+    bare = t.start("bash", "-c", wrap, "bash", *words, name="bare", **keep)
     path = end_of_word("-chardev", words, "socket,id=qml-guardian,").split("path=")[1].split(",server=")[0]
     qmp = settle(bare, path)
     for one in (a.qmp, qmp):
