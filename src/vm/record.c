@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "vm/record.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,17 +8,12 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/deadline.h"
 #include "base/file.h"
 #include "base/unix_socket.h"
 #include "base/log.h"
 #include "host/system.h"
 #include "vm/argv_json.h"
 #include "vm/command_line.h"
-
-/* How long a command waits for those who need a VM for a moment. */
-#define MOMENT_MS 2000
-#define MOMENT_STEP_MS 20
 
 #define RECORD_SIZE_MAX ((size_t)512 << 10)
 #define RECORD_VERSION 4
@@ -60,40 +54,9 @@ void vm_record_free(struct vm_record *record)
     *record = (struct vm_record){0};
 }
 
-static char *record_path(const struct paths *paths, const char *vm, const char *suffix)
+static char *record_path(const struct paths *paths, const char *vm)
 {
-    return string_format("%s/vms/%s%s", paths->state, vm, suffix);
-}
-
-int vm_record_lock(const struct paths *paths, const char *vm, struct error *err)
-{
-    autofree char *folder = path_join(paths->state, "vms", "");
-    autofree char *path = record_path(paths, vm, ".lock");
-    if (!folder || !path) {
-        error_no_memory(err);
-        return -1;
-    }
-    bool busy = false;
-    int fd = folder_make(folder, 0700, err) ? file_lock(path, false, &busy, err) : -1;
-    if (busy)
-        error_set(err, STATUS_DECISION, "another command is at work on %s: wait for its end", vm);
-    return fd;
-}
-
-int vm_record_lock_soon(const struct paths *paths, const char *vm, struct error *err)
-{
-    deadline until = deadline_in_ms(MOMENT_MS);
-    for (;;) {
-        struct error busy = ERROR_INIT;
-        int lock = vm_record_lock(paths, vm, &busy);
-        if (lock >= 0)
-            return lock;
-        if (busy.status != STATUS_DECISION || deadline_left_ms(until) == 0) {
-            error_set(err, busy.status, "%s", busy.message);
-            return -1;
-        }
-        poll(NULL, 0, MOMENT_STEP_MS);
-    }
+    return string_format("%s/vms/%s.json", paths->state, vm);
 }
 
 static bool parse_migration(json_t *json, struct vm_migration *migration, struct error *err)
@@ -206,7 +169,7 @@ bool migration_id_is_good(const char *id)
 bool vm_record_load(const struct paths *paths, const char *vm, struct vm_record *record,
                     struct error *err)
 {
-    autofree char *path = record_path(paths, vm, ".json");
+    autofree char *path = record_path(paths, vm);
     autofree char *text = NULL;
     size_t length;
     if (!path)
@@ -223,7 +186,7 @@ bool vm_record_load(const struct paths *paths, const char *vm, struct vm_record 
 
 bool vm_record_store(const struct paths *paths, const struct vm_record *record, struct error *err)
 {
-    autofree char *path = record_path(paths, record->vm, ".json");
+    autofree char *path = record_path(paths, record->vm);
     autojson json_t *json = json_pack(
         "{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:I, s:o, s:s, "
         "s:o, s:o, s:o}",
