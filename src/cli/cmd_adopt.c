@@ -154,7 +154,7 @@ static bool read_arguments(struct adopt_command *command, struct error *err)
     struct invocation *invocation = &command->invocation;
     struct error inner = ERROR_INIT;
     if (!invocation_read(&command->running.arguments, invocation, &inner) ||
-        !config_files_check(invocation, &inner))
+        !config_files_check(invocation, true, &inner))
         return error_set(err, inner.status == STATUS_USAGE ? STATUS_INCOMPATIBLE : inner.status,
                          "%s, as it was started: %s", command->vm, inner.message);
     command->fixed_tsc = has_frequency(invocation->cpu);

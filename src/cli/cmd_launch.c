@@ -64,7 +64,7 @@ bool launch_read_arguments(struct launch *launch, struct error *err)
     struct invocation *invocation = &launch->invocation;
     if (!invocation_read(&launch->arguments, invocation, err))
         return false;
-    if (!config_files_check(invocation, err) ||
+    if (!config_files_check(invocation, false, err) ||
         !device_use_read(&launch->arguments, &launch->backends, err))
         return false;
     if (invocation->cpu_overrides.count > 0)

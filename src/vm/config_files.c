@@ -7,21 +7,21 @@
 #include "base/file.h"
 #include "vm/config_file.h"
 
-bool config_files_check(const struct invocation *invocation, struct error *err)
+static bool check_file(const char *path, bool missing_ok, struct error *err)
 {
-    autostrlist struct strlist files = {0};
-    if (!invocation->no_user_config && !strlist_push(&files, QEMU_DEFAULT_CONFIG))
-        return error_no_memory(err);
+    autofree char *text = NULL;
+    size_t length;
+    return file_read(path, QEMU_CONFIG_SIZE_MAX, missing_ok, &text, &length, err) &&
+           (!text || config_file_check(path, text, err));
+}
+
+bool config_files_check(const struct invocation *invocation, bool missing_ok, struct error *err)
+{
+    if (!invocation->no_user_config && !check_file(QEMU_DEFAULT_CONFIG, true, err))
+        return false;
     for (size_t i = 0; i < invocation->readconfig.count; i++)
-        if (!strlist_push(&files, invocation->readconfig.items[i]))
-            return error_no_memory(err);
-    for (size_t i = 0; i < files.count; i++) {
-        autofree char *text = NULL;
-        size_t length;
-        if (!file_read(files.items[i], QEMU_CONFIG_SIZE_MAX, true, &text, &length, err) ||
-            (text && !config_file_check(files.items[i], text, err)))
-            return false;
-    }
+        if (!check_file(invocation->readconfig.items[i], missing_ok, err))
+            return error_wrap(err, "-readconfig");
     return true;
 }
 

@@ -7,10 +7,11 @@
 
 #include "vm/invocation.h"
 
-/* Look through QEMU's own configuration file, unless -no-user-config, and those of -readconfig; one
- * that is missing is QEMU's to complain about. STATUS_USAGE as config_file_check; STATUS_CONFIG,
- * STATUS_DATA for one that cannot be read. */
-bool config_files_check(const struct invocation *invocation, struct error *err);
+/* Look through QEMU's own configuration file, which may be missing, unless -no-user-config, and
+ * those of -readconfig. missing_ok: these may be missing, too, as those of a QEMU that has read
+ * them. STATUS_USAGE as config_file_check; STATUS_CONFIG, STATUS_DATA for one that cannot be read:
+ * QEMU would end there, on the destination when the guest already runs on the source. */
+bool config_files_check(const struct invocation *invocation, bool missing_ok, struct error *err);
 
 /* The command line with what these files say in it, as options in the place of each -readconfig;
  * of QEMU's own file in front of all others. A file that is missing or of which QEMU would say that

@@ -84,12 +84,21 @@ static bool is_same_bus(const struct comparison *c, const char *one, const char 
     return strcmp(one, other) == 0;
 }
 
-/* What a device makes of a property that is not given differs with QEMU's version and the machine
- * type, and so is for the agreement on devices and the pre-flight to see to. */
+/* A property that devices have by themselves, and that the agreement on devices and the pre-flight
+ * see to: what of it is switched off on one side only, by -device, -set or -global, need not stop a
+ * launch. One that somebody has to switch on is nobody else's. */
 static bool is_agreed_on(const struct visible_thing *thing, const char *key)
 {
-    const char *class = strcmp(thing->option, "device") == 0 ? device_class_of(thing->label) : NULL;
-    return class && device_find_property(class, key);
+    bool is_global = strcmp(thing->option, "global") == 0;
+    size_t length = is_global ? strcspn(thing->label, ".") : strlen(thing->label);
+    if ((!is_global && strcmp(thing->option, "device") != 0) ||
+        (is_global && !thing->label[length]))
+        return false;
+    autofree char *driver = strndup(thing->label, length);
+    const char *class = driver ? device_class_of(driver) : NULL;
+    const struct device_property *property =
+        class ? device_find_property(class, is_global ? thing->label + length + 1 : key) : NULL;
+    return property && property->usual;
 }
 
 /* A key that only one of them has: `other` is NULL, and its default may be known. */
@@ -110,8 +119,7 @@ static enum verdict judge(const struct comparison *c, const struct visible_thing
                                     : there && strcmp(one->value, there) == 0)
         return SAME;
     bool told = how == VISIBLE_TOLD || visible_option_find(thing->option)->kind == VISIBLE_POLICY;
-    bool agreed = !there && is_agreed_on(thing, one->key);
-    return untold || told || agreed ? DOUBTFUL : DIFFERENT;
+    return untold || told || is_agreed_on(thing, one->key) ? DOUBTFUL : DIFFERENT;
 }
 
 /* "X" or, of a file that is known, "X (sha256 0123456789ab)". */
@@ -176,8 +184,9 @@ static bool compare_things(const struct comparison *c, const struct visible_thin
 
 static bool say_missing(const struct comparison *c, int end, const struct visible_thing *thing)
 {
-    enum verdict verdict =
-        visible_option_find(thing->option)->kind == VISIBLE_POLICY ? DOUBTFUL : DIFFERENT;
+    bool policy = visible_option_find(thing->option)->kind == VISIBLE_POLICY;
+    bool agreed = strcmp(thing->option, "global") == 0 && is_agreed_on(thing, "");
+    enum verdict verdict = policy || agreed ? DOUBTFUL : DIFFERENT;
     const struct visible_property *first = thing->count > 0 ? &thing->properties[0] : NULL;
     /* An option whose value is all that there is to it. */
     bool valued = first && !*first->key && strcmp(first->shown, "on") != 0;

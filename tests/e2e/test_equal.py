@@ -140,3 +140,37 @@ def without_difference_it_goes_on(t):
     source.serial.wait_lines(2)
     pair.a.run("migrate", "web1", check=0)
     destination.serial.wait_more()
+
+
+@test(timeout=60)
+def a_configuration_file_must_be_there(t):
+    """-readconfig of a file that is not there: 78 with its name, before anybody is asked"""
+    pair = Pair(t)
+    missing = t.dir / "not-there.cfg"
+    process = pair.connect(guest=[*pair.guest("a"), "-readconfig", str(missing)])
+    process.expect_status(78, 20)
+    check_in(str(missing), process.stderr(), "what a says")
+
+
+@test(timeout=90)
+def a_property_that_is_agreed_on(t):
+    """host_uso=off against "host_uso": true, -set against -global: a warning with both values, and it goes on"""
+    pair = Pair(t, qemu_a=t.second_qemu_path, qemu_b=t.second_qemu_path)
+    net = ["-netdev", "user,id=n", "-device"]
+    ways = [
+        (
+            ["virtio-net-pci,netdev=n,id=n0,host_uso=off"],
+            ['{"driver":"virtio-net-pci","netdev":"n","id":"n0","host_uso":true}'],
+            "-device virtio-net-pci,id=n0: host_uso is off on a and on on b",
+        ),
+        (
+            ["virtio-net-pci,netdev=n,id=n0", "-set", "device.n0.host_uso=off"],
+            ["virtio-net-pci,netdev=n,id=n0", "-global", "virtio-net-pci.host_uso=on"],
+            "-global virtio-net-pci.host_uso is on b and not on a",
+        ),
+    ]
+    for more_a, more_b, words in ways:
+        guests = {"guest_a": [*pair.guest("a"), *net, *more_a], "guest_b": [*pair.guest("b"), *net, *more_b]}
+        for process in pair.dry_run(**guests):
+            process.expect_status(0, 5)
+            check_in(words, process.stderr(), f"what {process.name} says")
