@@ -73,7 +73,7 @@ static json_t *json_of(const char *text)
 }
 
 static const char whole[] =
-    "{\"table\":1,\"backends\":{\"tun\":{\"state\":\"known\",\"features\":[\"uso\",\"vnet-hdr\"]},"
+    "{\"table\":2,\"backends\":{\"tun\":{\"state\":\"known\",\"features\":[\"uso\",\"vnet-hdr\"]},"
     "\"vhost-net\":{\"state\":\"unknown\",\"why\":\"permission denied\"},"
     "\"vhost-vsock\":{\"state\":\"absent\"}},"
     "\"classes\":{\"virtio-net\":[\"host_uso\",\"mrg_rxbuf\"],\"vhost-vsock\":[]},"
@@ -89,7 +89,7 @@ START_TEST(offer_and_json)
     memcpy(strstr(text, "x y"), "x-y", 3);
     autojson json_t *json = json_of(text);
     MUST(device_offer_from_json(json, &offer, &err));
-    ck_assert_uint_eq(offer.table, 1);
+    ck_assert_uint_eq(offer.table, 2);
     ck_assert_uint_eq(offer.backend_count, 3);
     ck_assert_int_eq(device_offer_find_backend(&offer, "tun")->state, BACKEND_KNOWN);
     ck_assert(strlist_contains(&device_offer_find_backend(&offer, "tun")->features, "uso"));
@@ -112,15 +112,15 @@ START_TEST(offer_and_json)
 
     /* Nothing known, and of another table only its number. */
     autojson json_t *nothing =
-        json_of("{\"table\":1,\"backends\":{},\"classes\":{},\"compat\":null,"
+        json_of("{\"table\":2,\"backends\":{},\"classes\":{},\"compat\":null,"
                 "\"capabilities\":null}");
     MUST(device_offer_from_json(nothing, &again, &err));
     ck_assert(!again.compat_known && !again.capabilities_known && again.backend_count == 0);
     autojson json_t *same = device_offer_to_json(&again);
     ck_assert(json_equal(same, nothing));
-    autojson json_t *newer = json_of("{\"table\":2,\"never\":\"heard of\"}");
+    autojson json_t *newer = json_of("{\"table\":3,\"never\":\"heard of\"}");
     MUST(device_offer_from_json(newer, &again, &err));
-    ck_assert_uint_eq(again.table, 2);
+    ck_assert_uint_eq(again.table, 3);
 }
 END_TEST
 
@@ -130,11 +130,11 @@ START_TEST(bad_offers)
     static const struct {
         const char *old, *new, *words;
     } rows[] = {
-        {"\"table\":1", "\"table\":0", "table"},
-        {"\"table\":1", "\"table\":-1", "table"},
-        {"\"table\":1", "\"table\":\"1\"", "table"},
-        {"\"table\":1,", "", "table"},
-        {"\"table\":1,", "\"table\":1,\"more\":1,", "more"},
+        {"\"table\":2", "\"table\":0", "table"},
+        {"\"table\":2", "\"table\":-1", "table"},
+        {"\"table\":2", "\"table\":\"1\"", "table"},
+        {"\"table\":2,", "", "table"},
+        {"\"table\":2,", "\"table\":2,\"more\":1,", "more"},
         {"\"tun\"", "\"tap\"", "tap"},
         {"\"known\"", "\"unknown\"", "state"},
         {"\"known\"", "\"perhaps\"", "state"},

@@ -46,21 +46,21 @@ static const struct {
      ""},
     {"one lacks it in both ways, which is told as QEMU's",
      "tun",
-     {"a tun:uso net:host_uso", "b tun: net:"},
+     {"a tun:uso,vnet-hdr net:host_uso", "b tun:vnet-hdr net:"},
      "host_uso",
      "",
      "host_uso of virtio-net: b's QEMU does not know it",
      ""},
     {"each for its own reason",
      "tun",
-     {"c tun:uso net:host_uso", "a tun: net:host_uso", "b tun:uso net:"},
+     {"c tun:uso,vnet-hdr net:host_uso", "a tun:vnet-hdr net:host_uso", "b tun:uso,vnet-hdr net:"},
      "host_uso",
      "",
      "host_uso of virtio-net: a's kernel lacks uso of tap devices, b's QEMU does not know it",
      ""},
     {"nobody can: nobody loses",
      "tun",
-     {"a tun: net:host_uso", "b tun: net:host_uso"},
+     {"a tun:vnet-hdr net:host_uso", "b tun:vnet-hdr net:host_uso"},
      "host_uso",
      "",
      "",
@@ -74,14 +74,14 @@ static const struct {
      ""},
     {"a backend that is not in use constrains nothing, and nothing is kept that only it could give",
      "",
-     {"a tun:uso net:host_uso", "b tun: net:host_uso"},
+     {"a tun:uso,vnet-hdr net:host_uso", "b tun:vnet-hdr net:host_uso"},
      "",
      "host_uso",
      "",
      ""},
     {"what another QEMU does not know is off, used or not; and no loss",
      "",
-     {"a tun:uso net:host_uso", "b tun:uso net:"},
+     {"a tun:uso,vnet-hdr net:host_uso", "b tun:uso,vnet-hdr net:"},
      "host_uso",
      "",
      "",
@@ -109,38 +109,46 @@ static const struct {
      "tap devices of a, b: denied"},
     {"absent constrains nothing, and is not told",
      "tun",
-     {"a tun:uso net:host_uso", "b tun! net:host_uso"},
+     {"a tun:uso,vnet-hdr net:host_uso", "b tun! net:host_uso"},
      "",
      "",
      "",
      ""},
-    {"a host that says nothing at all", "", {"a tun:uso net:csum", "b"}, "", "csum", "", ""},
+    {"a host that says nothing at all",
+     "",
+     {"a tun:uso,vnet-hdr net:csum", "b"},
+     "",
+     "csum",
+     "",
+     ""},
     {"the machine type switches it off in all: not off, not kept, no loss",
      "tun",
-     {"a tun:uso net:host_uso compat:virtio-net-pci.host_uso=off",
-      "b tun:uso net:host_uso compat:virtio-net-device.host_uso=off"},
+     {"a tun:uso,vnet-hdr net:host_uso compat:virtio-net-pci.host_uso=off",
+      "b tun:uso,vnet-hdr net:host_uso compat:virtio-net-device.host_uso=off"},
      "",
      "host_uso",
      "",
      ""},
     {"and in one that can be asked: not kept",
      "tun",
-     {"a tun:uso net:host_uso compat:virtio-net-pci.host_uso=off", "b tun:uso net:host_uso"},
+     {"a tun:uso,vnet-hdr net:host_uso compat:virtio-net-pci.host_uso=off",
+      "b tun:uso,vnet-hdr net:host_uso"},
      "",
      "host_uso",
      "",
      ""},
     {"in one, and not in another that says so: off",
      "tun",
-     {"a tun:uso net:host_uso compat:virtio-net-pci.host_uso=off",
-      "b tun:uso net:host_uso compat:"},
+     {"a tun:uso,vnet-hdr net:host_uso compat:virtio-net-pci.host_uso=off",
+      "b tun:uso,vnet-hdr net:host_uso compat:"},
      "host_uso",
      "",
      "host_uso of virtio-net: a's QEMU switches it off for this machine type",
      ""},
     {"off by the machine type where it is known: the other's QEMU is no loss",
      "tun",
-     {"a tun:uso net:host_uso compat:virtio-net-pci.host_uso=off", "b tun:uso net:"},
+     {"a tun:uso,vnet-hdr net:host_uso compat:virtio-net-pci.host_uso=off",
+      "b tun:uso,vnet-hdr net:"},
      "host_uso",
      "",
      "",
@@ -155,7 +163,8 @@ static const struct {
      ""},
     {"vhost takes away what QEMU can do by itself",
      "tun vhost-net",
-     {"a tun: vhost-net:ring-reset net:queue_reset", "b tun: vhost-net: net:queue_reset"},
+     {"a tun:vnet-hdr vhost-net:ring-reset net:queue_reset",
+      "b tun:vnet-hdr vhost-net: net:queue_reset"},
      "queue_reset",
      "",
      "queue_reset of virtio-net: b's kernel lacks ring-reset of vhost-net",
@@ -175,7 +184,7 @@ static const struct {
      "mrg_rxbuf",
      "",
      "vhost-user devices of a: only the process at the socket knows"},
-    {"one host alone", "tun", {"a tun:uso net:host_uso"}, "", "", "", ""},
+    {"one host alone", "tun", {"a tun:uso,vnet-hdr net:host_uso"}, "", "", "", ""},
 };
 
 static const struct device_class_baseline *net_of(const struct device_baseline *baseline)
@@ -412,27 +421,29 @@ START_TEST(later_host)
     static const struct {
         const char *host, *uses, *losses, *unknown;
     } later[] = {
-        {"c tun:uso,header-12 net:host_uso,mrg_rxbuf,queue_reset", "tun", "", ""},
-        {"c tun:header-12 net:host_uso,mrg_rxbuf,queue_reset", "tun",
+        {"c tun:uso,header-12,vnet-hdr net:host_uso,mrg_rxbuf,queue_reset", "tun", "", ""},
+        {"c tun:header-12,vnet-hdr net:host_uso,mrg_rxbuf,queue_reset", "tun",
          "host_uso of virtio-net: c's kernel lacks uso of tap devices", ""},
-        {"c tun:header-12 net:host_uso,mrg_rxbuf,queue_reset", "", "", ""}, /* it uses none */
+        {"c tun:header-12,vnet-hdr net:host_uso,mrg_rxbuf,queue_reset", "", "",
+         ""}, /* it uses none */
         {"c tun?denied net:host_uso,mrg_rxbuf,queue_reset", "tun", "", "tap devices of c: denied"},
         {"c tun! net:host_uso,mrg_rxbuf,queue_reset", "tun", "", ""},
-        {"c tun:uso,header-12 net:mrg_rxbuf,queue_reset", "tun",
+        {"c tun:uso,header-12,vnet-hdr net:mrg_rxbuf,queue_reset", "tun",
          "host_uso of virtio-net: c's QEMU does not know it", ""},
-        {"c tun:uso,header-12 net:host_uso,mrg_rxbuf,queue_reset "
+        {"c tun:uso,header-12,vnet-hdr net:host_uso,mrg_rxbuf,queue_reset "
          "compat:virtio-net-pci.host_uso=off",
          "tun", "host_uso of virtio-net: c's QEMU switches it off for this machine type", ""},
         /* one that the first hosts did not use */
-        {"c tun:uso,header-12 vhost-net:mrg-rxbuf net:host_uso,mrg_rxbuf,queue_reset",
+        {"c tun:uso,header-12,vnet-hdr vhost-net:mrg-rxbuf net:host_uso,mrg_rxbuf,queue_reset",
          "tun vhost-net", "queue_reset of virtio-net: c's kernel lacks ring-reset of vhost-net",
          ""},
         {"c", "tun", "", "tap devices of c: the host's profile does not tell"},
     };
     struct device_offer offers[2] = {0};
     struct device_host hosts[] = {
-        fixture_host("a tun:uso,header-12 net:host_uso,mrg_rxbuf,queue_reset", &offers[0]),
-        fixture_host("b tun:uso,header-12 net:host_uso,mrg_rxbuf,queue_reset", &offers[1])};
+        fixture_host("a tun:uso,header-12,vnet-hdr net:host_uso,mrg_rxbuf,queue_reset", &offers[0]),
+        fixture_host("b tun:uso,header-12,vnet-hdr net:host_uso,mrg_rxbuf,queue_reset",
+                     &offers[1])};
     autodevicebaseline struct device_baseline baseline = {0}, nothing = {0};
     autostrlist struct strlist tun = {0};
     ck_assert(strlist_push(&tun, "tun"));
@@ -463,17 +474,17 @@ START_TEST(foreign_baseline)
     static const struct {
         const char *host, *uses, *json, *words;
     } foreign[] = {
-        {"b tun:uso net:host_uso", "tun", "{\"tun\":{\"unknown\":false}}|{}", NULL},
-        {"b tun:uso net:host_uso", "tun", "{}|{}", "b uses tun"},
-        {"b tun:uso net:host_uso", "tun", "{\"tun\":{\"unknown\":true}}|{}", NULL},
+        {"b tun:uso,vnet-hdr net:host_uso", "tun", "{\"tun\":{\"unknown\":false}}|{}", NULL},
+        {"b tun:uso,vnet-hdr net:host_uso", "tun", "{}|{}", "b uses tun"},
+        {"b tun:uso,vnet-hdr net:host_uso", "tun", "{\"tun\":{\"unknown\":true}}|{}", NULL},
         {"b tun?why net:host_uso", "tun", "{\"tun\":{\"unknown\":false}}|{}", "b does not know it"},
-        {"b tun: net:host_uso", "tun", "{\"tun\":{\"unknown\":false}}|{}",
+        {"b tun:vnet-hdr net:host_uso", "tun", "{\"tun\":{\"unknown\":false}}|{}",
          "host_uso of virtio-net is not switched off, and b cannot"},
-        {"b tun: net:host_uso", "",
+        {"b tun:vnet-hdr net:host_uso", "",
          "{\"tun\":{\"unknown\":false}}|{\"virtio-net\":{\"off\":ALL_BUT,\"kept\":[\"host_uso\"]}}",
          "host_uso of virtio-net is not switched off"},
-        {"b tun: net:host_uso", "", "{}|{\"virtio-net\":{\"off\":[],\"kept\":[\"mrg_rxbuf\"]}}",
-         "is not switched off"},
+        {"b tun:vnet-hdr net:host_uso", "",
+         "{}|{\"virtio-net\":{\"off\":[],\"kept\":[\"mrg_rxbuf\"]}}", "is not switched off"},
         {"b net:host_uso compat:virtio-net-pci.host_uso=off", "",
          "{}|{\"virtio-net\":{\"off\":ALL_BUT,\"kept\":[\"host_uso\"]}}",
          "host_uso of virtio-net is kept, and b cannot"},
@@ -518,7 +529,7 @@ START_TEST(bad_baselines)
         const char *text, *words;
     } bad[] = {
         {"{\"table\":1,\"backends\":{},\"classes\":{}}", NULL},
-        {"{\"table\":2,\"backends\":{},\"classes\":{}}", "newer version"},
+        {"{\"table\":3,\"backends\":{},\"classes\":{}}", "newer version"},
         {"{\"table\":0,\"backends\":{},\"classes\":{}}", "not valid"},
         {"{\"table\":1,\"backends\":[],\"classes\":{}}", "not valid"},
         {"{\"table\":1,\"backends\":{},\"classes\":[]}", "not valid"},
@@ -584,8 +595,8 @@ START_TEST(report_as_json)
 {
     struct device_offer offers[2] = {0};
     struct device_host hosts[] = {
-        fixture_host("a tun:uso net:host_uso,queue_reset vhost-net?denied", &offers[0]),
-        fixture_host("b tun: net:queue_reset,host_uso vhost-net:ring-reset", &offers[1])};
+        fixture_host("a tun:uso,vnet-hdr net:host_uso,queue_reset vhost-net?denied", &offers[0]),
+        fixture_host("b tun:vnet-hdr net:queue_reset,host_uso vhost-net:ring-reset", &offers[1])};
     autodevicebaseline struct device_baseline baseline = {0};
     autodevicereport struct device_report report = {0};
     autostrlist struct strlist uses = {0};
