@@ -95,9 +95,8 @@ static bool check_unread(const struct source *source, const char *text, struct e
                                   source->option, text);
 }
 
-/* What "-set GROUP.ID.KEY=VALUE" makes of an option's keys (qemu_set_option in QEMU's vl.c). */
-static bool apply_sets(const struct arglist *list, const char *group, struct keyval *keys,
-                       struct error *err)
+bool device_use_apply_sets(const struct arglist *list, const char *group, struct keyval *keys,
+                           struct error *err)
 {
     const char *id = keyval_get(keys, "id");
     autofree char *prefix = string_format("%s.%s.", group, id ? id : "");
@@ -138,7 +137,8 @@ static bool read_option(const struct arglist *list, const struct arg_item *item,
     if (keyval_is_json(item->value))
         return keyval_get(&keys, "") ? check_unread(source, item->value, err)
                                      : add_uses(source, &keys, backends, err);
-    return apply_sets(list, source->option, &keys, err) && add_uses(source, &keys, backends, err);
+    return device_use_apply_sets(list, source->option, &keys, err) &&
+           add_uses(source, &keys, backends, err);
 }
 
 bool device_use_read(const struct arglist *list, struct strlist *backends, struct error *err)

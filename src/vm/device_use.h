@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "vm/arglist.h"
+#include "vm/keyval.h"
 
 /* A process that only its own socket could be asked about: no profile has it. */
 #define BACKEND_VHOST_USER "vhost-user"
@@ -21,5 +22,10 @@
  * *backends must be empty, and is filled only on success. STATUS_USAGE for JSON that says something
  * of a backend and cannot be read here; errors of config_files_expand. */
 bool device_use_read(const struct arglist *list, struct strlist *backends, struct error *err);
+
+/* What "-set GROUP.ID.KEY=VALUE" makes of the keys of an option of that group (qemu_set_option in
+ * QEMU's vl.c). STATUS_INTERNAL. */
+bool device_use_apply_sets(const struct arglist *list, const char *group, struct keyval *keys,
+                           struct error *err);
 
 #endif

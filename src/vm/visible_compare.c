@@ -105,6 +105,8 @@ static bool is_agreed_on(const struct visible_thing *thing, const char *key)
 static enum verdict judge(const struct comparison *c, const struct visible_thing *thing,
                           const struct visible_property *one, const struct visible_property *other)
 {
+    if (!other && strcmp(one->key, VISIBLE_NETWORK) == 0)
+        return SAME; /* the model is another one: that is said */
     const char *value = visible_default_find(thing->option, thing->label, one->key);
     enum visible_how key_how = visible_key_how(thing->option, one->key, one->how);
     autofree char *usual = other || !value ? NULL : visible_canonical(value, key_how);
@@ -141,19 +143,22 @@ static bool say(const struct comparison *c, const struct visible_thing *thing,
     const char *usual = visible_default_find(thing->option, thing->label, any->key);
     autofree char *name = name_of(thing, any->key), *texts[2] = {NULL, NULL};
     bool secret = any->how == VISIBLE_SECRET && sides[0] && sides[1];
-    bool content = any->how == VISIBLE_CONTENT && verdict == DOUBTFUL;
+    const char *more = any->how == VISIBLE_CONTENT && verdict == DOUBTFUL
+                           ? ": whether these are the same is not known"
+                       : strcmp(any->key, VISIBLE_NETWORK) == 0
+                           ? ": QEMU takes no guest from one with headers to one without "
+                             "(vnet_hdr=off on -netdev tap does without)"
+                           : "";
     for (int i = 0; i < 2; i++)
         texts[i] = sides[i] ? value_text(sides[i])
                    : usual  ? string_format("%s by default", usual)
                             : strdup("not given");
-    bool good =
-        name && texts[0] && texts[1] &&
-        note(c, verdict, name,
-             secret ? string_format("%s is one on %s and another on %s", name, c->names[0],
-                                    c->names[1])
-                    : string_format("%s is %s on %s and %s on %s%s", name, texts[0], c->names[0],
-                                    texts[1], c->names[1],
-                                    content ? ": whether these are the same is not known" : ""));
+    bool good = name && texts[0] && texts[1] &&
+                note(c, verdict, name,
+                     secret ? string_format("%s is one on %s and another on %s", name, c->names[0],
+                                            c->names[1])
+                            : string_format("%s is %s on %s and %s on %s%s", name, texts[0],
+                                            c->names[0], texts[1], c->names[1], more));
     free(texts[0]);
     free(texts[1]);
     texts[0] = texts[1] = NULL;

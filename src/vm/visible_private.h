@@ -144,6 +144,14 @@ const struct visible_machine *visible_machine_find(const char *type);
 /* The driver behind a model of -nic. */
 const char *visible_nic_model(const char *model);
 
+/* visible_network.c: the key of a virtio-net that says whether its network has headers. */
+#define VISIBLE_NETWORK "network"
+/* Set it, whatever card it is. direct: the keys describe the network, too, when none is named. */
+bool visible_set_network(const struct visible_reading *reading, const struct keyval *keys,
+                         bool direct, struct visible_thing *thing, struct error *err);
+/* Only virtio-net keeps it; when all is there. */
+bool visible_end_networks(struct visible_reading *reading, struct error *err);
+
 bool visible_given(const struct visible_reading *reading, const char *option);
 
 /* visible_drive.c: the drives that have an interface, each in its place, and flash. */

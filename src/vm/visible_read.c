@@ -151,7 +151,8 @@ static bool read_device(struct visible_reading *reading, const struct visible_op
         return false;
     keyval_remove(keys, "driver");
     keyval_remove(keys, "id");
-    return visible_thing_set_keys(thing, keys, VISIBLE_SEEN, err);
+    return visible_thing_set_keys(thing, keys, VISIBLE_SEEN, err) &&
+           visible_set_network(reading, keys, false, thing, err);
 }
 
 /* Keys that may come several times in one option, where QEMU takes all of them: they get numbers.
@@ -268,7 +269,8 @@ static bool read_nic(struct visible_reading *reading, const struct visible_optio
         return false;
     keyval_remove(&keys, "macaddr");
     struct visible_thing *thing = visible_list_add(reading->list, "nic", "", "", err);
-    return thing && visible_thing_set_keys(thing, &keys, VISIBLE_IGNORED, err);
+    return thing && visible_thing_set_keys(thing, &keys, VISIBLE_IGNORED, err) &&
+           visible_set_network(reading, &keys, !is_net, thing, err);
 }
 
 static bool read_port(struct visible_reading *reading, const struct visible_option *option,
@@ -326,7 +328,7 @@ static bool read_line(struct visible_reading *reading, struct error *err)
     reading->board = visible_machine_find(reading->invocation.machine_type);
     return read_all(reading, false, err) && visible_add_machine(reading, err) &&
            visible_add_drives(reading, err) && read_all(reading, true, err) &&
-           visible_add_defaults(reading, err);
+           visible_add_defaults(reading, err) && visible_end_networks(reading, err);
 }
 
 bool visible_list_read(const struct arglist *arguments, struct visible_list *out, struct error *err)

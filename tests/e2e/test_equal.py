@@ -174,3 +174,21 @@ def a_property_that_is_agreed_on(t):
         for process in pair.dry_run(**guests):
             process.expect_status(0, 5)
             check_in(words, process.stderr(), f"what {process.name} says")
+
+
+@test(timeout=60)
+def a_network_with_headers_and_one_without(t):
+    """virtio-net on a tap and on -netdev user: 10 on both, and what helps; e1000e does not mind"""
+    pair = Pair(t)
+    guests = [["-netdev", net, "-device", "CARD,netdev=n,mac=52:54:00:00:00:01"] for net in ("tap,id=n", "user,id=n")]
+    words = {card: [[word.replace("CARD", card) for word in guest] for guest in guests] for card in ("virtio-net-pci", "e1000e")}
+    refused(
+        pair,
+        "-device virtio-net-pci: network is with headers on a and without headers on b",
+        "vnet_hdr=off on -netdev tap",
+        a_more=words["virtio-net-pci"][0],
+        b_more=words["virtio-net-pci"][1],
+    )
+    more_a, more_b = words["e1000e"]
+    for process in pair.dry_run(guest_a=[*pair.guest("a"), *more_a], guest_b=[*pair.guest("b"), *more_b]):
+        process.expect_status(0, 5)
