@@ -421,3 +421,16 @@ def agreement_list_and_show(t):
     check_in("no agreement for web9", pair.a.run("agreement", "show", "web9", check=64).stderr, "show of none")
     for words in (["show"], ["list", "x"], ["show", "../x"], ["x"], ["show", VM, "--", "x"], ["list", "--cpuid"]):
         pair.a.run("agreement", *words, check=64)
+
+
+@test(timeout=60)
+def check_names_the_qemu_that_it_takes(t):
+    """agreement check of a VM that no launch here has a QEMU of: 78 when [qemu] binary's cannot do it, and which that is"""
+    pair = Pair(t, qemu_a=t.second_qemu_path, qemu_b=t.second_qemu_path)
+    for host in (pair.a, pair.b):
+        pair.config(host, more=f"[qemu]\nbinary = {t.qemu_path}\n")
+    for process in pair.dry_run():
+        process.expect_status(0)
+    said = pair.a.run("agreement", "check", VM, check=78).stderr
+    check_in(f"{t.qemu_path} was taken", said, "what it says")
+    check_in("[qemu] binary", said, "what decides")
