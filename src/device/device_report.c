@@ -75,14 +75,17 @@ static const char *default_why(const char *backend)
     return "only the process at the socket knows";
 }
 
+#define ABSENT_WHY "there is no such thing: QEMU goes on without it, or does not start"
+
 bool device_report_add_unknown(struct device_report *report, const char *backend,
                                const struct device_host *host)
 {
     const struct backend_offer *offer = device_offer_find_backend(host->offer, backend);
-    struct device_unknown made = {
-        .backend = backend,
-        .host = strdup(host->name),
-        .why = strdup(offer && offer->why ? offer->why : default_why(backend))};
+    struct device_unknown made = {.backend = backend,
+                                  .host = strdup(host->name),
+                                  .why = strdup(offer && offer->state == BACKEND_ABSENT ? ABSENT_WHY
+                                                : offer && offer->why                   ? offer->why
+                                                                      : default_why(backend))};
     struct device_unknown *grown =
         realloc(report->unknown, (report->unknown_count + 1) * sizeof(*report->unknown));
     if (grown)

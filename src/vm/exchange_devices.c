@@ -46,6 +46,30 @@ static struct device_host *list_hosts(const struct exchange *exchange, size_t *c
     return hosts;
 }
 
+/* What the command line of a source or destination asks for and its host has not. */
+static bool add_absent(const struct device_host *host, enum vm_role role,
+                       const struct strlist *uses, struct device_report *report, struct error *err)
+{
+    for (size_t i = 0; role != ROLE_PARTY && uses && i < uses->count; i++)
+        if (device_host_knows(host, uses->items[i]) == BACKEND_ABSENT &&
+            !device_report_add_unknown(report, uses->items[i], host))
+            return error_no_memory(err);
+    return true;
+}
+
+/* hosts: of list_hosts, this one and then the peers. */
+static bool add_all_absent(const struct exchange *exchange, const struct device_host *hosts,
+                           struct device_report *report, struct error *err)
+{
+    const struct exchange_self *self = exchange->self;
+    bool good = add_absent(&hosts[0], self->role, self->backends, report, err);
+    for (size_t i = 0; good && i < exchange->peer_count; i++)
+        good = add_absent(&hosts[1 + i], exchange->peers[i].role, &exchange->peers[i].backends,
+                          report, err);
+    device_report_sort(report);
+    return good;
+}
+
 #define MUST_BE_KNOWN                                                                              \
     "the site policy of %s ([policy] devices = known) demands to know what stands behind devices"
 
@@ -74,7 +98,7 @@ bool exchange_devices(const struct exchange *exchange, struct device_baseline *b
     if (!hosts || !list_uses(exchange, &uses, err) ||
         !device_baseline_equal(hosts, count, &uses, err) ||
         !device_baseline_compute(hosts, count, &uses, baseline, &made, err) ||
-        !check_policy(exchange, &made, err))
+        !add_all_absent(exchange, hosts, &made, err) || !check_policy(exchange, &made, err))
         return false;
     if (report) {
         device_report_free(report);
@@ -100,6 +124,10 @@ bool exchange_check_devices(const struct exchange *exchange, const struct device
     static const struct strlist none = {0};
     const struct exchange_self *self = exchange->self;
     const struct device_host own = {exchange->profile.offer.host, &exchange->profile.devices};
+    autodevicereport struct device_report absent = {0};
+    if (!add_absent(&own, self->role, self->backends, &absent, err) ||
+        !check_policy(exchange, &absent, err))
+        return false;
     for (size_t i = 0; self->config->devices_known && i < given->backend_count; i++)
         if (given->backends[i].unknown)
             return error_set(err, STATUS_INCOMPATIBLE,

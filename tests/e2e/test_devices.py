@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Virtio devices with the host's kernel behind them, through the program: the guest is offered the same on every host."""
 import json
+from pathlib import Path
 
 from lib.device_pair import DevicePair, reset, there_reset_and_back
 from lib.harness import check, check_equal, check_in, test
 from lib.pair import VM, end_of_word
 from lib.taps import TAP, tun_without
 from lib.unprivileged import UserPair
+from lib.wait import Skip
 from test_devices_bare import USO, start
 from test_migration import helper, monitor
 
@@ -282,3 +284,21 @@ def uso_that_went_away(t):
     check_in(USO_LOSS.format(host="a"), process.stderr(), "what a says")
     check_in("--renegotiate", process.stderr(), "what a says")
     check_equal(b.status(), "running", "the guest on b")
+
+
+@test(timeout=90)
+def a_backend_that_is_not_there(t):
+    """vhost=on without /dev/vhost-net: said once on both; with [policy] devices = known: 10"""
+    if Path("/dev/vhost-net").exists():
+        raise Skip("this host has /dev/vhost-net")
+    words = "vhost-net of a, b: there is no such thing: QEMU goes on without it, or does not start"
+    net = f"tap,ifname={TAP},script=no,downscript=no,vhost=on"
+    pair = DevicePair(t, netdev=net)
+    for process in pair.dry_run():
+        process.expect_status(0)
+        check_equal(process.stderr().count(words), 1, f"what {process.name} says: {process.stderr()}")
+    pair.config(pair.b, more="[policy]\ndevices = known\n")
+    listener, connector = pair.listen("--timeout", "8"), pair.connect("--timeout", "30")
+    listener.expect_status(10, 40)
+    check_in(words, listener.stderr(), "what b says")
+    connector.expect_status(10, 40)
