@@ -95,8 +95,25 @@ static bool list_has(const json_t *list, const json_t *name)
     return false;
 }
 
-/* Features that the device of `end` offers and its like on the other side does not: joined, a new
- * string, "" for none. What the other has no name for might be these. NULL: no memory. */
+/* Features that say what the device is and not what it can do: a guest notices at once, whichever
+ * of the two it comes from, and no driver has a choice. Every QEMU has a name for these. */
+static const struct harm {
+    const char *feature, *why;
+} harms[] = {
+    {"VIRTIO_BLK_F_RO", "what the guest writes would fail on the one that has it"},
+};
+
+static const struct harm *harm_of(const char *feature)
+{
+    for (size_t i = 0; i < sizeof(harms) / sizeof(harms[0]); i++)
+        if (strcmp(harms[i].feature, feature) == 0)
+            return &harms[i];
+    return NULL;
+}
+
+/* Features that the device of `end` offers and its like on the other side does not, without those
+ * that do harm at once: joined, a new string, "" for none. What the other has no name for might be
+ * these. NULL: no memory. */
 static char *features_beyond(const json_t *const devices[2], int end)
 {
     autostrlist struct strlist missing = {0};
@@ -110,7 +127,8 @@ static char *features_beyond(const json_t *const devices[2], int end)
         return strdup("");
     json_array_foreach(lists[end], i, name)
     {
-        if (!list_has(lists[!end], name) && !strlist_push(&missing, json_string_value(name)))
+        if (!list_has(lists[!end], name) && !harm_of(json_string_value(name)) &&
+            !strlist_push(&missing, json_string_value(name)))
             return NULL;
     }
     if ((json_int_t)missing.count <= json_integer_value(json_object_get(devices[!end], "unknown")))
@@ -119,12 +137,34 @@ static char *features_beyond(const json_t *const devices[2], int end)
     return strlist_join(&missing, ", ");
 }
 
+/* Those that do harm at once, which only the device of `end` has. */
+static bool find_harm(struct comparison *c, const json_t *const devices[2], int end)
+{
+    const json_t *own = json_object_get(devices[end], "features");
+    const json_t *their = json_object_get(devices[!end], "features");
+    autofree char *device = device_text(devices[end]);
+    size_t i;
+    json_t *name;
+    if (json_array_size(their) == 0) /* was not asked */
+        return device != NULL;
+    json_array_foreach(own, i, name)
+    {
+        const struct harm *harm = harm_of(json_string_value(name));
+        if (device && harm && !list_has(their, name) &&
+            !strlist_pushf(c->findings, "%s has %s with %s, %s without: %s", c->names[end], device,
+                           harm->feature, c->names[!end], harm->why))
+            return false;
+    }
+    return device != NULL;
+}
+
 static bool compare_features(struct comparison *c, const json_t *source, const json_t *destination)
 {
     const json_t *const devices[2] = {source, destination};
     autofree char *lost = features_beyond(devices, 0), *gained = features_beyond(devices, 1);
     autofree char *here = device_text(source), *there = device_text(destination);
-    if (!lost || !gained || !here || !there)
+    if (!lost || !gained || !here || !there || !find_harm(c, devices, 0) ||
+        !find_harm(c, devices, 1))
         return false;
     return (!*lost || strlist_pushf(c->findings, "%s has %s with %s, %s without", c->names[0], here,
                                     lost, c->names[1])) &&

@@ -13,7 +13,8 @@
  * person each, into *findings (emptied first). The inventories must have passed inventory_check or
  * come from inventory_read. names: of the source's and the destination's host.
  *
- * Into *warnings (emptied first): virtio features that only the destination offers. A running guest
+ * Into *warnings (emptied first): virtio features that only the destination offers, but for those
+ * of which a running guest notices at once, which are findings. A running guest
  * keeps what it has accepted, so it can go there; a driver that starts anew there accepts the new
  * ones, too, and the source's host refuses it from then on (virtio_load in QEMU 7.2 and 10.0
  * hw/virtio/virtio.c: "Features … unsupported"). False for want of memory. */

@@ -178,6 +178,40 @@ START_TEST(features)
 }
 END_TEST
 
+/* A disk that can be written to on one only: an obstacle both ways, other features are as ever. */
+START_TEST(harm)
+{
+    static const char why[] = "what the guest writes would fail on the one that has it";
+    autojson json_t *one = recorded("7.2"), *other = recorded("7.2");
+    json_t *a = device("virtio-blk-pci", "d", "00:15.0", "F_BOTH"), *b;
+    b = json_deep_copy(a);
+    add(one, a);
+    add(other, b);
+    json_array_append_new(json_object_get(b, "features"), json_string("VIRTIO_BLK_F_RO"));
+    autofree char *there = string_format(
+        "dst has a virtio-blk-pci at 00:15.0 (d) with VIRTIO_BLK_F_RO, src without: %s", why);
+    autofree char *here = string_format(
+        "src has a virtio-blk-pci at 00:15.0 (d) with VIRTIO_BLK_F_RO, dst without: %s", why);
+    check_findings(one, other, there);
+    check_findings(other, one, here);
+    /* It is no bit without a name. */
+    json_object_set_new(a, "unknown", json_integer(5));
+    check_findings(one, other, there);
+    check_findings(other, one, here);
+    json_object_set_new(a, "unknown", json_integer(0));
+    json_array_append_new(json_object_get(b, "features"), json_string("F_MORE"));
+    check_both(one, other, there,
+               "dst has a virtio-blk-pci at 00:15.0 (d) with F_MORE, src without: a guest that "
+               "restarts on dst uses that, and can then not come back to src");
+    json_array_append_new(json_object_get(a, "features"), json_string("VIRTIO_BLK_F_RO"));
+    json_array_append_new(json_object_get(a, "features"), json_string("F_MORE"));
+    check_findings(one, other, "");
+    json_array_clear(json_object_get(a, "features"));
+    check_findings(one, other, "");
+    check_findings(other, one, "");
+}
+END_TEST
+
 START_TEST(blocks)
 {
     autojson json_t *one = recorded("7.2"), *other = recorded("10.0");
@@ -317,7 +351,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {equal,   numbers,        devices,     features, blocks,
-                                  blocked, text_of_blocks, what_counts, strict};
+    const TTest *const tests[] = {equal,  numbers, devices,        features,    harm,
+                                  blocks, blocked, text_of_blocks, what_counts, strict};
     return unit_run("preflight", tests, COUNT(tests));
 }
