@@ -99,28 +99,6 @@ static bool add_drive(struct visible_reading *reading, const struct keyval *keys
                              err);
 }
 
-/* The keys of the block node, or drive, of that name. Empty: there is none. */
-static bool find_node(const struct visible_reading *reading, const char *name, struct keyval *keys,
-                      struct error *err)
-{
-    for (size_t i = 0; i < reading->arguments->count; i++) {
-        const struct arg_item *item = &reading->arguments->items[i];
-        enum qemu_option_id id = item->option ? item->option->id : QEMU_OPTION_UNNAMED;
-        if (id != QEMU_OPTION_BLOCKDEV && id != QEMU_OPTION_DRIVE)
-            continue;
-        autokeyval struct keyval found = {0};
-        if (!visible_keys(item->value, NULL, &found, err))
-            return error_wrap(err, "QEMU's option %s", item->text);
-        const char *own = keyval_get(&found, id == QEMU_OPTION_DRIVE ? "id" : "node-name");
-        if (!own || strcmp(own, name) != 0)
-            continue;
-        *keys = found;
-        found = (struct keyval){0};
-        return true;
-    }
-    return true;
-}
-
 /* -machine pflash0=NODE: from the node down to the file. */
 static bool add_node(struct visible_reading *reading, const char *label, const char *name,
                      struct error *err)
@@ -132,7 +110,7 @@ static bool add_node(struct visible_reading *reading, const char *label, const c
         return thing ? error_no_memory(err) : false;
     for (int depth = 0; depth < NODES_MAX && !file; depth++) {
         autokeyval struct keyval keys = {0};
-        if (!find_node(reading, node, &keys, err))
+        if (!visible_node_find(reading, node, &keys, err))
             return false;
         const char *driver = keyval_get(&keys, "driver");
         raw = raw && is_raw(driver ? driver : keyval_get(&keys, "format")) &&

@@ -158,6 +158,16 @@ bool visible_given(const struct visible_reading *reading, const char *option);
 bool visible_add_drives(struct visible_reading *reading, struct error *err);
 /* Those that are there although nobody says so; after all devices. */
 bool visible_add_board_drives(struct visible_reading *reading, struct error *err);
+/* visible_behind.c: the keys of the -drive or -blockdev of that name. *keys must be empty, and
+ * stays so when there is none. STATUS_USAGE, STATUS_INTERNAL. */
+bool visible_node_find(const struct visible_reading *reading, const char *name, struct keyval *keys,
+                       struct error *err);
+/* To a device what it shows of the drive and the netdev that `keys`, of its own, name. The same. */
+bool visible_add_behind(struct visible_reading *reading, struct visible_thing *thing,
+                        const struct keyval *keys, struct error *err);
+/* To a card of -nic or -net nic, with these keys, the queues of its network. The same. */
+bool visible_add_nic_queues(struct visible_reading *reading, struct visible_thing *thing,
+                            const struct keyval *keys, struct error *err);
 /* visible_machine.c: machine, memory, CPUs; and what is there although nobody says so. */
 bool visible_add_machine(struct visible_reading *reading, struct error *err);
 bool visible_add_defaults(struct visible_reading *reading, struct error *err);

@@ -83,10 +83,12 @@ static bool set_device(struct visible_reading *reading, const char *rest, const 
         struct visible_thing *thing = &list->things[i];
         size_t length = strlen(thing->id);
         if (strcmp(thing->option, "device") == 0 && length > 0 &&
-            strncmp(thing->id, rest, length) == 0 && rest[length] == '.')
-            return visible_thing_set(thing, rest + length + 1, value,
-                                     visible_key_how("device", rest + length + 1, VISIBLE_SEEN),
-                                     err);
+            strncmp(thing->id, rest, length) == 0 && rest[length] == '.') {
+            autokeyval struct keyval keys = {0};
+            return keyval_set(&keys, rest + length + 1, value, err) &&
+                   visible_thing_set_keys(thing, &keys, VISIBLE_SEEN, err) &&
+                   visible_add_behind(reading, thing, &keys, err);
+        }
     }
     return error_set(err, STATUS_USAGE, "QEMU's option -set device.%s: there is no such device",
                      rest);
@@ -152,7 +154,8 @@ static bool read_device(struct visible_reading *reading, const struct visible_op
     keyval_remove(keys, "driver");
     keyval_remove(keys, "id");
     return visible_thing_set_keys(thing, keys, VISIBLE_SEEN, err) &&
-           visible_set_network(reading, keys, false, thing, err);
+           visible_set_network(reading, keys, false, thing, err) &&
+           visible_add_behind(reading, thing, keys, err);
 }
 
 /* Keys that may come several times in one option, where QEMU takes all of them: they get numbers.
@@ -270,7 +273,8 @@ static bool read_nic(struct visible_reading *reading, const struct visible_optio
     keyval_remove(&keys, "macaddr");
     struct visible_thing *thing = visible_list_add(reading->list, "nic", "", "", err);
     return thing && visible_thing_set_keys(thing, &keys, VISIBLE_IGNORED, err) &&
-           visible_set_network(reading, &keys, !is_net, thing, err);
+           visible_set_network(reading, &keys, !is_net, thing, err) &&
+           visible_add_nic_queues(reading, thing, &keys, err);
 }
 
 static bool read_port(struct visible_reading *reading, const struct visible_option *option,

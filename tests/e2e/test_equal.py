@@ -108,6 +108,48 @@ def a_configuration_file_counts(t):
         process.expect_status(0, 5)
 
 
+def disk(number, read_only):
+    """A disk of a device, behind two nodes, of which the one that the device names decides."""
+    return [
+        *("-blockdev", f"driver=null-co,node-name=file{number},read-zeroes=on"),
+        *("-blockdev", f"driver=raw,node-name=disk{number},file=file{number}{',read-only=on' if read_only else ''}"),
+    ]
+
+
+@test(timeout=90)
+def what_is_behind_a_device(t):
+    """a disk that can be written to on one only, and queues of a network: 10, named at the device that has them"""
+    def words(read_only, readonly, queues):
+        return [
+            *("-device", "virtio-scsi-pci,id=s", *disk(0, read_only), "-device", "scsi-hd,drive=disk0"),
+            *("-drive", f"if=none,id=d,file=null-co://,format=raw{readonly}", "-device", "virtio-blk-pci,drive=d"),
+            *("-netdev", f"vhost-user,id=n,chardev=c,queues={queues}"),
+            *("-device", "virtio-net-pci,netdev=n,mq=on,vectors=10"),
+        ]
+
+    refused(
+        Pair(t),
+        "-device scsi-hd: drive.read-only is off on a and on on b",
+        "-device virtio-blk-pci: drive.read-only is on on a and off on b",
+        "-device virtio-net-pci: netdev.queues is 2 on a and 4 on b",
+        a_more=words(False, ",readonly=on", 2),
+        b_more=words(True, "", 4),
+    )
+
+
+@test(timeout=90)
+def preflight_names_a_disk_that_is_read_only(t):
+    """a disk that cannot be written to on b, accepted at launch: migrate ends with 13 before anything moves"""
+    pair = Pair(t)
+    guests = {f"guest_{name}": [*pair.guest(name), *disk(0, name == "b"), "-device", "virtio-blk-pci,drive=disk0,addr=5"]
+              for name in "ab"}
+    source, destination = pair.launch("--accept-difference", "-device virtio-blk-pci: drive.read-only", **guests)
+    source.serial.wait_lines(2)
+    text = pair.a.run("migrate", "web1", check=13).stderr
+    check_in("b has a virtio-blk-pci at 00:05.0 with VIRTIO_BLK_F_RO, a without: what the guest writes", text, "migrate")
+    check_equal((source.status(), destination.status()), ("running", "inmigrate"), "the two QEMUs")
+
+
 @test(timeout=90)
 def one_difference_is_accepted_by_name(t):
     """--accept-difference on both: that one is a warning; on one side only, or of another name: 10"""
