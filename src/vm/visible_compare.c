@@ -121,7 +121,8 @@ static enum verdict judge(const struct comparison *c, const struct visible_thing
                                     : there && strcmp(one->value, there) == 0)
         return SAME;
     bool told = how == VISIBLE_TOLD || visible_option_find(thing->option)->kind == VISIBLE_POLICY;
-    return untold || told || is_agreed_on(thing, one->key) ? DOUBTFUL : DIFFERENT;
+    bool automatic = usual && strcmp(usual, "auto") == 0; /* what that comes to is not known */
+    return untold || told || automatic || is_agreed_on(thing, one->key) ? DOUBTFUL : DIFFERENT;
 }
 
 /* "X" or, of a file that is known, "X (sha256 0123456789ab)". */

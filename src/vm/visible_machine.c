@@ -12,11 +12,13 @@
 const struct visible_machine *visible_machine_find(const char *type)
 {
     static const struct visible_machine machines[] = {
-        {"microvm", "none", 0, false, false, true, false, "virtio-net-device", "none"},
-        {"isapc", "ide", 2, true, true, true, true, "ne2k_isa", "std"},
-        {"pc-q35-", "ide", 1, true, false, true, true, "e1000e", "std"},
-        {"q35", "ide", 1, true, false, true, true, "e1000e", "std"},
-        {"", "ide", 2, true, true, true, true, "e1000", "std"}, /* pc, the default */
+        {"microvm", "none", 0, false, false, true, false, "virtio-net-device", "none", "", NULL},
+        {"isapc", "ide", 2, true, true, true, true, "ne2k_isa", "std", "", NULL},
+        {"pc-q35-4.0.1", "ide", 1, true, false, true, true, "e1000e", "std", "pcie.0", NULL},
+        {"pc-q35-4.0", "ide", 1, true, false, true, true, "e1000e", "std", "pcie.0", "split"},
+        {"pc-q35-", "ide", 1, true, false, true, true, "e1000e", "std", "pcie.0", NULL},
+        {"q35", "ide", 1, true, false, true, true, "e1000e", "std", "pcie.0", NULL},
+        {"", "ide", 2, true, true, true, true, "e1000", "std", "pci.0", NULL}, /* pc, the default */
     };
     size_t i = 0;
     while (*machines[i].prefix && !string_starts_with(type ? type : "", machines[i].prefix))
@@ -34,14 +36,12 @@ enum { SOCKETS, DIES, CLUSTERS, MODULES, CORES, THREADS, LEVELS };
 static const char *const levels[LEVELS] = {"sockets", "dies",  "clusters",
                                            "modules", "cores", "threads"};
 
-/* Types before 6.2 make sockets of what is left open, later ones cores (smp_prefer_sockets in QEMU
- * hw/i386/pc.c). */
-static bool prefers_sockets(const char *type)
+bool visible_machine_before(const char *type, unsigned major, unsigned minor)
 {
-    unsigned major, minor;
+    unsigned own_major, own_minor;
     const char *dash = type && string_starts_with(type, "pc-") ? strrchr(type, '-') : NULL;
-    return dash && sscanf(dash, "-%u.%u", &major, &minor) == 2 &&
-           (major < 6 || (major == 6 && minor < 2));
+    return dash && sscanf(dash, "-%u.%u", &own_major, &own_minor) == 2 &&
+           (own_major < major || (own_major == major && own_minor < minor));
 }
 
 static uint64_t number(const struct keyval *keys, const char *key)
@@ -87,7 +87,9 @@ static bool set_number(struct visible_thing *thing, const char *key, uint64_t va
 static bool add_smp(struct visible_reading *reading, struct error *err)
 {
     const struct keyval *smp = &reading->invocation.smp;
-    bool sockets_first = prefers_sockets(reading->invocation.machine_type);
+    /* Older types make sockets of what is left open, later ones cores (smp_prefer_sockets in QEMU
+     * hw/i386/pc.c). */
+    bool sockets_first = visible_machine_before(reading->invocation.machine_type, 6, 2);
     struct visible_thing *thing = visible_list_add(reading->list, "smp", "", "", err);
     uint64_t cpus = number(smp, "cpus"), maxcpus = number(smp, "maxcpus"), at[LEVELS];
     uint64_t usual[LEVELS] = {0}, usual_cpus;
@@ -106,8 +108,8 @@ static bool add_smp(struct visible_reading *reading, struct error *err)
 }
 
 /* "auto" is what it would be without; -machine's memory-backend has the size of -m in it. */
-static bool tidy(struct visible_list *list, struct visible_thing *machine,
-                 struct visible_thing *memory, struct error *err)
+static bool tidy(const struct visible_machine *board, struct visible_list *list,
+                 struct visible_thing *machine, struct visible_thing *memory, struct error *err)
 {
     for (size_t i = machine->count; i-- > 0;) {
         const struct visible_property *property = &machine->properties[i];
@@ -115,6 +117,9 @@ static bool tidy(struct visible_list *list, struct visible_thing *machine,
             visible_default_find("machine", "", property->key))
             visible_thing_unset(machine, property->key);
     }
+    if (board->irqchip && !visible_thing_get(machine, "kernel-irqchip") &&
+        !visible_thing_set(machine, "kernel-irqchip", board->irqchip, VISIBLE_SEEN, err))
+        return false;
     const struct visible_property *maxmem = visible_thing_get(memory, "maxmem");
     const struct visible_property *size = visible_thing_get(memory, "size");
     const struct visible_property *slots = visible_thing_get(memory, "slots");
@@ -147,7 +152,7 @@ bool visible_add_machine(struct visible_reading *reading, struct error *err)
     machine = visible_list_find(list, "machine", "");
     if (!memory || !visible_thing_set_keys(memory, &invocation->memory, VISIBLE_SEEN, err))
         return false;
-    return tidy(list, machine, memory, err) && add_smp(reading, err);
+    return tidy(reading->board, list, machine, memory, err) && add_smp(reading, err);
 }
 
 /* Devices that are in the place of what would be there otherwise (default_list in QEMU's vl.c). */

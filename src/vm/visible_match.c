@@ -93,7 +93,7 @@ static bool same_value(const struct visible_thing *one, const struct visible_thi
 
 static bool same_place(const struct visible_thing *one, const struct visible_thing *other)
 {
-    static const char *const keys[] = {"addr", "port", "mac", "serial"};
+    static const char *const keys[] = {"addr", "port", "mac", "serial", "nodeid"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         if (same_value(one, other, keys[i]))
             return true;

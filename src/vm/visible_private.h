@@ -38,6 +38,8 @@ enum visible_how {
     VISIBLE_SIZE,
     VISIBLE_MIB,
     VISIBLE_ADDRESS,
+    VISIBLE_MAC,
+    VISIBLE_NUMBER,
     VISIBLE_BUS,
     VISIBLE_CONTENT,
     VISIBLE_SECRET,
@@ -139,8 +141,12 @@ struct visible_machine {
     unsigned ide_units;    /* on a bus of IDE */
     bool cdrom, floppy, serial, parallel;
     const char *nic, *vga;
+    const char *root;    /* the bus of PCI devices without one */
+    const char *irqchip; /* -machine kernel-irqchip, where it is not the usual one; or NULL */
 };
 const struct visible_machine *visible_machine_find(const char *type);
+/* Whether it is a type of a version before that one; one without a version is not. */
+bool visible_machine_before(const char *type, unsigned major, unsigned minor);
 /* The driver behind a model of -nic. */
 const char *visible_nic_model(const char *model);
 
@@ -171,6 +177,9 @@ bool visible_add_nic_queues(struct visible_reading *reading, struct visible_thin
 /* visible_machine.c: machine, memory, CPUs; and what is there although nobody says so. */
 bool visible_add_machine(struct visible_reading *reading, struct error *err);
 bool visible_add_defaults(struct visible_reading *reading, struct error *err);
+/* visible_places.c: buses, numbers and queues as if nobody, or everybody, had written them out;
+ * after everything else. */
+bool visible_tidy_places(struct visible_reading *reading, struct error *err);
 
 /* visible_match.c: which thing of `other` is the one that `one`'s i-th is, or -1: match[i]. Both
  * arrays have room for all things. */

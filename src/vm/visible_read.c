@@ -332,7 +332,8 @@ static bool read_line(struct visible_reading *reading, struct error *err)
     reading->board = visible_machine_find(reading->invocation.machine_type);
     return read_all(reading, false, err) && visible_add_machine(reading, err) &&
            visible_add_drives(reading, err) && read_all(reading, true, err) &&
-           visible_add_defaults(reading, err) && visible_end_networks(reading, err);
+           visible_add_defaults(reading, err) && visible_end_networks(reading, err) &&
+           visible_tidy_places(reading, err);
 }
 
 bool visible_list_read(const struct arglist *arguments, struct visible_list *out, struct error *err)

@@ -95,6 +95,31 @@ static char *canonical_text(const char *value)
     return string_format("%llu", number);
 }
 
+/* Six numbers of one digit or two (net_parse_macaddr in QEMU net/util.c); others are left alone. */
+static char *canonical_mac(const char *value)
+{
+    unsigned at[6];
+    int end = 0;
+    size_t length = strlen(value);
+    bool good = length > 0 && length < sizeof("xx:xx:xx:xx:xx:xx") &&
+                strspn(value, "0123456789abcdefABCDEF:-") == length &&
+                sscanf(value, "%2x%*1[:-]%2x%*1[:-]%2x%*1[:-]%2x%*1[:-]%2x%*1[:-]%2x%n", &at[0],
+                       &at[1], &at[2], &at[3], &at[4], &at[5], &end) == 6 &&
+                (size_t)end == length;
+    return good ? string_format("%02x:%02x:%02x:%02x:%02x:%02x", at[0], at[1], at[2], at[3], at[4],
+                                at[5])
+                : canonical_text(value);
+}
+
+/* qemu_strtoi64 in QEMU util/cutils.c, of any base. */
+static char *canonical_number(const char *value)
+{
+    char *end = NULL;
+    errno = 0;
+    long long number = strtoll(value, &end, 0);
+    return end == value || *end || errno ? strdup(value) : string_format("%lld", number);
+}
+
 char *visible_digest(const char *salt, const char *value)
 {
     char hex[DIGEST_HEX_SIZE];
@@ -113,8 +138,13 @@ static char *canonical(const char *value, enum visible_how how)
         return canonical_size(value, (uint64_t)1 << 20);
     case VISIBLE_ADDRESS:
         return canonical_address(value);
+    case VISIBLE_MAC:
+        return canonical_mac(value);
+    case VISIBLE_NUMBER:
+        return canonical_number(value);
     case VISIBLE_CONTENT:
         return string_format("name:%s", slash ? slash + 1 : value);
+    case VISIBLE_BUS: /* a name */
     case VISIBLE_SECRET:
         return strdup(value);
     default:
