@@ -195,7 +195,7 @@ bool folder_make(const char *path, mode_t mode, struct error *err)
     int saved = errno;
     struct stat st;
     if (saved == EEXIST && stat(copy, &st) == 0 && S_ISDIR(st.st_mode))
-        return true;
+        return check_guard(path, &st, mode & 077 ? GUARD_NONE : GUARD_TRUSTED, err);
     return error_set_errno(err, STATUS_CANNOT_WRITE, saved, "%s", copy);
 }
 

@@ -42,7 +42,10 @@ bool file_create_atomic(const char *path, const void *data, size_t length, mode_
 bool file_write_output(const char *path, const void *data, size_t length, mode_t mode,
                        struct error *err);
 
-/* Make a folder and those above it; an existing one is left as it is. Folders above get 0755. */
+/* Make a folder and those above it; an existing one is left as it is. Folders above get 0755. With
+ * a mode for nobody else, an existing one that another user owns (but root), or that others can
+ * write to, is refused: what is put there, sockets above all, they could take away or put in its
+ * place. STATUS_CANNOT_WRITE, STATUS_NOT_TRUSTED. */
 bool folder_make(const char *path, mode_t mode, struct error *err);
 
 /* Write all bytes to a descriptor, through short writes and EINTR. STATUS_CANNOT_WRITE. */

@@ -228,6 +228,37 @@ START_TEST(folders)
 }
 END_TEST
 
+/* One that is there already, and in which others could put what they like; or a link to it. */
+START_TEST(folders_of_others)
+{
+    static const struct {
+        mode_t mode;
+        bool good;
+    } rows[] = {{0700, true},  {0755, true},  {0500, true},  {0770, false},
+                {0702, false}, {0777, false}, {01777, false}};
+    autofree char *path = in_folder("x"), *link = in_folder("link");
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert_int_eq(symlink("x", link), 0);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        ck_assert_int_eq(chmod(path, rows[i].mode), 0);
+        if (rows[i].good) {
+            MUST(folder_make(path, 0700, &err));
+            MUST(folder_make(link, 0700, &err));
+        } else {
+            MUST_FAIL(STATUS_NOT_TRUSTED, "chmod go-w", folder_make(path, 0700, &err));
+            MUST_FAIL(STATUS_NOT_TRUSTED, "chmod go-w", folder_make(link, 0700, &err));
+        }
+        MUST(folder_make(path, 0755, &err)); /* who makes it for others looks for himself */
+        ck_assert_uint_eq(mode_of("x"), rows[i].mode);
+    }
+    if (geteuid() != 0)
+        return; /* the rest needs a folder of somebody else's */
+    ck_assert_int_eq(chmod(path, 0700), 0);
+    ck_assert_int_eq(chown(path, 12345, 0), 0);
+    MUST_FAIL(STATUS_NOT_TRUSTED, "12345", folder_make(path, 0700, &err));
+}
+END_TEST
+
 START_TEST(locks)
 {
     autofree char *path = in_folder("lock"), *link = in_folder("link"), *none = in_folder("none/x");
@@ -298,7 +329,7 @@ int main(void)
         no_space,          create_never_replaces,
         reading,           guards,
         folders,           locks,
-        write_all,
+        write_all,         folders_of_others,
     };
     return unit_run("file", tests, COUNT(tests));
 }
