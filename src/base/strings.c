@@ -310,6 +310,44 @@ bool text_is_plain(const char *text)
     return *text == '\0';
 }
 
+/* The character at *text, which is moved behind it; 0 if that is not UTF-8 (RFC 3629). */
+static uint32_t take_character(const unsigned char **text)
+{
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000}; /* with so many bytes behind it */
+    const unsigned char *p = *text;
+    size_t more = p[0] < 0x80 ? 0 : p[0] < 0xe0 ? 1 : p[0] < 0xf0 ? 2 : 3;
+    if ((p[0] >= 0x80 && p[0] < 0xc0) || p[0] >= 0xf8)
+        return 0;
+    uint32_t character = more == 0 ? p[0] : p[0] & (0x3fU >> more);
+    for (size_t i = 1; i <= more; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        character = character << 6 | (p[i] & 0x3fU);
+    }
+    *text = p + 1 + more;
+    bool good = character >= least[more] && character <= 0x10ffff &&
+                (character < 0xd800 || character > 0xdfff);
+    return good ? character : 0;
+}
+
+bool text_can_be_shown(const char *text)
+{
+    /* Unicode's categories Cc, Cf, Zl and Zp, but for those of scripts (UCD 15,
+     * DerivedGeneralCategory.txt); 0 is what is not UTF-8. */
+    static const uint32_t hidden[][2] = {
+        {0x0, 0x1f},      {0x7f, 0x9f},     {0xad, 0xad},       {0x61c, 0x61c},
+        {0x180e, 0x180e}, {0x200b, 0x200f}, {0x2028, 0x202e},   {0x2060, 0x206f},
+        {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe0fff},
+    };
+    for (const unsigned char *p = (const unsigned char *)text; *p;) {
+        uint32_t character = take_character(&p);
+        for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
+            if (character >= hidden[i][0] && character <= hidden[i][1])
+                return false;
+    }
+    return true;
+}
+
 char *string_plain(const char *text, size_t max)
 {
     autofree char *plain = calloc(1, max + 1);

@@ -75,6 +75,11 @@ bool parse_address(const char *text, char **host, uint16_t *port);
 /* Is text printable ASCII only, blanks included? */
 bool text_is_plain(const char *text);
 
+/* Is what a person sees of text what there is? It is UTF-8, without control characters, which a
+ * terminal would obey, and without characters that have no width or turn the direction of writing,
+ * which make it look like another text. */
+bool text_can_be_shown(const char *text);
+
 /* A new string of text's printable ASCII characters, at most max of them, without blanks at its
  * end;
  * "" for NULL. For what firmware and builders of packages wrote. NULL for want of memory. */

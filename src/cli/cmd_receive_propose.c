@@ -12,16 +12,6 @@
 
 #define DEFAULT_QEMU "qemu-system-x86_64"
 
-/* Nothing that a terminal would take for an order: control characters of ASCII, and those that
- * UTF-8 has as C2 80 to C2 9F. */
-static bool can_be_shown(const char *word)
-{
-    for (const unsigned char *p = (const unsigned char *)word; *p; p++)
-        if (*p < ' ' || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0))
-            return false;
-    return true;
-}
-
 /* The source's, with paths mapped, this host's QEMU, and without what receive adds itself. */
 static bool make(const struct receive *receive, struct strlist *argv, struct error *err)
 {
@@ -37,7 +27,7 @@ static bool make(const struct receive *receive, struct strlist *argv, struct err
     if (!arglist_render(&list, &words, err))
         return false;
     for (size_t i = 0; i < words.count; i++) {
-        if (!can_be_shown(words.items[i]))
+        if (!text_can_be_shown(words.items[i]))
             return error_set(err, STATUS_DATA,
                              "the command line that %s tells has characters that cannot be shown",
                              receive->peer->name);

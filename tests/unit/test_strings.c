@@ -222,6 +222,42 @@ START_TEST(plain_text)
 }
 END_TEST
 
+/* What a person is to look at before it is used. */
+START_TEST(shown_as_it_is)
+{
+    static const struct {
+        const char *text;
+        bool good;
+    } rows[] = {
+        {"", true},
+        {"-drive file=/x,y='~'", true},
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 \xd7\x90", true},
+        {"a\x1b[2J", false},
+        {"a\nb", false},
+        {"\x7f", false},
+        {"a\xc2\x9b", false}, /* CSI as one character */
+        {"a\x9b", false},     /* and as one byte */
+        {"\xff", false},
+        {"\xc3", false}, /* cut off */
+        {"\xc3z", false},
+        {"\xc0\xaf", false}, /* longer than need be: '/' */
+        {"\xe0\x80\xaf", false},
+        {"\xed\xa0\x80", false},     /* half of a pair of UTF-16 */
+        {"\xf4\x90\x80\x80", false}, /* beyond Unicode */
+        {"\xf8\x88\x80\x80\x80", false},
+        {"ab\xe2\x80\xaeyx", false}, /* U+202E: from right to left */
+        {"ab\xe2\x81\xa6yx", false}, /* U+2066 */
+        {"a\xe2\x80\x8b", false},    /* U+200B: no width */
+        {"\xef\xbb\xbf", false},     /* U+FEFF */
+        {"\xe2\x80\xa8", false},     /* U+2028: a line's end */
+        {"\xc2\xad", false},         /* U+00AD */
+        {"\xf3\xa0\x81\x81", false}, /* U+E0041, a tag */
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        ck_assert_msg(text_can_be_shown(rows[i].text) == rows[i].good, "row %zu", i);
+}
+END_TEST
+
 START_TEST(lists)
 {
     static const struct {
@@ -433,9 +469,19 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        numbers,    names,  addresses, quoting_is_read_back_by_a_shell,
-        plain_text, lists,  growing,   base64,
-        digests,    errors, deadlines, folders_of_a_host,
+        numbers,
+        names,
+        addresses,
+        quoting_is_read_back_by_a_shell,
+        plain_text,
+        shown_as_it_is,
+        lists,
+        growing,
+        base64,
+        digests,
+        errors,
+        deadlines,
+        folders_of_a_host,
     };
     return unit_run("strings", tests, COUNT(tests));
 }
