@@ -133,6 +133,26 @@ START_TEST(envelope_round_trip)
 }
 END_TEST
 
+/* A key has one encoding, and so one pin: the same bytes as a key of another kind are none. */
+START_TEST(envelope_key_has_one_encoding)
+{
+    autofree uint8_t *der = NULL;
+    size_t length = 0;
+    char pin[PIN_SIZE];
+    ck_assert(base64_decode(us->spki, &der, &length, NULL));
+    ck_assert_uint_eq(length, 44);
+    ck_assert_uint_eq(der[8], 0x70);
+    der[8] = 0x6e; /* X25519's OID, RFC 8410 section 3 */
+    ck_assert(pin_from_spki(der, length, pin, NULL));
+    autofree char *spki = base64_encode(der, length);
+    autofree char *header =
+        string_format("{\"alg\":\"EdDSA\",\"kid\":\"%s\",\"typ\":\"" TYP "\"}", pin);
+    autofree char *payload = string_format("{\"key\":\"%s\"}", spki);
+    autofree char *text = sign_raw(header, payload);
+    refused(text, "not an Ed25519 key");
+}
+END_TEST
+
 /* Whatever byte is changed, it is not taken (or is the same text to a JSON parser: none is). */
 START_TEST(envelope_every_byte_counts)
 {
@@ -367,6 +387,7 @@ int main(void)
     tcase_add_test(tcase, envelope_every_byte_counts);
     tcase_add_test(tcase, envelope_header);
     tcase_add_test(tcase, envelope_key);
+    tcase_add_test(tcase, envelope_key_has_one_encoding);
     tcase_add_test(tcase, envelope_shape);
     tcase_add_test(tcase, message_fields);
     tcase_add_test(tcase, message_versions);

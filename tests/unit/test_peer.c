@@ -4,9 +4,11 @@
  * not do as they should.
  */
 #include <check.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -325,6 +327,53 @@ START_TEST(answers_of_others)
 }
 END_TEST
 
+/* What libcurl and OpenSSL would do for their environment's sake: go to a proxy, write the keys of
+ * the connection down. */
+START_TEST(environment)
+{
+    static const char *const proxies[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+    struct bobs_server server;
+    struct error err = ERROR_INIT;
+    uint16_t nobody;
+    struct stat st;
+    char keys[] = "/tmp/qml-keys-XXXXXX";
+    int fd = mkstemp(keys);
+    ck_assert_int_ge(fd, 0);
+    autofree char *proxy = NULL;
+    int listener = tcp_listen(&nobody);
+    close(listener);
+    proxy = string_format("http://127.0.0.1:%u", nobody);
+    for (size_t i = 0; i < sizeof(proxies) / sizeof(proxies[0]); i++)
+        setenv(proxies[i], proxy, 1);
+    unsetenv("no_proxy");
+    unsetenv("NO_PROXY");
+    setenv("SSLKEYLOGFILE", keys, 1);
+    bob_start(&server, DEADLINE_NEVER);
+    ck_assert_msg(alice_asks(peer_server_port(server.server), "echo", NULL, &err), "%s",
+                  err.message);
+    bob_stop(&server);
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    ck_assert_int_eq(st.st_size, 0);
+    close(fd);
+    unlink(keys);
+}
+END_TEST
+
+/* A redirect would have the request, or another connection, go to where the peer says. */
+START_TEST(redirects)
+{
+    uint16_t port;
+    struct pollfd caller = {.fd = tcp_listen(&port), .events = POLLIN};
+    autofree char *reply = string_format(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: https://127.0.0.1:%u/v1/echo\r\n"
+        "Content-Length: 0\r\n\r\n",
+        port);
+    fake_fails(reply, NULL, STATUS_PROTOCOL, "307");
+    ck_assert_int_eq(poll(&caller, 1, 0), 0); /* nobody has come */
+    close(caller.fd);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("peer");
@@ -343,6 +392,8 @@ int main(void)
     tcase_add_test(tcase, not_trusted_there);
     tcase_add_test(tcase, odd_answers);
     tcase_add_test(tcase, answers_of_others);
+    tcase_add_test(tcase, environment);
+    tcase_add_test(tcase, redirects);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

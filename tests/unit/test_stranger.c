@@ -71,15 +71,39 @@ START_TEST(expired_entry)
 }
 END_TEST
 
-START_TEST(old_tls)
+/* With a key that is trusted: what is refused is the version, or the key exchange, alone. */
+static void cannot_speak(int version, const char *groups)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+    ck_assert_int_eq(SSL_CTX_use_certificate(context, alice->certificate), 1);
+    ck_assert_int_eq(SSL_CTX_use_PrivateKey(context, alice->key), 1);
+    ck_assert_int_eq(SSL_CTX_set_max_proto_version(context, version), 1);
+    ck_assert_int_eq(SSL_CTX_set1_groups_list(context, groups), 1);
     SSL *ssl = SSL_new(context);
     SSL_set_fd(ssl, tcp_connect(port));
     ck_assert_int_ne(SSL_connect(ssl), 1);
     tls_close(ssl);
     SSL_CTX_free(context);
+}
+
+START_TEST(old_tls)
+{
+    cannot_speak(TLS1_2_VERSION, "X25519:P-256");
+    cannot_speak(TLS1_3_VERSION, "P-384:P-521");
+}
+END_TEST
+
+/* A session that could be taken up again would be one without a look at trust.d. */
+START_TEST(no_second_life)
+{
+    SSL *ssl = tls_connect(alice, port, NULL);
+    autofree char *request = http_post("echo", "{}");
+    autofree char *answer = tls_talk(ssl, request); /* a ticket would come before it */
+    ck_assert_str_ne(answer, "");
+    const SSL_SESSION *session = SSL_get_session(ssl);
+    ck_assert(session && !SSL_SESSION_is_resumable(session));
+    ck_assert_uint_eq(SSL_SESSION_get_max_early_data(session), 0);
+    tls_close(ssl);
 }
 END_TEST
 
@@ -259,6 +283,7 @@ int main(void)
     tcase_add_test(tcase, no_certificate);
     tcase_add_test(tcase, unknown_key);
     tcase_add_test(tcase, old_tls);
+    tcase_add_test(tcase, no_second_life);
     tcase_add_test(tcase, plaintext);
     tcase_add_test(tcase, crowd);
     tcase_add_test(tcase, silent_and_slow);

@@ -295,7 +295,8 @@ START_TEST(trust_bad_files)
     }
     /* It can be removed all the same. */
     ck_assert(trust_remove(folder, "x", NULL));
-    put("trust.d/bad name.json", "{}", 0644);
+    put("trust.d/bad name.json", "{\"version\":1,\"name\":\"bad name\",\"pins\":[\"" PIN_A "\"]}",
+        0644);
     loads_not(STATUS_CONFIG, "bad name.json");
     autofree char *path = in_folder("trust.d/bad name.json");
     ck_assert_int_eq(unlink(path), 0);
