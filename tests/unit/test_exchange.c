@@ -786,6 +786,126 @@ START_TEST(replacing)
 }
 END_TEST
 
+/* b's answer to `profile`: by whoever, with one member changed (path: A/B, value NULL: none). */
+static json_t *profile_answer(const struct host *signer, const struct host *of, int64_t serial,
+                              int64_t issued, const char *path, const char *value)
+{
+    char digest[DIGEST_HEX_SIZE];
+    autofree char *text = NULL;
+    autojson json_t *payload = profile_payload(of, serial, issued);
+    if (path) {
+        autostrlist struct strlist steps = {0};
+        ck_assert(strlist_split(&steps, path, '/'));
+        json_t *place = steps.count > 1 ? json_object_get(payload, steps.items[0]) : payload;
+        json_object_set_new(place, steps.items[steps.count - 1],
+                            json_loads(value, JSON_DECODE_ANY, NULL));
+    }
+    MUST(envelope_sign_digest(signer->identity, PROFILE_TYPE, payload, &text, digest, &err));
+    return json_pack("{s:s, s:s, s:o, s:o}", "exchange", exchange.id, "machine", TYPE, "profile",
+                     json_loads(text, 0, NULL), "request", cpu_request_to_json(&exchange.request));
+}
+
+/* Of whom, by whom, for what and since when: else a profile does not count. */
+START_TEST(foreign_profiles)
+{
+    int64_t now = time(NULL);
+    const struct {
+        size_t signer, of;
+        int64_t serial, issued;
+        const char *path, *value;
+        enum status status;
+        const char *words;
+    } rows[] = {
+        {2, 1, 5, now, NULL, NULL, STATUS_NOT_TRUSTED, "signed by another key"},
+        {1, 2, 5, now, NULL, NULL, STATUS_PROTOCOL, "is of host c"},
+        {1, 1, 5, now + 400, NULL, NULL, STATUS_NOT_TRUSTED, "clocks"},
+        {1, 1, 5, now - 1100, NULL, NULL, STATUS_NOT_TRUSTED, "expired"},
+        {1, 1, 5, now, "imported", "true", STATUS_NOT_TRUSTED, "planning only"},
+        {1, 1, 5, now, "probe/machine", "\"pc-q35-7.1\"", STATUS_PROTOCOL, "other settings"},
+        {1, 1, 5, now, "probe/cpu_pm", "true", STATUS_PROTOCOL, "other settings"},
+        {1, 1, 5, now, "serial", "-1", STATUS_DATA, ""},
+        {1, 1, 5, now, "more", "1", STATUS_DATA, "more"},
+        {1, 1, 5, now, NULL, NULL, STATUS_OK, ""},
+        {1, 1, 6, now, NULL, NULL, STATUS_OK, ""},
+        {1, 1, 5, now, NULL, NULL, STATUS_NOT_TRUSTED, "is an old one"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct error failure = ERROR_INIT;
+        begin(false);
+        hellos();
+        give_profile(&hosts[0], &exchange);
+        autojson json_t *body =
+            profile_answer(&hosts[rows[i].signer], &hosts[rows[i].of], rows[i].serial,
+                           rows[i].issued, rows[i].path, rows[i].value);
+        bool good = exchange_take_profile(&exchange, &exchange.peers[0], body, &failure);
+        ck_assert_msg(good == (rows[i].status == STATUS_OK) && failure.status == rows[i].status &&
+                          strstr(failure.message, rows[i].words),
+                      "row %zu: %d %s", i, failure.status, failure.message);
+        ck_assert(exchange.peers[0].has_profile == good);
+        exchange_free(&exchange);
+        for (size_t k = 1; k < HOSTS; k++)
+            exchange_free(&hosts[k].respond.exchange);
+    }
+    /* An agent's wish for the CPU is the one that it was told. */
+    begin(false);
+    hellos();
+    give_profile(&hosts[0], &exchange);
+    autojson json_t *body = profile_answer(&hosts[1], &hosts[1], 7, now, NULL, NULL);
+    json_object_set_new(json_object_get(body, "request"), "enforce", json_true());
+    MUST_FAIL(STATUS_PROTOCOL, "another wish",
+              exchange_take_profile(&exchange, &exchange.peers[0], body, &err));
+}
+END_TEST
+
+/* What hello must not say: whose it is, and of the guest's machine. */
+START_TEST(foreign_hellos)
+{
+    static const struct {
+        const char *member, *value;
+        enum status status;
+    } rows[] = {
+        {"exchange", "\"0123456789abcdef0123456789abcdef\"", STATUS_PROTOCOL},
+        {"versions", "[1]", STATUS_PROTOCOL},
+        {"table", "1", STATUS_PROTOCOL},
+        {"pin", "\"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"", STATUS_NOT_TRUSTED},
+        {"vm", "\"web2\"", STATUS_INCOMPATIBLE},
+        {"vm", "\"../web1\"", STATUS_DATA},
+        {"host", "\"b\"", STATUS_INCOMPATIBLE}, /* its own */
+        {"host", "\"a,b\"", STATUS_DATA},
+        {"nonce", "\"\"", STATUS_DATA},
+        {"incoming", "65536", STATUS_DATA},
+        {"machine", "\"q35,accel=kvm\"", STATUS_DATA},
+        {"machines", "[{}]", STATUS_DATA},
+        {"accel", "\"hvf\"", STATUS_DATA},
+        {"kernel_irqchip", "\"on,x=y\"", STATUS_DATA},
+        {"qemu", "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"", STATUS_DATA},
+        {"visible", "1", STATUS_DATA},
+        {"visible", "{\"version\":1}", STATUS_DATA},
+        {"visible", "{\"version\":1,\"things\":[{}]}", STATUS_DATA},
+        {"visible",
+         "{\"version\":1,\"things\":[{\"option\":\"nothing\",\"label\":\"\",\"id\":\"\","
+         "\"properties\":[]}]}",
+         STATUS_DATA},
+        {"more", "1", STATUS_DATA},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autoexchange struct exchange theirs = {0};
+        struct error failure = ERROR_INIT;
+        begin(false);
+        autojson json_t *hello = NULL;
+        MUST(hello = exchange_hello_body(&exchange, &err));
+        json_object_set_new(hello, rows[i].member,
+                            json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
+        MUST(exchange_begin(&theirs, &hosts[1].self, exchange.id, 1, &err));
+        bool good =
+            exchange_take_hello(&theirs, &theirs.peers[0], hello, &hosts[0].entry, &failure);
+        ck_assert_msg(!good && failure.status == rows[i].status, "row %zu: %s = %s: %d %s", i,
+                      rows[i].member, rows[i].value, failure.status, failure.message);
+        exchange_free(&exchange);
+    }
+}
+END_TEST
+
 /* Stored profiles of hosts that are not asked. */
 START_TEST(assumed)
 {
@@ -891,6 +1011,8 @@ int main(void)
                             replacing,
                             much_happens_in_between,
                             assumed,
+                            foreign_profiles,
+                            foreign_hellos,
                             responder_requests,
                             devices_of_two,
                             devices_must_be_known,
