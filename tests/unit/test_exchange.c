@@ -857,6 +857,49 @@ START_TEST(foreign_profiles)
 }
 END_TEST
 
+/* Proofs cost this host a QEMU each: there is an end to them. */
+START_TEST(proofs_without_end)
+{
+    begin(true);
+    hellos();
+    profiles();
+    struct exchange *theirs = &hosts[1].respond.exchange;
+    autojson json_t *body = prove_body();
+    for (int i = 0; i < EXCHANGE_PROOFS_MAX; i++) {
+        struct error failure = ERROR_INIT;
+        autojson json_t *answer = respond_to(&hosts[1].respond, "prove", body, &failure);
+        ck_assert_msg(answer || i == 0, "%d: %s", i, failure.message); /* there is no QEMU */
+        give_table(&theirs->table);
+    }
+    MUST_FAIL(STATUS_PROTOCOL, "more than", respond_to(&hosts[1].respond, "prove", body, &err));
+}
+END_TEST
+
+/* What a guest did not see is nothing that it was not to see, nor known before the first proof. */
+START_TEST(unshown_without_a_look)
+{
+    static const char *const features[] = {"avx", "avx2"};
+    hosts[0].self.prove = true;
+    MUST(exchange_begin(&exchange, &hosts[0].self, NULL, 1, &err));
+    MUST(greet(1, &err));
+    MUST(exchange_choose_machine(&exchange, &err));
+    give_profile(&hosts[0], &exchange);
+    give_profile(&hosts[1], &hosts[1].respond.exchange);
+    autojson json_t *body = NULL, *answer = NULL;
+    MUST(body = exchange_profile_body(&exchange, &err));
+    MUST(answer = respond_to(&hosts[1].respond, "profile", body, &err));
+    for (size_t i = 0; i < COUNT(features); i++) {
+        struct exchange *theirs = &hosts[1].respond.exchange;
+        autojson json_t *prove = json_pack("{s:s, s:{s:[s], s:[]}, s:n, s:{s:{}, s:{}, s:{}}}",
+                                           "exchange", exchange.id, "unshown", "a", features[i],
+                                           "b", "baseline", "arguments", "machine", "smp", "accel");
+        theirs->proofs = i > 0; /* avx2 was never to be seen: b has none */
+        MUST_FAIL(STATUS_PROTOCOL, "was not to see yet",
+                  respond_to(&hosts[1].respond, "prove", prove, &err));
+    }
+}
+END_TEST
+
 /* What hello must not say: whose it is, and of the guest's machine. */
 START_TEST(foreign_hellos)
 {
@@ -1013,6 +1056,8 @@ int main(void)
                             assumed,
                             foreign_profiles,
                             foreign_hellos,
+                            proofs_without_end,
+                            unshown_without_a_look,
                             responder_requests,
                             devices_of_two,
                             devices_must_be_known,
