@@ -117,6 +117,12 @@ bool agreement_store(const char *state_folder, const char *vm, json_t *document,
 /* *document = NULL and true when there is none. STATUS_DATA, STATUS_CONFIG. */
 bool agreement_load(const char *state_folder, const char *vm, json_t **document, struct error *err);
 
+/* Whether something new may be kept about vm for a peer's sake: there is something already, or
+ * fewer than AGREEMENTS_MAX files are there. Else a peer could fill the disk, with names of VMs
+ * that there are none of. STATUS_CANNOT_WRITE. */
+#define AGREEMENTS_MAX 4096
+bool agreement_check_room(const char *state_folder, const char *vm, struct error *err);
+
 /* Proposed and approved, not yet signed by all: STATE/agreements/VM.pending, the proposer's
  * envelope. */
 bool agreement_store_pending(const char *state_folder, const char *vm, const char *text,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -219,6 +220,32 @@ bool agreement_load_committing(const char *state_folder, const char *vm, json_t 
                                struct error *err)
 {
     return load(state_folder, vm, ".committing", document, err);
+}
+
+bool agreement_check_room(const char *state_folder, const char *vm, struct error *err)
+{
+    static const char *const suffixes[] = {".json", ".pending"};
+    autofree char *folder = path_join(state_folder, "agreements", "");
+    size_t count = 0;
+    if (!folder)
+        return error_no_memory(err);
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        autofree char *path = agreement_path(state_folder, vm, suffixes[i]);
+        if (!path)
+            return error_no_memory(err);
+        if (access(path, F_OK) == 0)
+            return true;
+    }
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        count += entry->d_name[0] != '.';
+    if (dir)
+        closedir(dir);
+    return count < AGREEMENTS_MAX ||
+           error_set(
+               err, STATUS_CANNOT_WRITE,
+               "%zu agreements are kept already: remove those about VMs that are gone from %s",
+               count, folder);
 }
 
 bool agreement_store_pending(const char *state_folder, const char *vm, const char *text,

@@ -59,7 +59,8 @@ static json_t *approve(struct respond *respond, json_t *body, struct error *err)
     json_object_del(envelope.payload, "key");
     if (self->role == ROLE_PARTY &&
         (!exchange_may_replace(self, exchange->vm, &exchange->peers[0], err) ||
-         !check_pending(exchange, err)))
+         !check_pending(exchange, err) ||
+         !agreement_check_room(self->paths->state, exchange->vm, err)))
         return NULL;
     if (!exchange_accept(exchange, envelope.payload, err))
         return NULL;

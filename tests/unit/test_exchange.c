@@ -717,6 +717,36 @@ START_TEST(much_happens_in_between)
 }
 END_TEST
 
+/* A peer that makes up names of VMs does not fill the disk. */
+START_TEST(no_room)
+{
+    char digest[DIGEST_HEX_SIZE];
+    autofree char *folder = string_format("%s/agreements", hosts[1].paths.state);
+    begin(false);
+    hellos();
+    profiles();
+    MUST(exchange_agree(&exchange, time(NULL), &err));
+    autojson json_t *payload = agreement_to_json(&exchange.agreement);
+    autojson json_t *proposal = sign_proposal(payload, hosts[0].identity, digest), *answer = NULL;
+    MUST(folder_make(folder, 0700, &err));
+    for (int i = 0; i < AGREEMENTS_MAX; i++) {
+        autofree char *path = string_format("%s/vm%d.json", folder, i);
+        FILE *file = fopen(path, "w");
+        ck_assert(file && fclose(file) == 0);
+    }
+    MUST_FAIL(STATUS_CANNOT_WRITE, "4096 agreements are kept already",
+              respond_to(&hosts[1].respond, "propose", proposal, &err));
+    ck_assert(!has_file(1, "pending"));
+    /* one less, and then the VM is known */
+    autofree char *one = string_format("%s/vm0.json", folder);
+    ck_assert_int_eq(unlink(one), 0);
+    MUST(answer = respond_to(&hosts[1].respond, "propose", proposal, &err));
+    ck_assert(has_file(1, "pending"));
+    MUST(agreement_check_room(hosts[1].paths.state, "web1", &err));
+    MUST_FAIL(STATUS_CANNOT_WRITE, "", agreement_check_room(hosts[1].paths.state, "web2", &err));
+}
+END_TEST
+
 /* An agreement that is there is replaced by a party of it, and never under a VM that runs here. */
 START_TEST(replacing)
 {
@@ -1052,6 +1082,7 @@ int main(void)
                             proposals_without_a_proof,
                             given_baselines,
                             replacing,
+                            no_room,
                             much_happens_in_between,
                             assumed,
                             foreign_profiles,
