@@ -394,6 +394,35 @@ START_TEST(crowd_of_peers)
 }
 END_TEST
 
+/* With nobody who must make room one more gets nothing: libevent would talk to it in plain text. */
+START_TEST(no_room_for_anybody)
+{
+    struct peer_limits limits = PEER_LIMITS_DEFAULT;
+    struct asker askers[2];
+    struct error err = ERROR_INIT;
+    static const char words[] = "garbage\r\n\r\n";
+    limits.connections = 2;
+    start_with(&limits);
+    askers_start(askers, 2, alice);
+    for (int i = 0; i < 3; i++) {
+        char answer[64];
+        int fd = tcp_connect(peer_server_port(late.server));
+        ck_assert(send(fd, words, strlen(words), MSG_NOSIGNAL) != 0);
+        ck_assert_int_le(recv(fd, answer, sizeof(answer), 0), 0); /* closed, or reset */
+        close(fd);
+    }
+    end();
+    answer_all(NULL);
+    late.interrupted = 0;
+    pthread_create(&late.thread, NULL, run, NULL);
+    asker_is_answered(&askers[0]);
+    asker_is_answered(&askers[1]);
+    ck_assert_msg(asks(alice, "now", 0, NULL, &err), "%s", err.message);
+    end();
+    peer_server_free(late.server);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("deferred");
@@ -410,6 +439,7 @@ int main(void)
     tcase_add_test(tcase, trust_ends_meanwhile);
     tcase_add_test(tcase, trust_expires_meanwhile);
     tcase_add_test(tcase, crowd_of_peers);
+    tcase_add_test(tcase, no_room_for_anybody);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
