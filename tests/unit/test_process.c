@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/process.h"
+#include "vm/exec.h"
 
 static bool start_words(struct process *process, const char *const words[], int inherit,
                         struct error *err)
@@ -258,6 +259,72 @@ START_TEST(on_the_path)
 }
 END_TEST
 
+/* What a shell prints that takes this process's place, which was started with descriptor 40, and
+ * has opened 41 since, as a library would, that does not care. */
+static char *output_after_exec(const char *script)
+{
+    int ends[2];
+    char text[256] = "";
+    ck_assert_int_eq(pipe(ends), 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        autostrlist struct strlist words = {0};
+        dup2(ends[1], 1);
+        close(ends[0]);
+        close(ends[1]);
+        dup2(open("/dev/zero", O_RDONLY | O_CLOEXEC), 40);
+        setenv("QEMU_MIGRATE_LAUNCH_HOME", "/x", 1);
+        setenv("QML_THEIRS", "/y", 1);
+        struct start_state *state = start_state_save();
+        dup2(open("/dev/full", O_RDONLY | O_CLOEXEC), 41);
+        if (state && strlist_push(&words, "sh") && strlist_push(&words, "-c") &&
+            strlist_push(&words, script))
+            exec_plain(state, "/bin/sh", &words, NULL);
+        _exit(1);
+    }
+    close(ends[1]);
+    FILE *reading = fdopen(ends[0], "r");
+    size_t length = fread(text, 1, sizeof(text) - 1, reading);
+    text[length] = '\0';
+    fclose(reading);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    return strdup(text);
+}
+
+START_TEST(exec_hands_on_what_was_there)
+{
+    autofree char *files = output_after_exec("for i in 39 40 41 42; do readlink /proc/$$/fd/$i; "
+                                             "done");
+    autofree char *words = output_after_exec("echo \"$QEMU_MIGRATE_LAUNCH_HOME$QML_THEIRS\"");
+    ck_assert_str_eq(files, "/dev/zero\n");
+    ck_assert_str_eq(words, "/y\n");
+}
+END_TEST
+
+/* The file at QEMU's path is another one by now, or was written anew. */
+START_TEST(exec_of_another_file)
+{
+    struct stat st;
+    autostrlist struct strlist words = {0};
+    autofree char *path = in_folder("qemu");
+    struct start_state *state = start_state_save();
+    MUST(file_write_atomic(path, "#!/bin/sh\nexit 9\n", 17, 0755, &err));
+    ck_assert(state && strlist_push(&words, path) && stat(path, &st) == 0);
+    const struct qemu_binary good = {path, st.st_dev, st.st_ino, st.st_ctim};
+    for (int i = 0; i < 4; i++) {
+        struct qemu_binary other = good;
+        other.device += i == 0;
+        other.inode += i == 1;
+        other.changed.tv_sec += i == 2;
+        other.changed.tv_nsec += i == 3;
+        MUST_FAIL(STATUS_CONFIG, "is not the QEMU that was examined",
+                  exec_qemu(state, &other, &words, &err));
+    }
+    start_state_free(state);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -270,6 +337,8 @@ int main(void)
         signals_are_as_new,
         dies_with_its_parent,
         on_the_path,
+        exec_hands_on_what_was_there,
+        exec_of_another_file,
     };
     return unit_run("process", tests, COUNT(tests));
 }
