@@ -345,6 +345,27 @@ def another_agreement(t):
     b.serial.check_continues(a.serial)
 
 
+@test(timeout=90)
+def an_older_agreement(t):
+    """the source's files come back from an old copy, and it runs under what they say: 10 here, and what is kept stays"""
+    site = Site(t, "ab")
+    state = site["a"].home / "state"
+    a = site.launch("a", "b")
+    a.process.kill()
+    a.process.wait()
+    older = {path: path.read_text() for path in (state / "agreements" / f"{VM}.json", state / "vms" / f"{VM}.json")}
+    time.sleep(1.1)  # agreements are dated in seconds
+    a = site.launch("a", "b", guest=site.guest("a", serial="a2"), options=["--renegotiate"])
+    a.process.kill()
+    a.process.wait()
+    digest = site.digest("b")
+    for path, text in older.items():
+        path.write_text(text)
+    site.launch("a", guest=site.guest("a", serial="a3"))
+    site.refused("b", "a", 10, "that is not newer than the one that is kept here")
+    check_equal(site.digest("b"), digest, "agreement on b")
+
+
 @test(timeout=150)
 def qemu_is_upgraded(t):
     """7.2 becomes 10.0 on a party: what 10.0 lacks is named with its cause; when all was agreed for both, it receives"""
