@@ -15,9 +15,13 @@
 #include "vm/record.h"
 #include "vm/respond.h"
 #include "vm/responder.h"
+#include "vm/visible.h"
 
 #define TYPE "pc-q35-7.2"
 #define HOSTS 3
+#define TEXT_OF(x) #x
+#define TEXT_OF_VALUE(x) TEXT_OF(x)
+#define VISIBLE_VERSION TEXT_OF_VALUE(VISIBLE_TABLE_VERSION)
 #define HEX64 "1111111111111111111111111111111111111111111111111111111111111111"
 
 struct host {
@@ -954,9 +958,10 @@ START_TEST(foreign_hellos)
         {"qemu", "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"", STATUS_DATA},
         {"visible", "1", STATUS_DATA},
         {"visible", "{\"version\":1}", STATUS_DATA},
-        {"visible", "{\"version\":1,\"things\":[{}]}", STATUS_DATA},
+        {"visible", "{\"version\":" VISIBLE_VERSION ",\"things\":[{}]}", STATUS_DATA},
         {"visible",
-         "{\"version\":1,\"things\":[{\"option\":\"nothing\",\"label\":\"\",\"id\":\"\","
+         "{\"version\":" VISIBLE_VERSION
+         ",\"things\":[{\"option\":\"nothing\",\"label\":\"\",\"id\":\"\","
          "\"properties\":[]}]}",
          STATUS_DATA},
         {"more", "1", STATUS_DATA},
