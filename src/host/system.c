@@ -46,12 +46,17 @@ static bool identify(struct cpu_raw_data_t *raw, struct cpu_id_t *id, struct err
     return true;
 }
 
+static unsigned phys_bits_of(const struct cpu_raw_data_t *raw)
+{
+    return raw->ext_cpuid[0][0] >= 0x80000008 ? raw->ext_cpuid[8][0] & 0xff : 36;
+}
+
 bool system_phys_bits(unsigned *bits, struct error *err)
 {
     struct cpu_raw_data_t raw;
     if (!cpuid_present() || cpuid_get_raw_data(&raw) != 0)
         return error_set(err, STATUS_CONFIG, "libcpuid cannot read this CPU: %s", cpuid_error());
-    *bits = raw.ext_cpuid[0][0] >= 0x80000008 ? raw.ext_cpuid[8][0] & 0xff : 36;
+    *bits = phys_bits_of(&raw);
     return true;
 }
 
@@ -117,15 +122,12 @@ json_t *system_processor(struct error *err)
     struct cpu_id_t id;
     if (!identify(&raw, &id, err))
         return NULL;
-    unsigned phys_bits;
-    if (!system_phys_bits(&phys_bits, err))
-        return NULL;
     json_t *processor = json_pack(
         "{s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:i, s:o}", "vendor", plain_string(id.vendor_str),
         "family", id.ext_family, "model", id.ext_model, "stepping", id.stepping, "brand",
         plain_string(id.brand_str), "codename", plain_string(id.cpu_codename), "level",
-        json_sprintf("x86-64-v%d", architecture_level(&id)), "phys_bits", (int)phys_bits, "cpuid",
-        raw_leaves(&raw));
+        json_sprintf("x86-64-v%d", architecture_level(&id)), "phys_bits", (int)phys_bits_of(&raw),
+        "cpuid", raw_leaves(&raw));
     if (!processor)
         error_no_memory(err);
     return processor;

@@ -10,6 +10,17 @@
 #include "cpu/feature_table.h"
 #include "host/system.h"
 
+#define LEAVES_MAX 64 /* places in which the table looks; those beyond are read each time */
+
+/* What has been read: under a hypervisor each CPUID costs microseconds, and the table asks for few
+ * leaves many times. */
+struct leaves {
+    size_t count;
+    struct leaf {
+        uint32_t leaf, subleaf, registers[4];
+    } items[LEAVES_MAX];
+};
+
 /* A leaf of the raw CPUID; zeros where the CPU has no such leaf or it is the hypervisor's. */
 static void read_leaf(uint32_t leaf, uint32_t subleaf, uint32_t registers[4])
 {
@@ -28,23 +39,35 @@ static void read_leaf(uint32_t leaf, uint32_t subleaf, uint32_t registers[4])
     cpu_exec_cpuid_ext(registers);
 }
 
-static bool has_place(const struct feature_place *place)
+static struct leaf find_leaf(struct leaves *leaves, uint32_t leaf, uint32_t subleaf)
 {
-    uint32_t registers[4];
+    for (size_t i = 0; i < leaves->count; i++)
+        if (leaves->items[i].leaf == leaf && leaves->items[i].subleaf == subleaf)
+            return leaves->items[i];
+    struct leaf found = {.leaf = leaf, .subleaf = subleaf};
+    read_leaf(leaf, subleaf, found.registers);
+    if (leaves->count < LEAVES_MAX)
+        leaves->items[leaves->count++] = found;
+    return found;
+}
+
+static bool has_place(struct leaves *leaves, const struct feature_place *place)
+{
     if (place->kind != PLACE_CPUID)
         return false;
-    read_leaf(place->leaf, place->subleaf, registers);
-    return registers[place->reg] >> place->bit & 1;
+    struct leaf found = find_leaf(leaves, place->leaf, place->subleaf);
+    return found.registers[place->reg] >> place->bit & 1;
 }
 
 bool system_physical_features(struct featureset *features, struct error *err)
 {
     size_t count;
     const struct feature *table = feature_table(&count);
+    struct leaves leaves = {0};
     for (size_t i = 0; cpuid_present() && i < count; i++) {
         bool has = true;
         for (unsigned p = 0; p < table[i].place_count && has; p++)
-            has = has_place(&table[i].places[p]);
+            has = has_place(&leaves, &table[i].places[p]);
         if (has && !featureset_add(features, table[i].name))
             return error_no_memory(err);
     }
