@@ -59,7 +59,7 @@ class Libvirt:
     def __init__(self, t):
         for program in ("libvirtd", "virsh"):
             if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin"):
-                raise Unable(f"no {program} (Debian: libvirt-daemon, libvirt-daemon-driver-qemu, libvirt-clients)")
+                raise Unable(f"no {program} (Debian: libvirt-daemon-system, libvirt-daemon-driver-qemu, libvirt-clients)")
         if os.geteuid() != 0:
             raise Unable("libvirtd wants root")
         self.t = t
@@ -91,14 +91,14 @@ class Libvirt:
         features = [one.get("name") for one in model.findall("feature") if one.get("policy") == "require"]
         files = {}
         for size in SIZES:
-            text = "<cpus>"
+            text = ""
             for _ in range(size):
                 text += f"<cpu mode='custom' match='exact'><model>{model.find('model').text}</model>"
                 vendor = model.find("vendor")
                 text += f"<vendor>{vendor.text}</vendor>" if vendor is not None else ""
                 text += "".join(f"<feature policy='require' name='{one}'/>" for one in fewer(features, chance)) + "</cpu>"
             files[size] = self.folder / f"{size}.xml"
-            files[size].write_text(text + "</cpus>")
+            files[size].write_text(text)
         return files
 
     def baseline(self, path):
