@@ -22,19 +22,35 @@ static const char *const hows[VISIBLE_HOW_COUNT] = {
     [VISIBLE_SECRET] = "secret", [VISIBLE_TOLD] = "told",
 };
 
-static json_t *text_to_json(const char *text)
+static bool escape(char **text)
 {
-    autofree char *escaped = argv_word_escape(text);
-    if (escaped && strlen(escaped) > TEXT_MAX)
+    char *escaped = argv_word_escape(*text);
+    if (!escaped)
+        return false;
+    if (strlen(escaped) > TEXT_MAX)
         escaped[TEXT_MAX] = '\0';
-    return escaped ? json_string(escaped) : NULL;
+    free(*text);
+    *text = escaped;
+    return true;
+}
+
+bool visible_escape_names(struct visible_list *list, struct error *err)
+{
+    bool good = true;
+    for (size_t i = 0; i < list->count && good; i++) {
+        struct visible_thing *thing = &list->things[i];
+        good = escape(&thing->label) && escape(&thing->id);
+        for (size_t k = 0; k < thing->count && good; k++)
+            good = escape(&thing->properties[k].key);
+    }
+    return good || error_no_memory(err);
 }
 
 static json_t *property_to_json(const struct visible_property *property)
 {
     const char *how = hows[property->how] ? hows[property->how] : hows[VISIBLE_SEEN];
-    return json_pack("{s:o, s:s, s:s, s:s}", "key", text_to_json(property->key), "value",
-                     property->value, "shown", property->shown, "how", how);
+    return json_pack("{s:s, s:s, s:s, s:s}", "key", property->key, "value", property->value,
+                     "shown", property->shown, "how", how);
 }
 
 static json_t *thing_to_json(const struct visible_thing *thing)
@@ -45,9 +61,8 @@ static json_t *thing_to_json(const struct visible_thing *thing)
             json_decref(properties);
             properties = NULL;
         }
-    return json_pack("{s:s, s:o, s:o, s:o}", "option", thing->option, "label",
-                     text_to_json(thing->label), "id", text_to_json(thing->id), "properties",
-                     properties);
+    return json_pack("{s:s, s:s, s:s, s:o}", "option", thing->option, "label", thing->label, "id",
+                     thing->id, "properties", properties);
 }
 
 json_t *visible_to_json(const struct visible_list *list)

@@ -191,4 +191,9 @@ const struct visible_thing *visible_out_of_order(const struct visible_list *one,
                                                  const struct visible_list *other,
                                                  const ssize_t *match);
 
+/* Labels, ids and keys as a peer is told them: plain ASCII, and not too long. Once for each list
+ * that was read from a command line; values are so from the beginning. STATUS_INTERNAL: no memory.
+ */
+bool visible_escape_names(struct visible_list *list, struct error *err);
+
 #endif

@@ -340,7 +340,7 @@ bool visible_list_read(const struct arglist *arguments, struct visible_list *out
 {
     autovisiblelist struct visible_list list = {.version = VISIBLE_TABLE_VERSION};
     struct visible_reading reading = {.arguments = arguments, .list = &list};
-    bool good = read_line(&reading, err);
+    bool good = read_line(&reading, err) && visible_escape_names(&list, err);
     keyval_free(&reading.machine);
     invocation_free(&reading.invocation);
     strlist_free(&reading.drives);

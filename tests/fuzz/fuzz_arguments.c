@@ -66,7 +66,7 @@ static void check_visible(const struct arglist *list)
         autojson json_t *json = visible_to_json(&own);
         MUST(json);
         if (visible_from_json(json, "own", &back, NULL))
-            MUST(visible_compare(&back, "a", &back, "b", NULL, &found, NULL) &&
+            MUST(visible_compare(&own, "a", &back, "b", NULL, &found, NULL) &&
                  found.differences.count == 0);
     }
     MUST(arglist_without_secrets(list, &told, &left_out, NULL));

@@ -229,6 +229,36 @@ START_TEST(damaged)
 }
 END_TEST
 
+/* Words with one blank between them, of any bytes. */
+static bool read_plain(const char *line, struct visible_list *list, struct error *err)
+{
+    autostrlist struct strlist words = {0};
+    autoarglist struct arglist arguments = {0};
+    ck_assert(strlist_split(&words, line, ' '));
+    ck_assert(arglist_parse(&arguments, (int)words.count, words.items, err));
+    return visible_host_read(&arguments, list, err);
+}
+
+/* What a host has of its own command line is what it tells, whatever is in it. */
+START_TEST(own_is_as_told)
+{
+    static const char *const lines[] = {
+        "qemu -m 1G",
+        "qemu -global \xc3\xa4-cpu.smap=off -device e1000,id=\xce\xa9,mac=\xff",
+        "qemu -device e1000,id=a\tb -append \xe2\x80\xae",
+    };
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        autovisiblelist struct visible_list own = {0}, told = {0};
+        autovisiblefound struct visible_found found = {0};
+        MUST(read_plain(lines[i], &own, &err));
+        autojson json_t *json = visible_to_json(&own);
+        MUST(visible_from_json(json, "the list", &told, &err));
+        MUST(visible_compare(&own, "a", &told, "b", NULL, &found, &err));
+        ck_assert_msg(found.differences.count == 0, "%s: %s", lines[i], found.differences.items[0]);
+    }
+}
+END_TEST
+
 /* Another version of the table is not compared, and that is said. */
 START_TEST(other_version)
 {
@@ -268,6 +298,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {command_lines, files, damaged, other_version, accepted};
+    const TTest *const tests[] = {command_lines,  files,         damaged,
+                                  own_is_as_told, other_version, accepted};
     return unit_run("command-lines", tests, COUNT(tests));
 }
