@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "vm/responder.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -17,7 +15,6 @@
 #define PER_PEER_MAX 8   /* of one peer */
 #define PROOF_MS 30000   /* of each request that starts QEMU */
 #define STALE_MS 120000  /* an exchange that stands still for so long is forgotten */
-#define FILES_MAX 8192   /* in STATE/agreements: two or three a VM */
 #define DEFAULT_QEMU "qemu-system-x86_64"
 
 /* One exchange; self is its own, so that it can stay where it is. */
@@ -134,27 +131,6 @@ static void make_room(struct responder *responder, const char *peer, size_t most
         forget(responder, oldest);
 }
 
-/* A peer cannot fill the disk with agreements about VMs that nobody has. */
-static bool has_room(const struct responder *responder, const char *vm, struct error *err)
-{
-    const char *state = responder->setup.paths->state;
-    autofree char *folder = path_join(state, "agreements", "");
-    autofree char *path = folder ? path_join(folder, vm, ".json") : NULL;
-    size_t count = 0;
-    if (!path)
-        return error_no_memory(err);
-    if (access(path, F_OK) == 0)
-        return true;
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));)
-        count += string_starts_with(entry->d_name, ".") ? 0 : 1;
-    if (dir)
-        closedir(dir);
-    return count < FILES_MAX ||
-           error_set(err, STATUS_UNAVAILABLE, "%s has too many agreements: %s is full",
-                     responder->setup.config->host_name, folder);
-}
-
 /* A VM's name out of hello, before it is known to be good otherwise. */
 static const char *hello_vm(json_t *body)
 {
@@ -174,7 +150,7 @@ static json_t *take_hello(struct responder *responder, const struct trust_entry 
     tidy(responder, peer->name, vm);
     make_room(responder, peer->name, PER_PEER_MAX);
     make_room(responder, NULL, EXCHANGES_MAX);
-    if (!has_room(responder, vm, err) || !open_qemu(responder, err))
+    if (!agreement_check_room(responder->setup.paths->state, vm, err) || !open_qemu(responder, err))
         return NULL;
     struct session *session = calloc(1, sizeof(*session));
     if (!session || !(session->peer = strdup(peer->name)) || !(session->vm = strdup(vm))) {
