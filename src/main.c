@@ -106,7 +106,7 @@ int main(int argc, char **argv)
     else if (good && context.help)
         good = print_help(&err);
     if (!good)
-        log_error("%s", err.message);
+        log_error_lines(err.message);
     paths_free(&context.paths);
     start_state_free(context.start);
     curl_global_cleanup();

@@ -20,6 +20,9 @@ struct error {
     char message[ERROR_MESSAGE_SIZE]; /* no newline at its end; printable ASCII */
 };
 
+/* Stands before each of several things that one message tells: log_error_lines. */
+#define ERROR_EACH " | "
+
 #define ERROR_INIT                                                                                 \
     {                                                                                              \
         .status = STATUS_OK                                                                        \

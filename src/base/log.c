@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/error.h"
+
 static enum log_level shown = LOG_LEVEL_INFO;
 static bool timed;
 
@@ -68,3 +70,13 @@ DEFINE_LOG(log_error, LOG_LEVEL_ERROR, "")
 DEFINE_LOG(log_warning, LOG_LEVEL_WARNING, "warning: ")
 DEFINE_LOG(log_info, LOG_LEVEL_INFO, "")
 DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG, "debug: ")
+
+void log_error_lines(const char *message)
+{
+    for (const char *line = message, *next; line; line = next) {
+        next = strstr(line, ERROR_EACH);
+        log_error("%s%.*s", line == message ? "" : "  ",
+                  (int)(next ? (size_t)(next - line) : strlen(line)), line);
+        next = next ? next + strlen(ERROR_EACH) : NULL;
+    }
+}

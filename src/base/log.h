@@ -21,4 +21,7 @@ void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* An error's message, with each of several things that it tells on a line of its own. */
+void log_error_lines(const char *message);
+
 #endif

@@ -54,6 +54,12 @@ static bool read_visible(struct launch *launch, struct error *err)
         return true;
     if (why.status == STATUS_INTERNAL)
         return error_set(err, why.status, "%s", why.message);
+    if (why.status == STATUS_INCOMPATIBLE &&
+        !strlist_contains(&launch->options.accepted_differences, VISIBLE_TOO_LONG))
+        return error_set(err, why.status,
+                         "%s. Give it fewer devices; or nobody compares it, if "
+                         "--accept-difference %s is said",
+                         why.message, VISIBLE_TOO_LONG);
     log_warning("it is not compared with other hosts what a guest sees of QEMU's arguments: %s",
                 why.message);
     return true;

@@ -22,6 +22,9 @@
 #define VISIBLE_SIZE_MAX ((size_t)128 << 10)
 #define VISIBLE_THINGS_MAX 1024
 
+/* The name by which it is accepted that there is more, and nobody compares it. */
+#define VISIBLE_TOO_LONG "length"
+
 /* Start with {0}; owns everything in it. */
 struct visible_list {
     struct visible_thing *things; /* in the order in which QEMU makes them */
@@ -44,6 +47,8 @@ struct visible_found {
         differences;         /* "NAME is X on a and Y on b": a guest would find another machine */
     struct strlist doubts;   /* the same, where that cannot be told or does not matter much */
     struct strlist accepted; /* differences whose NAME is in `accept` */
+    struct strlist names;    /* the NAMEs of all of these */
+    bool compared;           /* false: it is not known what there is */
 };
 
 void visible_found_free(struct visible_found *found);

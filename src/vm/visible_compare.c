@@ -24,6 +24,26 @@ void visible_found_free(struct visible_found *found)
     strlist_free(&found->differences);
     strlist_free(&found->doubts);
     strlist_free(&found->accepted);
+    strlist_free(&found->names);
+}
+
+/* The option that people write for a key of -machine, as "bios" for "firmware" and "boot order" for
+ * "boot.order", as a new text; "": there is none. NULL for want of memory. */
+static char *written_for(const char *key)
+{
+    size_t count;
+    const struct visible_option *rows = visible_option_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = rows[i].text;
+        size_t length = text ? strcspn(text, "=") : 0;
+        bool same = length > 0 && strncmp(text, key, length) == 0;
+        if (same && rows[i].kind == VISIBLE_SUGAR && !key[length] &&
+            strcmp(text + length, "=%") == 0)
+            return strdup(rows[i].name);
+        if (same && rows[i].kind == VISIBLE_MACHINE)
+            return string_format("%s %s", rows[i].name, key + length);
+    }
+    return strdup("");
 }
 
 /* "-device virtio-net-pci,id=n0: mac", "-m", "-machine hpet". What comes first in an option goes
@@ -33,6 +53,10 @@ static char *name_of(const struct visible_thing *thing, const char *key)
     bool plain = !*key || (strcmp(thing->option, "m") == 0 && strcmp(key, "size") == 0) ||
                  (strcmp(thing->option, "smp") == 0 && strcmp(key, "cpus") == 0);
     bool labelled = *thing->label || *thing->id;
+    autofree char *written = written_for(strcmp(thing->option, "machine") == 0 ? key : "");
+    autofree char *words = written ? visible_show(written) : NULL;
+    if (!words || *words)
+        return words ? string_format("-%s", words) : NULL;
     autofree char *label = visible_show(thing->label), *id = visible_show(thing->id);
     autofree char *name = visible_show(key);
     if (!label || !id || !name)
@@ -53,6 +77,10 @@ static bool note(const struct comparison *c, enum verdict verdict, const char *n
                            : c->accept && strlist_contains(c->accept, name)
                                ? &c->found->accepted
                                : &c->found->differences;
+    if (!strlist_contains(&c->found->names, name) && !strlist_push(&c->found->names, name)) {
+        free(text);
+        return false;
+    }
     return text && strlist_push_owned(list, text);
 }
 
@@ -249,6 +277,7 @@ bool visible_compare(const struct visible_list *one, const char *one_name,
                                     "command lines: nobody has compared them",
                                     one_name, other_name))
         return error_no_memory(err);
+    found.compared = comparable;
     *out = found;
     found = (struct visible_found){0};
     return true;

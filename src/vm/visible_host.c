@@ -74,9 +74,12 @@ bool visible_host_read(const struct arglist *arguments, struct visible_list *out
     autojson json_t *json = visible_to_json(&list);
     if (!json)
         return error_no_memory(err);
-    if (list.count > VISIBLE_THINGS_MAX ||
-        json_dumpb(json, NULL, 0, JSON_COMPACT) > VISIBLE_SIZE_MAX)
-        return error_set(err, STATUS_USAGE, "there is too much of it");
+    size_t size = json_dumpb(json, NULL, 0, JSON_COMPACT);
+    if (list.count > VISIBLE_THINGS_MAX || size > VISIBLE_SIZE_MAX)
+        return error_set(err, STATUS_INCOMPATIBLE,
+                         "QEMU's command line is too long to be compared with another host's: a "
+                         "guest sees %zu things of it, in %zu bytes, and %d in %zu are allowed",
+                         list.count, size, VISIBLE_THINGS_MAX, VISIBLE_SIZE_MAX);
     *out = list;
     list = (struct visible_list){0};
     return true;
@@ -89,12 +92,24 @@ static char *join_differences(const struct strlist *differences)
     size_t count = 0;
     while (count < differences->count &&
            text.length + strlen(differences->items[count]) < MESSAGE_ROOM)
-        strbuf_printf(&text, "%s%s", count > 0 ? "; " : "", differences->items[count]), count++;
+        strbuf_printf(&text, "%s%s", ERROR_EACH, differences->items[count]), count++;
     for (size_t i = count; i < differences->count; i++)
         log_error("%s", differences->items[i]);
     if (count < differences->count)
-        strbuf_printf(&text, "; and %zu more", differences->count - count);
+        strbuf_printf(&text, "%sand %zu more", ERROR_EACH, differences->count - count);
     return strbuf_steal(&text);
+}
+
+/* Names that fit nothing. */
+static bool warn_unmet(const struct strlist *accept, const struct strlist *names, struct error *err)
+{
+    autofree char *all = strlist_join(names, "', '");
+    for (size_t i = 0; all && accept && i < accept->count; i++)
+        if (!strlist_contains(names, accept->items[i]))
+            log_warning("--accept-difference '%s': no difference is called that; there %s%s%s",
+                        accept->items[i], names->count > 0 ? "is '" : "is none", all,
+                        names->count > 0 ? "'" : "");
+    return all || error_no_memory(err);
 }
 
 bool visible_require_same(const struct visible_list *source, const char *source_name,
@@ -108,13 +123,17 @@ bool visible_require_same(const struct visible_list *source, const char *source_
         log_warning("%s", found.doubts.items[i]);
     for (size_t i = 0; i < found.accepted.count; i++)
         log_warning("accepted: %s", found.accepted.items[i]);
+    if (found.compared && !warn_unmet(accept, &found.names, err))
+        return false;
     autofree char *text = join_differences(&found.differences);
-    if (found.differences.count == 0)
+    size_t count = found.differences.count;
+    if (count == 0)
         return true;
     return text ? error_set(err, STATUS_INCOMPATIBLE,
-                            "a guest of %s would not find the same machine on %s: %s. Give QEMU "
-                            "the same there; who knows that a difference does no harm can name it "
-                            "on both with --accept-difference",
-                            source_name, destination_name, text)
+                            "a guest of %s would not find the same machine on %s: %zu "
+                            "difference%s%s" ERROR_EACH "Give QEMU the same there; who knows that "
+                            "a difference does no harm can name it on both with "
+                            "--accept-difference",
+                            source_name, destination_name, count, count == 1 ? "" : "s", text)
                 : error_no_memory(err);
 }

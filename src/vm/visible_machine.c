@@ -136,6 +136,28 @@ static bool tidy(const struct visible_machine *board, struct visible_list *list,
            visible_thing_set(memory, "size", whole->value, VISIBLE_SIZE, err);
 }
 
+/* Options without a value stand for some of its keys: these are named. */
+static bool name_sugar(const struct visible_reading *reading, struct visible_thing *machine)
+{
+    size_t count;
+    const struct visible_option *rows = visible_option_rows(&count);
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < machine->count && rows[i].kind == VISIBLE_SUGAR; k++) {
+            struct visible_property *property = &machine->properties[k];
+            size_t length = strlen(property->key);
+            if (strncmp(rows[i].text, property->key, length) != 0 || rows[i].text[length] != '=' ||
+                strcmp(rows[i].text + length + 1, property->value) != 0 ||
+                !visible_given(reading, rows[i].name))
+                continue;
+            char *shown = string_format("%s (-%s)", property->shown, rows[i].name);
+            if (!shown)
+                return false;
+            free(property->shown);
+            property->shown = shown;
+        }
+    return true;
+}
+
 bool visible_add_machine(struct visible_reading *reading, struct error *err)
 {
     const struct invocation *invocation = &reading->invocation;
@@ -148,6 +170,8 @@ bool visible_add_machine(struct visible_reading *reading, struct error *err)
          !visible_thing_set(machine, "kernel-irqchip", invocation->kernel_irqchip, VISIBLE_SEEN,
                             err)))
         return false;
+    if (!name_sugar(reading, machine))
+        return error_no_memory(err);
     struct visible_thing *memory = visible_list_add(list, "m", "", "", err);
     machine = visible_list_find(list, "machine", "");
     if (!memory || !visible_thing_set_keys(memory, &invocation->memory, VISIBLE_SEEN, err))

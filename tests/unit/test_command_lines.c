@@ -156,12 +156,12 @@ START_TEST(files)
         const char *source, *destination, *said;
     } rows[] = {
         {"-bios @DIR@/one", "-bios @DIR@/same", NULL},
-        {"-bios @DIR@/one", "-bios @DIR@/other", "-machine firmware is one (SHA-256 "},
-        {"-bios @DIR@/one", "-bios @DIR@/missing", "? -machine firmware is one (SHA-256 "},
+        {"-bios @DIR@/one", "-bios @DIR@/other", "-bios is one (SHA-256 "},
+        {"-bios @DIR@/one", "-bios @DIR@/missing", "? -bios is one (SHA-256 "},
         {"-bios bios-256k.bin", "-bios bios-256k.bin", NULL},
-        {"-bios bios-256k.bin", "-bios qboot.rom", "? -machine firmware is bios-256k.bin on a"},
+        {"-bios bios-256k.bin", "-bios qboot.rom", "? -bios is bios-256k.bin on a"},
         {"-L @DIR@ -bios one", "-bios @DIR@/same", NULL},
-        {"-L @DIR@ -bios one", "-L @DIR@ -bios other", "-machine firmware is one (SHA-256 "},
+        {"-L @DIR@ -bios one", "-L @DIR@ -bios other", "-bios is one (SHA-256 "},
         {"-pflash @DIR@/one", "-pflash @DIR@/other", NULL}, /* it is written to */
         {"-pflash @DIR@/one", "-pflash @DIR@/longer",
          "-drive if=pflash,index=0: content is one (3 bytes) on a and longer (6 bytes) on b"},
@@ -171,7 +171,7 @@ START_TEST(files)
         {"-drive if=pflash,format=qcow2,file=@DIR@/one",
          "-drive if=pflash,format=qcow2,file=@DIR@/longer",
          "? -drive if=pflash,index=0: content is one on a and longer on b"},
-        {"-kernel @DIR@/one", "-kernel @DIR@/other", "-machine kernel is one (SHA-256 "},
+        {"-kernel @DIR@/one", "-kernel @DIR@/other", "-kernel is one (SHA-256 "},
         {"-acpitable file=@DIR@/one", "-acpitable file=@DIR@/same", NULL},
         {"-option-rom @DIR@/one", "-option-rom @DIR@/other",
          "-option-rom romfile is one (SHA-256 "},
@@ -286,19 +286,40 @@ START_TEST(accepted)
     ck_assert(strlist_push(&names, "-device e1000: addr"));
     ck_assert(strlist_push(&names, "-device e1000"));
     MUST(visible_compare(&one, "a", &other, "b", &names, &found, &err));
+    ck_assert(found.compared && !strlist_contains(&found.names, "-device e1000"));
+    ck_assert_uint_eq(found.names.count, 3);
     ck_assert_uint_eq(found.differences.count, 2);
     ck_assert_str_eq(found.accepted.items[0], "-device e1000: addr is 3 on a and 4 on b");
     struct error err = ERROR_INIT;
     ck_assert(!visible_require_same(&one, "a", &other, "b", &names, &err));
     check_error(&err, STATUS_INCOMPATIBLE,
-                "-device e1000: mac is x on a and y on b; -m is 1G on a and 2G on b",
+                "-device e1000: mac is x on a and y on b | -m is 1G on a and 2G on b",
                 "visible_require_same");
+}
+END_TEST
+
+/* More than a peer takes is refused, not left uncompared. */
+START_TEST(too_long)
+{
+    autostrbuf struct strbuf text = {0};
+    autostrlist struct strlist words = {0};
+    autoarglist struct arglist arguments = {0};
+    autovisiblelist struct visible_list list = {0};
+    strbuf_puts(&text, "qemu");
+    for (int i = 0; i < VISIBLE_THINGS_MAX; i++)
+        strbuf_puts(&text, " -device e1000");
+    autofree char *line = strbuf_steal(&text);
+    MUST(args_parse("line", line, &words, &err));
+    MUST(arglist_parse(&arguments, (int)words.count, words.items, &err));
+    struct error err = ERROR_INIT;
+    ck_assert(!visible_host_read(&arguments, &list, &err));
+    check_error(&err, STATUS_INCOMPATIBLE, "and 1024 in 131072 are allowed", "visible_host_read");
 }
 END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {command_lines,  files,         damaged,
-                                  own_is_as_told, other_version, accepted};
+    const TTest *const tests[] = {command_lines, files,    damaged, own_is_as_told,
+                                  other_version, accepted, too_long};
     return unit_run("command-lines", tests, COUNT(tests));
 }
