@@ -9,15 +9,10 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "peer/ed25519.h"
 
 #define SIGNATURE_SIZE 64
-#define KEY_SIZE 32
 #define HEADER_MAX 1024
-
-/* The fixed beginning of an Ed25519 SubjectPublicKeyInfo in DER (RFC 8410 section 4); the 32 bytes
- * of the key follow. A key has this one encoding, so it has one pin. */
-static const uint8_t spki_prefix[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
-                                      0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
 
 static void cleanup_context(EVP_MD_CTX **context)
 {
@@ -132,19 +127,15 @@ static bool take_key(const json_t *payload, const char *pin, EVP_PKEY **key, str
         return error_set(err, STATUS_DATA, "it has no key");
     if (!base64_decode(text, &der, &length, err))
         return error_wrap(err, "key");
-    if (length != sizeof(spki_prefix) + KEY_SIZE ||
-        memcmp(der, spki_prefix, sizeof(spki_prefix)) != 0)
+    if (!ed25519_is_spki(der, length))
         return error_set(err, STATUS_DATA, "its key is not an Ed25519 key");
     if (!pin_from_spki(der, length, its_pin, err))
         return false;
     if (strcmp(its_pin, pin) != 0)
         return error_set(err, STATUS_DATA, "its key is %s, its kid says %s", its_pin, pin);
-    EVP_PKEY *result =
-        EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, der + sizeof(spki_prefix), KEY_SIZE);
-    if (!result) {
-        ERR_clear_error();
+    EVP_PKEY *result = ed25519_from_spki(der, length);
+    if (!result)
         return error_set(err, STATUS_DATA, "its key cannot be used");
-    }
     *key = result;
     return true;
 }

@@ -14,6 +14,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/paths.h"
+#include "peer/ed25519.h"
 
 #define IDENTITY_FILE_MAX 16384
 #define COMMON_NAME "qemu-migrate-launch"
@@ -50,17 +51,32 @@ static int no_passphrase(char *buffer, int size, int writing, void *context)
     return -1;
 }
 
+/* NULL: it is something else than a key without passphrase. */
+static EVP_PKEY *parse_key(const char *text, size_t length)
+{
+    autobio BIO *bio = BIO_new_mem_buf(text, (int)length);
+    unsigned char *der = NULL;
+    long size = 0;
+    EVP_PKEY *key = NULL;
+    if (bio && PEM_bytes_read_bio_secmem(&der, &size, NULL, PEM_STRING_PKCS8INF, bio, no_passphrase,
+                                         NULL) == 1)
+        key = ed25519_from_pkcs8(der, (size_t)size);
+    OPENSSL_secure_clear_free(der, (size_t)size);
+    if (!key && bio && BIO_reset(bio) == 1)
+        key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+    ERR_clear_error();
+    return key;
+}
+
 static bool read_key(const char *path, EVP_PKEY **result, struct error *err)
 {
     char *text = NULL;
     size_t length = 0;
     if (!file_read_private(path, IDENTITY_FILE_MAX, &text, &length, err))
         return false;
-    autobio BIO *bio = BIO_new_mem_buf(text, (int)length);
-    autokey EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    autokey EVP_PKEY *key = parse_key(text, length);
     OPENSSL_cleanse(text, length);
     free(text);
-    ERR_clear_error();
     if (!key)
         return error_set(err, STATUS_CONFIG, "%s: not a private key in PEM without passphrase",
                          path);
@@ -152,14 +168,13 @@ bool identity_create(const char *config_folder, struct error *err)
 
 static bool fill_pin(struct identity *identity, struct error *err)
 {
-    unsigned char *der = NULL;
-    int length = i2d_PUBKEY(identity->key, &der);
-    if (length <= 0)
+    uint8_t spki[ED25519_SPKI_SIZE];
+    if (!ed25519_to_spki(identity->key, spki))
         return fail_internal(err, "encode a key");
-    bool good = pin_from_spki(der, (size_t)length, identity->pin, err);
-    identity->spki = base64_encode(der, (size_t)length);
-    OPENSSL_free(der);
-    return good && (identity->spki || error_no_memory(err));
+    if (!pin_from_spki(spki, sizeof(spki), identity->pin, err))
+        return false;
+    identity->spki = base64_encode(spki, sizeof(spki));
+    return identity->spki || error_no_memory(err);
 }
 
 struct identity *identity_load(const char *config_folder, struct error *err)
