@@ -6,6 +6,7 @@
 #include <linux/virtio_ids.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -124,23 +125,49 @@ static bool add_vdpa(struct device_offer *offer, const struct backend_question *
     return add(offer, &question, &all, signal, err);
 }
 
+/* Ask those that have a file, if any: the others are absent. */
+static bool ask_all(const struct backend_question *questions, size_t count,
+                    struct backend_answer *answers, int *signal, struct error *err)
+{
+    autofree struct backend_question *asked = calloc(count + 1, sizeof(*asked));
+    autofree struct backend_answer *got = calloc(count + 1, sizeof(*got));
+    autofree size_t *places = calloc(count + 1, sizeof(*places));
+    size_t asked_count = 0;
+    if (!asked || !got || !places)
+        return error_no_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        answers[i] = (struct backend_answer){.step = BACKEND_OPEN, .error = ENOENT};
+        if (access(questions[i].path, F_OK) < 0 && errno == ENOENT)
+            continue;
+        places[asked_count] = i;
+        asked[asked_count++] = questions[i];
+    }
+    if (asked_count > 0 &&
+        !backend_ask(asked, asked_count, deadline_in_ms(BACKENDS_MS), got, signal, err))
+        return false;
+    for (size_t i = 0; i < asked_count; i++)
+        answers[places[i]] = got[i];
+    return true;
+}
+
 bool backends_examine(struct device_offer *offer, struct error *err)
 {
     autostrlist struct strlist paths = {0};
+    bool has_tap = device_offer_find_backend(offer, last.backend) != NULL;
     int signal = 0;
     if (!list_vdpa(&paths))
         return error_no_memory(err);
-    size_t count = FIXED_COUNT + paths.count + 1;
-    autofree struct backend_question *questions = calloc(count, sizeof(*questions));
-    autofree struct backend_answer *answers = calloc(count, sizeof(*answers));
+    size_t fore = FIXED_COUNT + paths.count, count = fore + !has_tap;
+    autofree struct backend_question *questions = calloc(fore + 1, sizeof(*questions));
+    autofree struct backend_answer *answers = calloc(fore + 1, sizeof(*answers));
     if (!questions || !answers)
         return error_no_memory(err);
     memcpy(questions, fixed, sizeof(fixed));
     for (size_t i = 0; i < paths.count; i++)
         questions[FIXED_COUNT + i] = (struct backend_question){VDPA, paths.items[i], NULL};
-    questions[count - 1] = last;
+    questions[fore] = last;
     int64_t start = clock_now_ms();
-    if (!backend_ask(questions, count, deadline_in_ms(BACKENDS_MS), answers, &signal, err))
+    if (!ask_all(questions, count, answers, &signal, err))
         return false;
     log_debug("device backends are examined in %lld ms", (long long)(clock_now_ms() - start));
     for (size_t i = 0; i < FIXED_COUNT; i++)
@@ -148,5 +175,5 @@ bool backends_examine(struct device_offer *offer, struct error *err)
             return false;
     return add_vdpa(offer, questions + FIXED_COUNT, answers + FIXED_COUNT, paths.count, signal,
                     err) &&
-           add(offer, &last, &answers[count - 1], signal, err);
+           (has_tap || add(offer, &questions[fore], &answers[fore], signal, err));
 }

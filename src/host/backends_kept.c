@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "base/cache.h"
 #include "base/cleanup.h"
@@ -12,6 +13,7 @@
 
 #define KIND "backends"
 #define TAP "tun"
+#define TAP_FILE "/dev/net/tun"
 #define ENTRY_MAX 4096
 
 /* Of what the answer depends on. */
@@ -46,26 +48,40 @@ static bool is_feature(const char *name)
     return false;
 }
 
-static void read_entry(const char *state_folder, const char *key, struct backend_offer *tap)
+/* The features in the entry, sorted; false: there is none that counts. */
+static bool read_entry(const char *state_folder, const char *key, struct strlist *features)
 {
     autojson json_t *entry = cache_read(state_folder, KIND, key, ENTRY_MAX);
-    autostrlist struct strlist features = {0};
     struct error err = ERROR_INIT;
     json_t *names;
     if (!entry)
-        return;
+        return false;
     if (!json_take(entry, &err, KIND, "{s:o}", "features", &names) ||
-        !json_take_names(names, "features of a tap", is_feature, &features, &err)) {
+        !json_take_names(names, "features of a tap", is_feature, features, &err)) {
         log_debug("not used again: %s", err.message);
-        return;
+        return false;
     }
-    log_debug("%s: as it was since this boot (%s)", TAP, tap->why);
-    strlist_sort(&features);
-    tap->state = BACKEND_KNOWN;
-    free(STEAL(tap->why));
-    strlist_free(&tap->features);
+    log_debug("%s: as it was since this boot", TAP);
+    strlist_sort(features);
+    return true;
+}
+
+bool backends_take_kept(const char *state_folder, struct device_offer *offer, struct error *err)
+{
+    char key[DIGEST_HEX_SIZE];
+    autostrlist struct strlist features = {0};
+    if (access(TAP_FILE, F_OK) < 0)
+        return true;
+    if (!make_key(key, err))
+        return false;
+    if (!read_entry(state_folder, key, &features))
+        return true;
+    struct backend_offer *tap = device_offer_add_backend(offer, TAP, BACKEND_KNOWN, NULL);
+    if (!tap)
+        return error_no_memory(err);
     tap->features = features;
     features = (struct strlist){0};
+    return true;
 }
 
 bool backends_keep(const char *state_folder, struct device_offer *offer, struct error *err)
@@ -79,9 +95,17 @@ bool backends_keep(const char *state_folder, struct device_offer *offer, struct 
         return true;
     if (!make_key(key, err))
         return false;
-    if (tap->state == BACKEND_KNOWN)
+    if (tap->state == BACKEND_KNOWN) {
         write_entry(state_folder, key, tap);
-    else
-        read_entry(state_folder, key, tap);
+        return true;
+    }
+    autostrlist struct strlist features = {0};
+    if (read_entry(state_folder, key, &features)) {
+        tap->state = BACKEND_KNOWN;
+        free(STEAL(tap->why));
+        strlist_free(&tap->features);
+        tap->features = features;
+        features = (struct strlist){0};
+    }
     return true;
 }

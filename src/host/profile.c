@@ -111,6 +111,7 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
     autodeviceoffer struct device_offer devices = {0};
     char files[DIGEST_HEX_SIZE];
     if (!qemu_probe_cpu(qemu, parameters, state_folder, model, &offer, &devices, files, err) ||
+        (state_folder && !backends_take_kept(state_folder, &devices, err)) ||
         !backends_examine(&devices, err) ||
         (state_folder && !backends_keep(state_folder, &devices, err)))
         return NULL;

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #include "host/backends.h"
+#include "host/backends_kept.h"
 
 #define GET_FEATURES_ARRAY 0x8008af83UL /* Linux 6.17, include/uapi/linux/vhost.h */
 #define BIT(n) (1ULL << (n))
@@ -128,6 +129,8 @@ int __wrap_access(const char *path, int mode)
 {
     if (string_starts_with(path, "/sys/class/misc/"))
         return kernel.loaded && strcmp(kernel.loaded, path) == 0 ? 0 : refuse(ENOENT);
+    if (strcmp(path, "/dev/net/tun") == 0)
+        return kernel.tun_error == ENOENT ? refuse(ENOENT) : 0;
     for (size_t i = 0; i < COUNT(kernel.files); i++)
         if (kernel.files[i].path && strcmp(kernel.files[i].path, path) == 0)
             return 0;
@@ -347,10 +350,55 @@ START_TEST(tap_that_hangs)
 }
 END_TEST
 
+/* What `examine` finds when it begins with what is kept, and keeps what it finds. */
+static char *examine_kept(void)
+{
+    autodeviceoffer struct device_offer offer = {.table = BACKEND_TABLE_VERSION};
+    MUST(backends_take_kept(unit_folder, &offer, &err));
+    MUST(backends_examine(&offer, &err));
+    MUST(backends_keep(unit_folder, &offer, &err));
+    const struct backend_offer *tap = device_offer_find_backend(&offer, "tun");
+    ck_assert_ptr_nonnull(tap);
+    if (tap->state != BACKEND_KNOWN)
+        return string_format("%s", tap->state == BACKEND_ABSENT ? "absent" : "unknown");
+    autofree char *features = strlist_join(&tap->features, " ");
+    return string_format("known: %s", features);
+}
+
+START_TEST(tap_is_tried_once)
+{
+    static const char known[] = "known: header-10 header-12 uso vnet-hdr";
+    static const struct {
+        enum tap_trouble trouble;
+        int error;
+        const char *expected;
+    } rows[] = {
+        {NO_TAP, 0, "unknown"},                       /* not kept */
+        {FINE, 0, known},         {KILLED, 0, known}, /* nobody tries */
+        {FINE, ENOENT, "absent"}, {FINE, EACCES, known},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        kernel_reset();
+        kernel.offloads = 0x7f & ~0x10;
+        kernel.headers_to = 12;
+        kernel.tun_flags &= ~(unsigned)IFF_MULTI_QUEUE;
+        kernel.trouble = rows[i].trouble;
+        kernel.tun_error = rows[i].error;
+        autofree char *found = examine_kept();
+        ck_assert_str_eq(found, rows[i].expected);
+    }
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {nothing_there,         vhost_words, vsock_is_not_loaded,
-                                  vdpa_is_what_all_have, taps,        taps_that_may_not_be_asked,
-                                  tap_that_hangs};
+    const TTest *const tests[] = {nothing_there,
+                                  vhost_words,
+                                  vsock_is_not_loaded,
+                                  vdpa_is_what_all_have,
+                                  taps,
+                                  taps_that_may_not_be_asked,
+                                  tap_that_hangs,
+                                  tap_is_tried_once};
     return unit_run("backends", tests, COUNT(tests));
 }
