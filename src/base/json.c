@@ -139,6 +139,12 @@ bool json_take(json_t *json, struct error *err, const char *what, const char *fo
     return error_set(err, STATUS_DATA, "%s: %s", what, detail.text);
 }
 
+bool json_is_plain(const json_t *value, size_t max)
+{
+    return json_is_string(value) && json_string_length(value) <= max &&
+           string_is_plain(json_string_value(value), json_string_length(value));
+}
+
 bool json_take_names(const json_t *array, const char *what, bool (*check)(const char *),
                      struct strlist *list, struct error *err)
 {

@@ -36,6 +36,9 @@ json_t *json_parse_qmp(const char *text, size_t length, size_t max_size, struct 
  * names the thing for the message. STATUS_DATA if the value has another form. */
 bool json_take(json_t *json, struct error *err, const char *what, const char *format, ...);
 
+/* Is it a string of printable ASCII, at most max bytes? */
+bool json_is_plain(const json_t *value, size_t max);
+
 /* The strings of an array into list; every one must satisfy check. STATUS_DATA otherwise. */
 bool json_take_names(const json_t *array, const char *what, bool (*check)(const char *),
                      struct strlist *list, struct error *err);

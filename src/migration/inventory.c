@@ -87,13 +87,7 @@ bool inventory_parse_blocks(const char *text, json_t *blocks)
 
 static bool is_text(const json_t *value)
 {
-    const char *text = json_string_value(value);
-    if (!text || json_string_length(value) > TEXT_MAX_LENGTH)
-        return false;
-    for (size_t i = 0; i < json_string_length(value); i++)
-        if (text[i] < 0x20 || text[i] > 0x7e)
-            return false;
-    return true;
+    return json_is_plain(value, TEXT_MAX_LENGTH);
 }
 
 static bool are_texts(const json_t *array)

@@ -118,20 +118,6 @@ static bool mend_for_a_while(struct migration *m, struct postcopy *state)
     return true;
 }
 
-/* The source has nothing more to give. The destination runs it already, unless it was a precopy to
- * its end after all: QEMU decides that between migrate-start-postcopy and the switchover. */
-static bool complete(struct migration *m, struct error *err)
-{
-    switch (migration_resume_there(m, true)) {
-    case TOLD_THERE:
-        return migration_finish(m, err);
-    case TOLD_BACK:
-        return migration_stay(m, err);
-    default:
-        return migration_unknown(m, err);
-    }
-}
-
 /* It was a precopy, and has failed at its end: QEMU lets the guest go on by itself, and whether it
  * was run over there is to be heard first. */
 static bool failed(struct migration *m, struct error *err)
@@ -149,7 +135,9 @@ bool migration_postcopy(struct migration *m, struct error *err)
         migration_report(m);
         switch (migration_stage(&m->look)) {
         case STAGE_COMPLETED:
-            return complete(m, err);
+            /* The destination runs it already, unless it was a precopy to its end after all: QEMU
+             * decides that between migrate-start-postcopy and the switchover. */
+            return migration_end_told(m, true, err);
         case STAGE_BROKEN:
             if (!mend_for_a_while(m, &state))
                 return refuse(m, &state, err);

@@ -22,6 +22,9 @@
 #define QUIT_MS 5000
 #define TERM_MS 2000
 
+/* Where the guest is, after `told`. */
+enum told { TOLD_THERE, TOLD_BACK, TOLD_UNKNOWN };
+
 bool migration_store(struct migration *m, enum vm_place place, struct error *err)
 {
     m->record->place = place;
@@ -84,7 +87,7 @@ static bool is_there(const struct migration *m, const struct guardian_status *st
 }
 
 /* Nobody was there to hear it, ever, and what was granted is over: it was never said. */
-static enum migration_told take_untold(struct migration *m)
+static enum told take_untold(struct migration *m)
 {
     struct error why = ERROR_INIT;
     struct guardian_status last = guardian_link_status(m->link);
@@ -101,7 +104,8 @@ static enum migration_told take_untold(struct migration *m)
     return TOLD_BACK;
 }
 
-enum migration_told migration_resume_there(struct migration *m, bool said)
+/* Until it is known where the guest is; said: it may have been heard before. */
+static enum told resume_there(struct migration *m, bool said)
 {
     deadline until = deadline_in_ms(ANSWER_MS),
              lease_over = deadline_in_ms(LEASE_MS + LEASE_MARGIN_MS);
@@ -216,11 +220,9 @@ bool migration_finish(struct migration *m, struct error *err)
     return true;
 }
 
-bool migration_hand_over(struct migration *m, struct error *err)
+bool migration_end_told(struct migration *m, bool said, struct error *err)
 {
-    if (!wait_there(m) || !migration_tell(m))
-        return migration_stay(m, err);
-    switch (migration_resume_there(m, false)) {
+    switch (resume_there(m, said)) {
     case TOLD_THERE:
         return migration_finish(m, err);
     case TOLD_BACK:
@@ -228,4 +230,11 @@ bool migration_hand_over(struct migration *m, struct error *err)
     default:
         return migration_unknown(m, err);
     }
+}
+
+bool migration_hand_over(struct migration *m, struct error *err)
+{
+    if (!wait_there(m) || !migration_tell(m))
+        return migration_stay(m, err);
+    return migration_end_told(m, false, err);
 }

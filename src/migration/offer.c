@@ -25,20 +25,10 @@ static bool is_name(const char *name)
     return length > 0 && length <= NAME_MAX_LENGTH && name[length] == '\0';
 }
 
-static bool is_text(const json_t *value)
-{
-    const char *text = json_string_value(value);
-    if (!text || json_string_length(value) > TEXT_MAX_LENGTH)
-        return false;
-    for (size_t i = 0; i < json_string_length(value); i++)
-        if (text[i] < 0x20 || text[i] > 0x7e)
-            return false;
-    return true;
-}
-
 static bool is_setting(const json_t *value)
 {
-    return json_is_boolean(value) || json_is_integer(value) || is_text(value);
+    return json_is_boolean(value) || json_is_integer(value) ||
+           json_is_plain(value, TEXT_MAX_LENGTH);
 }
 
 /* {"name": "migrate", "meta-type": "command", "arg-type": "150"} and what 150 is. */

@@ -96,10 +96,9 @@ bool migration_note(struct migration *m, const struct error *why);
 bool migration_hand_over(struct migration *m, struct error *err);
 /* `told` into lease and record. False: m->why. */
 bool migration_tell(struct migration *m);
-/* After migration_tell, until it is known where the guest is. */
-enum migration_told { TOLD_THERE, TOLD_BACK, TOLD_UNKNOWN };
-/* said: it may have been heard before. */
-enum migration_told migration_resume_there(struct migration *m, bool said);
+/* After migration_tell: let the destination run the guest, and end as it turns out. said: it may
+ * have been told so before. */
+bool migration_end_told(struct migration *m, bool said, struct error *err);
 /* What to do when that is not known: STATUS_DECISION. Returns false. */
 bool migration_unknown(const struct migration *m, struct error *err);
 /* The guest is over there: see that it stays so, and end what is here. */

@@ -54,19 +54,6 @@ static bool ask(struct migration *m, bool grant, struct guardian_status *status,
     return !grant || guardian_link_renew(m->link, &renewal, status, err);
 }
 
-/* The guest is told to run there: until it is known that it does. */
-static bool tell_again(struct migration *m, struct error *err)
-{
-    switch (migration_resume_there(m, true)) {
-    case TOLD_THERE:
-        return migration_finish(m, err);
-    case TOLD_BACK:
-        return migration_stay(m, err);
-    default:
-        return migration_unknown(m, err);
-    }
-}
-
 static bool is_complete(const struct guardian_status *status)
 {
     return strcmp(status->migration, "completed") == 0;
@@ -147,7 +134,7 @@ static bool take_up_told(struct migration *m, struct error *err)
     }
     if (in_postcopy && m->record->migration.postcopy)
         return migration_postcopy(m, err);
-    return tell_again(m, err);
+    return migration_end_told(m, true, err);
 }
 
 bool migration_take_up(struct migration *m, bool *here, struct error *err)
@@ -209,7 +196,7 @@ static bool resume_on_destination(struct migration *m, struct error *err)
                          "cannot run there; 'qemu-migrate-launch migrate %s' sees to it",
                          vm, peer, status.migration, status.run_state, vm);
     m->continued = true;
-    return told ? tell_again(m, err) : migration_hand_over(m, err);
+    return told ? migration_end_told(m, true, err) : migration_hand_over(m, err);
 }
 
 bool migration_resume_on(struct migration *m, struct error *err)
