@@ -312,6 +312,33 @@ START_TEST(flood)
 }
 END_TEST
 
+/* Events that nobody has asked for wait, 256 of them; the oldest ones make room. */
+START_TEST(only_so_many_events)
+{
+    enum { SAID = 300, KEPT = 256 };
+    char text[SAID * 24], wanted[16];
+    size_t length = 0;
+    for (int i = 0; i < SAID; i++)
+        length += (size_t)sprintf(text + length, "{\"event\":\"E%d\"}\n", i);
+    sprintf(text + length, "{\"return\":{},\"id\":2}\n");
+    const struct step script[] = {{SAY, GREETING}, CAPABILITIES, {HEAR, "one"},
+                                  {SAY, text},     {HEAR, ""},   {END, NULL}};
+    struct player player;
+    struct qmp *qmp = NULL;
+    bool closed;
+    int fd = start(&player, script);
+    MUST(qmp = qmp_open(fd, soon(), &err));
+    MUST(qmp_execute(qmp, "one", NULL, soon(), STATUS_MIGRATION, NULL, &err));
+    for (int i = SAID - KEPT; i < SAID; i++) {
+        autojson json_t *event = qmp_next_event(qmp, soon(), &closed);
+        sprintf(wanted, "E%d", i);
+        ck_assert_str_eq(json_string_value(json_object_get(event, "event")), wanted);
+    }
+    qmp_close(qmp);
+    stop(&player);
+}
+END_TEST
+
 START_TEST(events_until_it_hangs_up)
 {
     static const struct step script[] = {{SAY, GREETING},
@@ -355,8 +382,14 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        good_conversation,        bad_greetings, bad_answers, large_answer, flood,
-        events_until_it_hangs_up, sockets,
+        good_conversation,
+        bad_greetings,
+        bad_answers,
+        large_answer,
+        flood,
+        only_so_many_events,
+        events_until_it_hangs_up,
+        sockets,
     };
     return unit_run("qmp", tests, COUNT(tests));
 }
