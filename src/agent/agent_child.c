@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +24,6 @@ static void become_network(const struct agent *agent, int pipe, pid_t worker)
 {
     static const int ignored[] = {SIGINT, SIGHUP, SIGPIPE};
     static const int defaults[] = {SIGTERM, SIGALRM};
-    const struct rlimit none = {0};
     struct sigaction action = {.sa_handler = SIG_IGN};
     sigset_t empty;
     sigemptyset(&action.sa_mask);
@@ -42,8 +40,6 @@ static void become_network(const struct agent *agent, int pipe, pid_t worker)
     process_close_others(agent->listener);
     prctl(PR_SET_NAME, "qml-network");
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    setrlimit(RLIMIT_NPROC, &none); /* it has no use for processes, files and cores */
-    setrlimit(RLIMIT_CORE, &none);
     _exit(agent_network_run(agent->identity, agent->listener, STDIN_FILENO));
 }
 

@@ -97,7 +97,6 @@ static const char *const common_calls[] = {
     "sysinfo",
     "getrusage",
     "getrlimit",
-    "prlimit64",
     "rt_sigaction",
     "rt_sigprocmask",
     "rt_sigpending",
@@ -188,12 +187,15 @@ static bool add_calls(scmp_filter_ctx filter, uint32_t action, const char *const
     return true;
 }
 
-/* Memory, but none that can be executed; threads, but no processes: what is asked by clone3 cannot
- * be looked into, and a C library that is told that there is none asks by clone. */
+/* Its own limits to be read, not set. Memory, but none that can be executed; threads, but no
+ * processes: what is asked by clone3 cannot be looked into, and a C library that is told that there
+ * is none asks by clone. */
 static bool add_limited_calls(scmp_filter_ctx filter)
 {
     const scmp_datum_t thread = CLONE_THREAD;
-    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0),
+                            SCMP_A2(SCMP_CMP_EQ, 0)) >= 0 &&
+           seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) >= 0 &&
            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) >= 0 &&
@@ -250,5 +252,6 @@ bool sandbox_enter(const struct sandbox *sandbox, struct error *err)
         return true;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return error_set_errno(err, STATUS_INTERNAL, errno, "cannot give up new privileges");
-    return sandbox_restrict_files(sandbox, err) && restrict_calls(sandbox->kind, err);
+    return sandbox_limit(sandbox->kind, err) && sandbox_restrict_files(sandbox, err) &&
+           restrict_calls(sandbox->kind, err);
 }

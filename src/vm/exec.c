@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ struct start_state {
     bool closed[3]; /* standard descriptors that were not open */
     struct sigaction actions[NSIG];
     sigset_t mask;
+    struct rlimit core;
 };
 
 void start_state_free(struct start_state *state)
@@ -42,11 +44,22 @@ static bool remember(struct start_state *state, int fd)
     return true;
 }
 
+/* That /proc/PID/fd of this process can be opened is needed (guest/proof_run.c), so it stays what
+ * prctl(2) calls dumpable. */
+static void leave_no_core(struct start_state *state)
+{
+    if (getrlimit(RLIMIT_CORE, &state->core) < 0)
+        return;
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = state->core.rlim_max};
+    setrlimit(RLIMIT_CORE, &none);
+}
+
 struct start_state *start_state_save(void)
 {
     struct start_state *state = calloc(1, sizeof(*state));
     if (!state)
         return NULL;
+    leave_no_core(state);
     for (int s = 1; s < NSIG; s++)
         sigaction(s, NULL, &state->actions[s]);
     sigprocmask(SIG_SETMASK, NULL, &state->mask);
@@ -93,6 +106,7 @@ bool exec_plain(const struct start_state *state, const char *path, const struct 
         if (s != SIGKILL && s != SIGSTOP)
             sigaction(s, &state->actions[s], NULL);
     sigprocmask(SIG_SETMASK, &state->mask, NULL);
+    setrlimit(RLIMIT_CORE, &state->core);
     restore_descriptors(state);
     execv(path, argv->items);
     return error_set_errno(err, STATUS_CONFIG, errno, "cannot run %s", path);

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib.harness import Failure, check, check_equal, check_in, test, wait_until
 from lib.pair import Launched, guest_args
-from lib.process import free_port, process_status
+from lib.process import free_port, limits, process_status
 
 MIB = 1024  # in KiB
 
@@ -581,9 +581,13 @@ def locked_in(t):
     agent = Agent(t)
     agent.is_served()
     check_equal(process_status(agent.network(), "Seccomp", "NoNewPrivs"), {"Seccomp": "2", "NoNewPrivs": "1"}, "the network process")
+    wanted = {"Max core file size": "0", "Max processes": "0", "Max open files": "512", "Max data size": str(1 << 30)}
+    check_equal(limits(agent.network(), *wanted), wanted, "limits of the network process")
+    check_equal(limits(agent.process.pid, "Max core file size"), {"Max core file size": "0"}, "core files of the worker")
     check("not locked in" not in agent.process.stderr(), "it says that it is not locked in")
     agent.stop()
     agent.start("--listen", f"127.0.0.1:{agent.port}", "--no-sandbox")
+    check(limits(agent.network(), "Max open files") != {"Max open files": "512"}, "its limits with --no-sandbox")
     agent.is_served()
     check_equal(process_status(agent.network(), "Seccomp"), {"Seccomp": "0"}, "the network process with --no-sandbox")
     check_in("the network process is not locked in (--no-sandbox)", agent.process.stderr(), "its log")

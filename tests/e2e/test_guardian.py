@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib.harness import check, check_equal, check_in, test, wait_until
 from lib.pair import VM, Launched, Pair
-from lib.process import free_port, process_status
+from lib.process import free_port, limits, process_status
 
 
 def log(host):
@@ -19,15 +19,7 @@ def log(host):
 
 def guardians(t):
     """The pids of the program's processes that are left when both launches have become QEMU."""
-    program = os.path.realpath(t.program)
-    result = []
-    for pid, _ in t.alive():
-        try:
-            if os.readlink(f"/proc/{pid}/exe") == program:
-                result.append(pid)
-        except OSError:
-            pass
-    return result
+    return [pid for pid, command in t.alive() if command.split(" ")[0] == str(t.program)]
 
 
 def guardian(t):
@@ -99,6 +91,9 @@ def it_is_locked_in(t):
     _, destination = pair.launch()
     check_equal(process_status(guardian(t), "Seccomp", "NoNewPrivs"), {"Seccomp": "2", "NoNewPrivs": "1"}, "the guardian")
     check_equal(process_status(destination.process.pid, "Seccomp", "NoNewPrivs"), process_status("self", "Seccomp", "NoNewPrivs"), "its QEMU")
+    wanted = {"Max core file size": "0", "Max open files": "512", "Max file size": str(64 << 20), "Max data size": str(2 << 30)}
+    check_equal(limits(guardian(t), *wanted), wanted, "limits of the guardian")
+    check_equal(limits(destination.process.pid, *wanted), limits("self", *wanted), "limits of its QEMU")
     check("not locked in" not in log(pair.b), "it says that it is not locked in")
 
 

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -276,7 +277,13 @@ static char *output_after_exec(const char *script)
         dup2(open("/dev/zero", O_RDONLY | O_CLOEXEC), 40);
         setenv("QEMU_MIGRATE_LAUNCH_HOME", "/x", 1);
         setenv("QML_THEIRS", "/y", 1);
+        struct rlimit core = {.rlim_cur = 2048};
+        getrlimit(RLIMIT_CORE, &core);
+        core.rlim_cur = 2048;
+        bool set = setrlimit(RLIMIT_CORE, &core) == 0;
         struct start_state *state = start_state_save();
+        if (!set || getrlimit(RLIMIT_CORE, &core) < 0 || core.rlim_cur != 0)
+            _exit(1);
         dup2(open("/dev/full", O_RDONLY | O_CLOEXEC), 41);
         if (state && strlist_push(&words, "sh") && strlist_push(&words, "-c") &&
             strlist_push(&words, script))
@@ -297,7 +304,9 @@ START_TEST(exec_hands_on_what_was_there)
     autofree char *files = output_after_exec("for i in 39 40 41 42; do readlink /proc/$$/fd/$i; "
                                              "done");
     autofree char *words = output_after_exec("echo \"$QEMU_MIGRATE_LAUNCH_HOME$QML_THEIRS\"");
+    autofree char *core = output_after_exec("ulimit -S -c");
     ck_assert_str_eq(files, "/dev/zero\n");
+    ck_assert_str_eq(core, "4\n");
     ck_assert_str_eq(words, "/y\n");
 }
 END_TEST

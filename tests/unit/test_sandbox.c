@@ -11,7 +11,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -186,8 +188,12 @@ static void *nothing(void *context)
     return context;
 }
 
+/* The network process may make none, but root, whom RLIMIT_NPROC does not concern, can. */
 static int try_thread(void)
 {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_max == 0)
+        return DONE;
     pthread_t thread;
     int status = pthread_create(&thread, NULL, nothing, NULL);
     return status != 0 ? status : pthread_join(thread, NULL);
@@ -202,6 +208,52 @@ static int try_proc(void)
 {
     FILE *file = fopen("/proc/self/status", "re");
     return file ? DONE : errno;
+}
+
+static int try_core(void)
+{
+    struct rlimit limit = {.rlim_max = 1};
+    getrlimit(RLIMIT_CORE, &limit);
+    return limit.rlim_max == 0 ? EPERM : DONE;
+}
+
+static int try_much_memory(void)
+{
+    void *memory = mmap(NULL, (size_t)3 << 30, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? errno : DONE;
+}
+
+static int try_many_descriptors(void)
+{
+    for (int i = 0; i < 600; i++)
+        if (dup(0) < 0)
+            return errno;
+    return DONE;
+}
+
+static int try_long_file(void)
+{
+    char path[128];
+    path_in(path, "write/long");
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    return fd < 0 || pwrite(fd, "x", 1, 64 << 20) < 0 ? errno : DONE;
+}
+
+static int try_file_of_ours(void)
+{
+    char path[128];
+    path_in(path, "write/ours");
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    return fd < 0 || pwrite(fd, "x", 1, 60 << 20) < 0 ? errno : DONE;
+}
+
+static int try_raising_a_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return DONE;
+    return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? errno : DONE;
 }
 
 #define DIES -1 /* by SIGSYS */
@@ -233,6 +285,12 @@ static const struct {
     {"listen to all packets", try_packets, EPERM, EPERM, false},
     {"connect to a host", try_connecting, EPERM, EACCES, true},
     {"signal a process", try_signal, EPERM, DONE, false},
+    {"leave a core", try_core, EPERM, EPERM, false},
+    {"take much memory", try_much_memory, ENOMEM, ENOMEM, false},
+    {"open many descriptors", try_many_descriptors, EMFILE, EMFILE, false},
+    {"write a long file", try_long_file, EPERM, EFBIG, false},
+    {"write a file", try_file_of_ours, EPERM, DONE, false},
+    {"set its limits", try_raising_a_limit, EPERM, EPERM, false},
 };
 
 static void check_end(const char *name, const char *who, int status, int expected)
@@ -275,6 +333,20 @@ START_TEST(attempts)
 }
 END_TEST
 
+/* prctl, which tells it, is not for those who are locked in. */
+START_TEST(memory_is_its_own)
+{
+    for (int kind = SANDBOX_NETWORK; kind <= SANDBOX_GUARDIAN; kind++) {
+        int status = -1;
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(sandbox_limit(kind, NULL) ? prctl(PR_GET_DUMPABLE) : NOT_LOCKED);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(status, 0);
+    }
+}
+END_TEST
+
 START_TEST(switched_off)
 {
     make_files();
@@ -286,6 +358,6 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {attempts, switched_off};
+    const TTest *const tests[] = {attempts, memory_is_its_own, switched_off};
     return unit_run("sandbox", tests, COUNT(tests));
 }

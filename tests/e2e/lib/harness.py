@@ -211,7 +211,7 @@ class Test:
 
     def alive(self):
         """[(pid, command line)] of everything that this test started and that still runs, detached or not."""
-        return marked(self.mark)
+        return marked(self.mark, self.dir)
 
     # The end.
 
@@ -220,7 +220,7 @@ class Test:
         for process in self.processes:
             if process.alive():
                 process.kill()
-        end_marked(self.mark)
+        end_marked(self.mark, self.dir)
 
     def logs(self):
         """The ends of the logs of what it started, oldest first, for a person."""
@@ -317,7 +317,7 @@ def _outcome(running):
         found = json.loads((running.folder / "result.json").read_text())
         return found["result"], found["reason"], found["log"]
     except (OSError, ValueError):
-        end_marked(f"{running.process.pid}-{running.folder.name}")
+        end_marked(f"{running.process.pid}-{running.folder.name}", running.folder)
         said = (running.folder.parent / f"{running.folder.name}.log").read_text(errors="replace")
         reason = "does not end" if over else f"its process ended with status {running.process.returncode}"
         return "FAIL", reason, said.splitlines()[-LOG_LINES:]
@@ -391,7 +391,7 @@ class Runner:
         for one in self.running:
             one.process.kill()
             one.process.wait()
-            end_marked(f"{one.process.pid}-{one.folder.name}")
+            end_marked(f"{one.process.pid}-{one.folder.name}", one.folder)
 
 
 def _wait_for_end(pid):

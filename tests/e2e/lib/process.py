@@ -122,15 +122,29 @@ def process_status(pid, *names):
     return {name: found[name] for name in names}
 
 
-def marked(mark):
-    """[(pid, command line)] of the living processes that have this mark in their environment."""
+def limits(pid, *names):
+    """The soft limits of /proc/PID/limits with these names, a dictionary of texts."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return {name: line[26:47].strip() for name in names for line in lines if line.startswith(f"{name} ")}
+
+
+def is_marked(folder, mark, home=None):
+    """Whether the process of this folder in /proc was started with the mark. The environment of one that keeps its memory
+    to itself can be read by root only: what its command line has to do with is the test's folder `home`."""
+    try:
+        return f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
+    except PermissionError:
+        return home is not None and f"{home}/".encode() in (folder / "cmdline").read_bytes()
+
+
+def marked(mark, home=None):
+    """[(pid, command line)] of the living processes that a test started, which have its mark in their environment."""
     found = []
-    wanted = f"{MARK}={mark}".encode()
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
             continue
         try:
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+            if is_marked(folder, mark, home):
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 found.append((int(folder.name), command))
         except OSError:  # it ended meanwhile, or is not ours
@@ -138,18 +152,18 @@ def marked(mark):
     return found
 
 
-def end_marked(mark):
+def end_marked(mark, home=None):
     """Kills, by pid, every process with this mark, until there is none."""
 
     def gone():
-        left = marked(mark)
+        left = marked(mark, home)
         for pid, _ in left:
             try:
                 handle = os.pidfd_open(pid)
             except ProcessLookupError:
                 continue
             try:
-                if any(pid == other for other, _ in marked(mark)):  # still the one that was meant
+                if any(pid == other for other, _ in marked(mark, home)):  # still the one that was meant
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
             except ProcessLookupError:
                 pass
