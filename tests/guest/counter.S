@@ -23,12 +23,8 @@
  * Build: tests/guest/build.  Linked at the top 64 KiB below 4 GiB, where the reset vector is.
  */
 
-	.set	COM1, 0x3f8
-	.set	PIC1, 0x20
-	.set	PIC2, 0xa0
-	.set	PIT, 0x40
-	.set	APIC, 0xfee00000
-	.set	RELOAD, 59659		/* 1193182 Hz / 59659 = 20 Hz */
+	.include "pc.inc"
+
 	.set	TICKS_A_LINE, 4
 
 	/* RAM; all of it is below 640 KiB, where there is RAM on every machine type. */
@@ -36,15 +32,10 @@
 	.set	TICKS, 0x1004		/* timer interrupts since the last line */
 	.set	LOST, 0x1008		/* pages whose content was not what was written */
 	.set	XCR0, 0x100c		/* what was written to it at the reset; 0: there is no XSAVE */
-	.set	IDT, 0x2000		/* 256 gates */
-	.set	IDT_SIZE, 0x800
 	.set	STACK, 0x8000		/* grows down from here */
 	.set	RING, 0x20000
 	.set	RING_PAGES, 64
 	.set	PAGES_A_LINE, 4
-
-	.set	CODE, 8			/* selectors of gdt */
-	.set	DATA, 16
 
 	.text
 	.globl	_start
@@ -72,16 +63,11 @@ start32:
 	movl	$13, %ecx
 	movl	$general_protection, %eax
 	call	set_gate
-	movl	$0x20, %ecx
 	movl	$timer, %eax
-	call	set_gate
-	movl	$0x27, %ecx		/* where the PIC and the APIC send what they cannot explain */
-	movl	$idle, %eax
-	call	set_gate
-	lidt	idt_pointer
+	movl	$idle, %ebx
+	call	timer_gates
 
-	call	uart_init
-	call	timer_init
+	call	devices_init
 	call	xsave_init
 
 	movl	$1, NUMBER
@@ -193,46 +179,7 @@ timer:
 	outb	%al, $PIC1
 	jmp	idle
 
-/* Sets interrupt gate ECX to handler EAX; changes EAX, EDX. */
-set_gate:
-	movl	%eax, %edx
-	andl	$0xffff, %eax
-	orl	$(CODE << 16), %eax
-	movl	%eax, IDT(, %ecx, 8)
-	movw	$0x8e00, %dx		/* present, 32-bit interrupt gate */
-	movl	%edx, IDT + 4(, %ecx, 8)
-	ret
-
-/* Devices. */
-
-/* Runs through a table of (port, byte) pairs, each port 16 bits, from ESI up to EDI. */
-write_ports:
-	movw	(%esi), %dx
-	movb	2(%esi), %al
-	outb	%al, %dx
-	addl	$3, %esi
-	cmpl	%edi, %esi
-	jb	write_ports
-	ret
-
-uart_init:
-	movl	$uart_ports, %esi
-	movl	$uart_ports_end, %edi
-	jmp	write_ports
-
-timer_init:
-	movl	$timer_ports, %esi
-	movl	$timer_ports_end, %edi
-	call	write_ports
-	movl	$1, %eax
-	xorl	%ecx, %ecx
-	call	cpuid_or_zeros
-	btl	$9, %edx		/* a local APIC: let the PIC through, as firmware does */
-	jnc	1f
-	movl	$0x127, APIC + 0xf0	/* enabled; its spurious interrupts are ours, too */
-	movl	$0x700, APIC + 0x350	/* LINT0: ExtINT, not masked */
-1:
-	ret
+	.include "pc_devices.inc"
 
 /* CR4.OSXSAVE, and of x87, SSE, AVX and PKRU what there is. */
 xsave_init:
@@ -293,27 +240,6 @@ put_registers:
 	loop	1b
 	ret
 
-/* EAX as eight digits; changes EAX. */
-put_hex:
-	pushl	%ecx
-	pushl	%ebx
-	movl	%eax, %ebx
-	movl	$8, %ecx
-1:
-	roll	$4, %ebx
-	movb	%bl, %al
-	andb	$15, %al
-	addb	$'0', %al
-	cmpb	$'9', %al
-	jbe	2f
-	addb	$('a' - '9' - 1), %al
-2:
-	call	put_byte
-	loop	1b
-	popl	%ebx
-	popl	%ecx
-	ret
-
 /* The four bytes of EAX, lowest first, as they are; changes EAX. */
 put_four:
 	pushl	%ecx
@@ -325,66 +251,9 @@ put_four:
 	popl	%ecx
 	ret
 
-/* The text at ESI up to a zero byte; changes EAX, ESI. */
-put_text:
-	lodsb
-	testb	%al, %al
-	jz	1f
-	call	put_byte
-	jmp	put_text
-1:
-	ret
-
-/* AL, when the UART can take it. */
-put_byte:
-	pushl	%edx
-	pushl	%ecx
-	pushl	%eax
-	movl	$100000, %ecx		/* a UART that never gets ready must not stop the count */
-	movw	$(COM1 + 5), %dx
-1:
-	inb	%dx, %al
-	testb	$0x20, %al
-	loopz	1b
-	movw	$COM1, %dx
-	movb	(%esp), %al
-	outb	%al, %dx
-	popl	%eax
-	popl	%ecx
-	popl	%edx
-	ret
+	.include "pc_text.inc"
 
 /* Data. */
-
-	.macro	port number, value
-	.word	\number
-	.byte	\value
-	.endm
-
-uart_ports:
-	port	COM1 + 3, 0x80		/* divisor: 115200 baud */
-	port	COM1 + 0, 1
-	port	COM1 + 1, 0
-	port	COM1 + 3, 3		/* 8 bits, no parity */
-	port	COM1 + 1, 0		/* no interrupts */
-	port	COM1 + 2, 7		/* FIFOs on and empty */
-uart_ports_end:
-
-timer_ports:
-	port	PIC1 + 0, 0x11		/* both PICs: vectors from 0x20, 0x28 */
-	port	PIC2 + 0, 0x11
-	port	PIC1 + 1, 0x20
-	port	PIC2 + 1, 0x28
-	port	PIC1 + 1, 4
-	port	PIC2 + 1, 2
-	port	PIC1 + 1, 1
-	port	PIC2 + 1, 1
-	port	PIC1 + 1, 0xfe		/* only the timer */
-	port	PIC2 + 1, 0xff
-	port	PIT + 3, 0x34		/* channel 0, rate generator */
-	port	PIT + 0, RELOAD & 0xff
-	port	PIT + 0, RELOAD >> 8
-timer_ports_end:
 
 	.balign	4, 0
 leaf_table:				/* text, leaf, sub-leaf */
@@ -410,33 +279,4 @@ text_gp:	.asciz	"gp"
 text_lost:	.asciz	" lost="
 text_newline:	.asciz	"\r\n"
 
-	.balign	8, 0
-gdt:
-	.quad	0
-	.quad	0x00cf9b000000ffff	/* flat code */
-	.quad	0x00cf93000000ffff	/* flat data */
-gdt_end:
-gdt_pointer:
-	.word	gdt_end - gdt - 1
-	.long	gdt
-idt_pointer:
-	.word	IDT_SIZE - 1
-	.long	IDT
-
-	/* Real mode, at f000:ffc0: just long enough to leave it. */
-	.org	0xffc0
-	.code16
-start16:
-	cli
-	cld
-	movw	$(gdt_pointer - rom), %bx
-	lgdtl	%cs:(%bx)
-	movl	%cr0, %eax
-	orb	$1, %al			/* PE */
-	movl	%eax, %cr0
-	ljmpl	$CODE, $start32
-
-	.org	0xfff0
-_start:					/* the reset vector */
-	jmp	start16
-	.org	0x10000
+	.include "pc_reset.inc"

@@ -37,7 +37,7 @@ def build_negotiator(folder):
     objects = [base.with_suffix(".start.o"), base.with_suffix(".o")]
     whole, partial = base.with_suffix(".elf"), base.with_suffix(".tmp")
     for words in (
-        [*compiler, "-m32", "-c", "-o", objects[0], _SOURCE / "virtio_start.S"],
+        [*compiler, "-m32", "-c", "-I", _SOURCE, "-o", objects[0], _SOURCE / "virtio_start.S"],
         [*compiler, *_COMPILE, "-c", "-o", objects[1], _SOURCE / "virtio.c"],
         ["ld", "-m", "elf_i386", "-z", "noexecstack", "--build-id=none", "-T", _SOURCE / "virtio.ld", "-o", whole, *objects],
         ["objcopy", "-O", "binary", "-j", ".text", whole, partial],

@@ -40,7 +40,7 @@ def build_writer(folder, mebibytes=64, pages=100):
         numbers = [word for name, value in zip(numbers[::2], numbers[1::2]) for word in ("-Wa," + name, "-Wa," + value)]
     made, whole = base.with_suffix(".o"), base.with_suffix(".elf")
     for words in (
-        [*assembler, *numbers, "-o", made, _SOURCE],
+        [*assembler, *numbers, "-I", _SOURCE.parent, "-o", made, _SOURCE],
         ["ld", "-m", "elf_i386", "-z", "noexecstack", "--build-id=none", f"-Ttext={_ROM:#x}", "-o", whole, made],
         ["objcopy", "-O", "binary", "-j", ".text", whole, base.with_suffix(".tmp")],
     ):
