@@ -2,6 +2,8 @@
  *
  * The pre-flight: everything that is known to go wrong is said before a byte of memory is sent.
  */
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -33,17 +35,74 @@ static bool check_waits(const struct migration *m, const struct guardian_status 
                          m->peer->name, state, lease_state_name(status->lease));
 }
 
-static bool find_differences(struct migration *m, const struct order_sight *sight,
-                             struct strlist *findings, struct strlist *warnings, struct error *err)
+/* What is asked of QEMU here: some hundred questions. */
+struct own_sight {
+    struct migration_offer offer;
+    json_t *inventory;
+    struct strlist differences; /* of its CPU from the agreement */
+};
+
+static void own_sight_free(struct own_sight *own)
+{
+    migration_offer_free(&own->offer);
+    json_decref(own->inventory);
+    strlist_free(&own->differences);
+}
+
+static bool look_here(struct migration *m, struct own_sight *own, struct error *err)
+{
+    return migration_offer_read(m->qmp, MIGRATION_SOURCE, &own->offer, err) &&
+           (own->inventory = inventory_read(m->qmp, err)) &&
+           cpu_check(m->paths, m->record, m->qmp, &own->differences, err);
+}
+
+/* The same, asked over there by the guardian, at the same time. */
+struct look_there {
+    struct guardian_link *link;
+    struct order_sight sight;
+    struct error err;
+    bool good;
+};
+
+static void *look_there(void *context)
+{
+    struct look_there *there = context;
+    there->good = guardian_link_look(there->link, PATIENCE_MS, &there->sight, &there->err);
+    return NULL;
+}
+
+/* What went wrong over there is said first: it is more often the cause. */
+static bool look(struct migration *m, struct own_sight *own, struct order_sight *sight,
+                 struct error *err)
+{
+    struct look_there there = {.link = m->link, .err = ERROR_INIT};
+    struct error here = ERROR_INIT;
+    sigset_t all, saved;
+    pthread_t thread;
+    sigfillset(&all); /* signals are the program's */
+    pthread_sigmask(SIG_SETMASK, &all, &saved);
+    int errnum = pthread_create(&thread, NULL, look_there, &there);
+    pthread_sigmask(SIG_SETMASK, &saved, NULL);
+    if (errnum != 0)
+        return error_set_errno(err, STATUS_INTERNAL, errnum, "cannot start a thread");
+    bool good = look_here(m, own, &here);
+    pthread_join(thread, NULL);
+    *sight = there.sight;
+    if (there.good && good)
+        return true;
+    *err = there.good ? here : there.err;
+    return false;
+}
+
+static bool find_differences(const struct migration *m, const struct own_sight *own,
+                             const struct order_sight *sight, struct strlist *findings,
+                             struct strlist *warnings, struct error *err)
 {
     const char *const names[] = {m->self, m->peer->name};
-    autostrlist struct strlist lines = {0};
-    autojson json_t *inventory = inventory_read(m->qmp, err);
-    if (!inventory || !cpu_check(m->paths, m->record, m->qmp, &lines, err))
-        return false;
     autostrlist struct strlist machines = {0};
-    if (!preflight_find(inventory, sight->inventory, names, &machines, warnings) ||
-        !check_waits(m, &sight->status, findings) || !add_all(findings, m->self, &lines) ||
+    if (!preflight_find(own->inventory, sight->inventory, names, &machines, warnings) ||
+        !check_waits(m, &sight->status, findings) ||
+        !add_all(findings, m->self, &own->differences) ||
         !add_all(findings, m->peer->name, &sight->differences))
         return error_no_memory(err);
     for (size_t i = 0; i < machines.count; i++)
@@ -82,14 +141,12 @@ static bool refuse(const struct migration *m, const struct strlist *findings, st
 
 bool migration_check(struct migration *m, struct migration_offer *out, struct error *err)
 {
-    automigrationoffer struct migration_offer offer = {0};
+    __attribute__((cleanup(own_sight_free))) struct own_sight own = {0};
     autosight struct order_sight sight = {0};
     autostrlist struct strlist findings = {0}, warnings = {0};
-    if (!guardian_link_look(m->link, PATIENCE_MS, &sight, err))
-        return false;
-    if (!migration_offer_read(m->qmp, MIGRATION_SOURCE, &offer, err) ||
-        !find_differences(m, &sight, &findings, &warnings, err) ||
-        !decide_settings(m, &offer, &sight.offer, &findings, err))
+    if (!look(m, &own, &sight, err) ||
+        !find_differences(m, &own, &sight, &findings, &warnings, err) ||
+        !decide_settings(m, &own.offer, &sight.offer, &findings, err))
         return false;
     if (findings.count > 0)
         return refuse(m, &findings, err);
@@ -99,7 +156,7 @@ bool migration_check(struct migration *m, struct migration_offer *out, struct er
     const struct link_renewal question = {.limit_ms = LINK_CALL_MS};
     if (!guardian_link_renew(m->link, &question, NULL, err))
         return false;
-    *out = offer;
-    offer = (struct migration_offer){0};
+    *out = own.offer;
+    own.offer = (struct migration_offer){0};
     return true;
 }
