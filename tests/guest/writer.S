@@ -10,6 +10,9 @@
  * of its pages are written again for each line, in turn.  Before a page is written it must hold, in three places, what
  * the last round wrote there; lost= counts the pages that did not.
  *
+ * Of more than 2047 MiB (4060 at the most) those behind the first 2 GiB are reached by paging: they lie from 4 GiB on, as
+ * q35 has it with -m 2816 and more, and the guest has them behind the others, up to where devices and the ROM are.
+ *
  * Like the counter guest (counter.S) it halts between lines, takes interrupts only then, and needs COM1, the PIC and the
  * PIT, and no firmware; it uses no instruction that a KVM which interprets such a guest does not know.
  *
@@ -26,6 +29,11 @@
 	.set	STACK, 0x8000		/* grows down from here */
 	.set	MEMORY, 0x100000
 	.set	MEMORY_END, MEMORY + MEBIBYTES * 0x100000
+	.set	PAGING, MEBIBYTES > 2047	/* true is -1 here */
+	.set	POINTERS, 0x9000	/* PAE: four entries, of a directory each */
+	.set	DIRECTORIES, 0x10000	/* 2048 entries, of 2 MiB each */
+	.set	LOW_PAGES, 0x80000000 >> 21	/* so many before the hole, in which they are not */
+	.set	HIGH_PAGES, 0xfe000000 >> 21	/* and before the devices */
 
 	.text
 	.globl	_start
@@ -45,6 +53,9 @@ start32:
 	movl	$timer, %eax
 	movl	$idle, %ebx
 	call	timer_gates
+	.if	PAGING
+	call	begin_paging
+	.endif
 
 	movl	$1, ROUND
 	movl	$MEMORY, %edi
@@ -106,6 +117,48 @@ timer:
 	movb	$0x20, %al		/* end of interrupt */
 	outb	%al, $PIC1
 	jmp	idle
+
+	.if	PAGING
+/* Linear memory from 2 GiB on is what lies from 4 GiB on, but for the devices' and the ROM's part; changes EAX, ECX, EDX. */
+begin_paging:
+	xorl	%ecx, %ecx
+1:
+	movl	%ecx, %eax
+	shll	$21, %eax		/* where it is, for most */
+	xorl	%edx, %edx
+	cmpl	$LOW_PAGES, %ecx
+	jb	2f
+	cmpl	$HIGH_PAGES, %ecx
+	jae	2f
+	subl	$0x80000000, %eax
+	incl	%edx
+2:
+	orl	$0x83, %eax		/* present, writable, large */
+	movl	%eax, DIRECTORIES(, %ecx, 8)
+	movl	%edx, DIRECTORIES + 4(, %ecx, 8)
+	incl	%ecx
+	cmpl	$2048, %ecx
+	jb	1b
+	xorl	%ecx, %ecx
+1:
+	movl	%ecx, %eax
+	shll	$12, %eax
+	addl	$(DIRECTORIES + 1), %eax	/* present */
+	movl	%eax, POINTERS(, %ecx, 8)
+	movl	$0, POINTERS + 4(, %ecx, 8)
+	incl	%ecx
+	cmpl	$4, %ecx
+	jb	1b
+	movl	$POINTERS, %eax
+	movl	%eax, %cr3
+	movl	%cr4, %eax
+	orb	$0x20, %al		/* PAE */
+	movl	%eax, %cr4
+	movl	%cr0, %eax
+	orl	$0x80000000, %eax	/* PG */
+	movl	%eax, %cr0
+	ret
+	.endif
 
 /* Page EDI holds what the round before wrote there, or LOST goes up; changes EAX, EDX. */
 check_page:
