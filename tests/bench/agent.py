@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How many requests an agent answers, each a mutual TLS connection of its own with a signed question and a signed answer,
 beside how many bare handshakes `openssl s_server` does with the same keys. All of them share this machine's CPUs."""
+import os
 import re
 import subprocess
 
@@ -56,6 +57,8 @@ class Rates:
 
 
 def run(t, options):
+    if not os.access(options.build / "peer-calls", os.X_OK):
+        t.skip(f"'make -C {options.build} peer-calls' builds what asks the agent")
     t.fresh("agent")
     rates = Rates(t)
     ways = {

@@ -27,23 +27,24 @@ def libraries(path):
 
 
 def memory_at_exec(agent, vm):
-    """(resident, its peak) of a launch as it was last seen before it became QEMU, looked at all the time: KiB."""
+    """(resident, its peak) of a launch as it was last seen before it became QEMU, looked at all the time: KiB. What is read
+    counts when the file that is executed is the program's still, afterwards: memory and that file are replaced as one."""
     t = agent.t
     guest = [t.qemu_path, "-machine", "q35,accel=tcg", "-m", "256", "-nodefaults", "-display", "none"]
     process = agent.a.start("-q", "--vm", vm, "--peer", "b", "--no-proof", "--", *guest, name=vm)
-    seen = None
+    program, seen = os.path.realpath(t.program), None
     until = time.monotonic() + 30
     while time.monotonic() < until:
         try:
             text = Path(f"/proc/{process.pid}/status").read_text()
+            path = os.readlink(f"/proc/{process.pid}/exe")
         except OSError:
             break
-        if not text.startswith("Name:\tqemu-migrate-la") or "VmHWM" not in text:
-            if seen:
-                break
-            continue
-        fields = dict(line.split(":", 1) for line in text.splitlines())
-        seen = int(fields["VmRSS"].split()[0]), int(fields["VmHWM"].split()[0])
+        if path == program:
+            fields = dict(line.split(":", 1) for line in text.splitlines())
+            seen = int(fields["VmRSS"].split()[0]), int(fields["VmHWM"].split()[0])
+        elif seen:
+            break
     Launched(agent.a, process, "a")
     process.kill()
     if not seen:
