@@ -201,6 +201,8 @@ static const char *place_of(struct walk *walk, struct node *node, int depth)
     find_owner(walk, node);
     const char *above =
         node->owner == NONE ? "" : place_of(walk, &walk->nodes[node->owner], depth + 1);
+    if (node->at) /* two devices on each other's buses, if a QEMU says so: once is enough */
+        return node->at;
     const char *number = bus_number(node->bus), *name = strrchr(node->bus, '/');
     bool root = strcmp(above, "") == 0;
     if (node->pci) /* the first root bus is 00; others (pxb) by name */

@@ -264,6 +264,8 @@ bool exchange_take_profile(struct exchange *exchange, struct exchange_peer *peer
                    &machine, "profile", &envelope_json, "request", &request_json) ||
         (!exchange->machine && !take_machine(exchange, peer, machine, err)))
         return false;
+    if (!json_is_object(envelope_json))
+        return error_set(err, STATUS_DATA, "the profile that %s sent is not an object", peer->name);
     autofree char *text = json_to_text(envelope_json);
     autofree char *what = string_format("the profile that %s sent", peer->name);
     autoprofile struct profile profile = {0};

@@ -152,6 +152,8 @@ static bool take_approval(struct exchange *exchange, struct exchange_peer *peer,
     char pin[PIN_SIZE];
     if (!exchange_take_body(exchange, answer, "approval", &approval, err))
         return error_wrap(err, "%s", peer->name);
+    if (!json_is_object(approval))
+        return error_set(err, STATUS_DATA, "%s: the approval is not an object", peer->name);
     autofree char *text = json_to_text(approval);
     if (!text || !strlist_push(approvals, text))
         return error_no_memory(err);

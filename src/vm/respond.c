@@ -43,6 +43,10 @@ static json_t *approve(struct respond *respond, json_t *body, struct error *err)
     json_t *proposal;
     if (!exchange_take_body(exchange, body, "agreement", &proposal, err))
         return NULL;
+    if (!json_is_object(proposal)) {
+        error_set(err, STATUS_DATA, "propose: the agreement is not an object");
+        return NULL;
+    }
     autofree char *text = json_to_text(proposal);
     if (!text) {
         error_no_memory(err);
