@@ -20,16 +20,6 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-/* Names that the command line has and this version does not. */
-static bool is_later_command(const char *name)
-{
-    static const char *const later[] = {"doctor"};
-    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
-        if (strcmp(later[i], name) == 0)
-            return true;
-    return false;
-}
-
 /* The command's name is the first word that is no option of ours, unless "--" or one of launch's
  * options comes first. It is taken out of words. */
 static const struct command *take_command(int *count, char **words, struct error *err)
@@ -50,10 +40,7 @@ static const struct command *take_command(int *count, char **words, struct error
         }
         const struct command *command = find_command(word);
         if (!command) {
-            if (is_later_command(word))
-                error_set(err, STATUS_USAGE, "'%s' is not in this version yet", word);
-            else
-                error_set(err, STATUS_USAGE, "'%.80s' is not a command (see --help)", word);
+            error_set(err, STATUS_USAGE, "'%.80s' is not a command (see --help)", word);
             return NULL;
         }
         memmove(words + i, words + i + 1, (size_t)(*count - i) * sizeof(*words));

@@ -52,6 +52,7 @@ const struct command commands[] = {
      "trust list\n"
      "trust remove NAME",
      command_trust},
+    {"doctor", "doctor", command_doctor},
     {NULL, NULL, NULL},
 };
 
@@ -178,7 +179,7 @@ bool put_json(json_t *json, struct error *err)
 
 const char *color_start(const struct context *context, enum color color)
 {
-    static const char *const starts[] = {[COLOR_RED] = "\033[31m"};
+    static const char *const starts[] = {[COLOR_RED] = "\033[31m", [COLOR_YELLOW] = "\033[33m"};
     const char *no_color = getenv("NO_COLOR"); /* https://no-color.org */
     bool wanted =
         context->color == COLOR_ALWAYS ||

@@ -45,6 +45,7 @@ bool command_verify(struct context *context, int count, char **words, struct err
 bool command_serve(struct context *context, int count, char **words, struct error *err);
 bool command_adopt(struct context *context, int count, char **words, struct error *err);
 bool command_agreement(struct context *context, int count, char **words, struct error *err);
+bool command_doctor(struct context *context, int count, char **words, struct error *err);
 
 /* The options that every command takes, for a struct context. */
 extern const struct option_spec common_options[];
@@ -54,7 +55,7 @@ bool command_options(struct context *context, int count, char **words,
                      const struct option_spec *specs, void *target, struct operands *operands,
                      struct error *err);
 
-enum color { COLOR_RED };
+enum color { COLOR_RED, COLOR_YELLOW };
 /* What starts a colour on standard output, "" when it is not coloured (--color, NO_COLOR, not a
  * terminal); what ends it. */
 const char *color_start(const struct context *context, enum color color);

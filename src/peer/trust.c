@@ -135,7 +135,26 @@ static bool list_names(const char *path, struct strlist *names, struct error *er
     return true;
 }
 
-bool trust_load(const char *config_folder, struct trust *result, struct error *err)
+/* Read one more entry, to the end of those that are there; its pins are nobody else's. */
+static bool add_entry(const char *folder, const char *name, struct trust *trust, struct error *err)
+{
+    autoentry struct trust_entry entry = {0};
+    if (!read_entry(folder, name, &entry, err))
+        return false;
+    for (size_t p = 0; p < entry.pin_count; p++) {
+        const struct trust_entry *other = trust_find_pin(trust, entry.pins[p]);
+        if (other)
+            return error_set(err, STATUS_CONFIG, "%s: '%s' and '%s' have the same pin %s", folder,
+                             other->name, entry.name, entry.pins[p]);
+    }
+    trust->entries[trust->count++] = entry;
+    entry = (struct trust_entry){0};
+    return true;
+}
+
+/* complaints: NULL: the first entry that is bad is an error. */
+static bool load(const char *config_folder, struct trust *result, struct strlist *complaints,
+                 struct error *err)
 {
     autofree char *folder = path_join(config_folder, TRUST_FOLDER, "");
     autostrlist struct strlist names = {0};
@@ -148,21 +167,28 @@ bool trust_load(const char *config_folder, struct trust *result, struct error *e
     if (!trust.entries)
         return error_no_memory(err);
     for (size_t i = 0; i < names.count; i++) {
-        struct trust_entry *entry = &trust.entries[i];
-        if (!read_entry(folder, names.items[i], entry, err))
-            return false;
-        const struct trust before = {.entries = trust.entries, .count = trust.count};
-        trust.count++;
-        for (size_t p = 0; p < entry->pin_count; p++) {
-            const struct trust_entry *other = trust_find_pin(&before, entry->pins[p]);
-            if (other)
-                return error_set(err, STATUS_CONFIG, "%s: '%s' and '%s' have the same pin %s",
-                                 folder, other->name, entry->name, entry->pins[p]);
-        }
+        struct error bad = ERROR_INIT;
+        if (add_entry(folder, names.items[i], &trust, &bad))
+            continue;
+        if (!complaints || bad.status == STATUS_INTERNAL)
+            return error_set(err, bad.status, "%s", bad.message);
+        if (!strlist_push(complaints, names.items[i]) || !strlist_push(complaints, bad.message))
+            return error_no_memory(err);
     }
     *result = trust;
     trust = (struct trust){0};
     return true;
+}
+
+bool trust_load(const char *config_folder, struct trust *trust, struct error *err)
+{
+    return load(config_folder, trust, NULL, err);
+}
+
+bool trust_load_readable(const char *config_folder, struct trust *trust, struct strlist *complaints,
+                         struct error *err)
+{
+    return load(config_folder, trust, complaints, err);
 }
 
 void trust_free(struct trust *trust)

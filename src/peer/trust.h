@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/error.h"
+#include "base/strings.h"
 #include "peer/pin.h"
 
 #define TRUST_PINS_MAX 2
@@ -35,6 +36,12 @@ struct trust {
 /* Read all entries; no folder is no entries. STATUS_CONFIG: a bad file (named), the same pin twice
  * (both entries named); STATUS_NOT_TRUSTED: a file or the folder that others can change. */
 bool trust_load(const char *config_folder, struct trust *trust, struct error *err);
+
+/* For a look at what there is, not for trusting anybody: entries that are bad are left out, and for
+ * each of them its name and what is wrong are added to *complaints, two items. Errors are those of
+ * the folder. */
+bool trust_load_readable(const char *config_folder, struct trust *trust, struct strlist *complaints,
+                         struct error *err);
 
 /* Trust pin under name until expires (Unix seconds or TRUST_NEVER). An entry of that name gets the
  * new expiry, the address if one is given ("HOST[:PORT]" or NULL), and the pin as a second one if
