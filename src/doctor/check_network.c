@@ -173,8 +173,8 @@ void check_port(const struct doctor *doctor, struct findings *findings)
     const char *text = doctor->config.listen_address, *reason = "";
     autofree char *host = NULL;
     uint16_t port = DEFAULT_PORT;
-    if (text && !parse_address(text, &host, &port))
-        return; /* the configuration was not read */
+    if (doctor->config_error.status != STATUS_OK || (text && !parse_address(text, &host, &port)))
+        return;
     autofree char *where = string_format("port %u", port);
     if (!where)
         return;
@@ -198,8 +198,8 @@ void check_migration_ports(const struct doctor *doctor, struct findings *finding
     unsigned first = doctor->config.migration_port_first, last = doctor->config.migration_port_last;
     unsigned free_count = 0;
     const char *reason;
-    if (first == 0 || last < first)
-        return; /* the configuration was not read */
+    if (doctor->config_error.status != STATUS_OK)
+        return;
     for (unsigned port = first; port <= last; port++)
         free_count += try_port(NULL, port, &reason) == 0;
     autofree char *where = string_format("migration ports %u-%u", first, last);
