@@ -53,9 +53,9 @@ static int try_port(const char *host, unsigned port, const char **reason)
     return error;
 }
 
-/* The inodes of sockets that listen on that port. */
+/* The sockets that listen on that port. */
 static size_t find_listeners(const struct doctor *doctor, unsigned wanted,
-                             unsigned long long inodes[SOCKETS_MAX])
+                             struct tcp_listener listeners[SOCKETS_MAX])
 {
     static const char *const files[] = {"/proc/net/tcp", "/proc/net/tcp6"};
     size_t count = 0;
@@ -64,17 +64,16 @@ static size_t find_listeners(const struct doctor *doctor, unsigned wanted,
         autostrlist struct strlist lines = {0};
         if (!text || !strlist_split(&lines, text, '\n'))
             continue;
-        for (size_t i = 0; i < lines.count && count < SOCKETS_MAX; i++) {
-            unsigned port;
-            if (parse_tcp_line(lines.items[i], &port, &inodes[count]) && port == wanted)
+        for (size_t i = 0; i < lines.count && count < SOCKETS_MAX; i++)
+            if (parse_tcp_line(lines.items[i], &listeners[count]) &&
+                listeners[count].port == wanted)
                 count++;
-        }
     }
     return count;
 }
 
-static bool process_listens(const struct doctor *doctor, long pid, const unsigned long long *inodes,
-                            size_t count)
+static bool process_listens(const struct doctor *doctor, long pid,
+                            const struct tcp_listener *listeners, size_t count)
 {
     autofree char *folder = string_format("%s/proc/%ld/fd", doctor->root, pid);
     DIR *open = folder ? opendir(folder) : NULL;
@@ -86,7 +85,7 @@ static bool process_listens(const struct doctor *doctor, long pid, const unsigne
             continue;
         link[length] = '\0';
         for (size_t i = 0; i < count && !found; i++) {
-            snprintf(socket, sizeof(socket), "socket:[%llu]", inodes[i]);
+            snprintf(socket, sizeof(socket), "socket:[%llu]", listeners[i].inode);
             found = strcmp(link, socket) == 0;
         }
     }
@@ -96,7 +95,7 @@ static bool process_listens(const struct doctor *doctor, long pid, const unsigne
 }
 
 /* The process that listens there, or 0: it is another user's. */
-static long find_process(const struct doctor *doctor, const unsigned long long *inodes,
+static long find_process(const struct doctor *doctor, const struct tcp_listener *listeners,
                          size_t count)
 {
     autofree char *folder = doctor_path(doctor, "/proc");
@@ -105,7 +104,7 @@ static long find_process(const struct doctor *doctor, const unsigned long long *
     for (const struct dirent *item; open && !found && (item = readdir(open));) {
         uint64_t pid;
         if (parse_number(item->d_name, 1, INT32_MAX, &pid) &&
-            process_listens(doctor, (long)pid, inodes, count))
+            process_listens(doctor, (long)pid, listeners, count))
             found = (long)pid;
     }
     if (open)
@@ -138,17 +137,17 @@ static void say_nobody(const struct doctor *doctor, const char *where, struct fi
 static void say_taken(const struct doctor *doctor, const char *where, unsigned port,
                       struct findings *findings)
 {
-    unsigned long long inodes[SOCKETS_MAX];
-    size_t count = find_listeners(doctor, port, inodes);
+    struct tcp_listener listeners[SOCKETS_MAX];
+    size_t count = find_listeners(doctor, port, listeners);
     autofree char *lock = path_join(doctor->setup->paths->state, "agent", ".lock");
     long agent = lock ? doctor_lock_holder(doctor, lock) : 0;
-    if (agent && process_listens(doctor, agent, inodes, count)) {
+    if (agent && process_listens(doctor, agent, listeners, count)) {
         finding_add(findings, SEVERITY_OK, where, "the agent (pid %ld) listens", agent);
         finding_remedy(findings, "whether a firewall lets peers in is not known here: 'doctor' on "
                                  "a peer tells");
         return;
     }
-    long holder = find_process(doctor, inodes, count);
+    long holder = find_process(doctor, listeners, count);
     autofree char *who = holder ? doctor_describe_process(doctor, holder) : NULL;
     if (holder && is_ours(doctor, holder)) {
         finding_add(findings, SEVERITY_OK, where,
@@ -157,6 +156,10 @@ static void say_taken(const struct doctor *doctor, const char *where, unsigned p
                     who ? who : "this program");
     } else if (holder == 1) {
         finding_add(findings, SEVERITY_OK, where, "systemd listens, and starts the agent");
+    } else if (!holder && count > 0 && listeners[0].user == geteuid()) {
+        finding_add(findings, SEVERITY_NOTE, where,
+                    "a process of this user's listens that is not to be looked into: a guardian is "
+                    "such a one");
     } else {
         finding_add(findings, SEVERITY_PROBLEM, where,
                     "the port is taken by %s: no agent and no --listen can have it",

@@ -79,15 +79,18 @@ bool doctor_kvm_usable(const struct doctor *doctor);
 void doctor_list(const char *folder, const char *suffix, struct strlist *names);
 /* The process that holds a flock(2) on the file, or 0: nobody, as far as this user can tell. */
 long doctor_lock_holder(const struct doctor *doctor, const char *path);
-/* Whether a process has a file open, by its device and inode; false if it may not be asked. */
-bool doctor_process_has(const struct doctor *doctor, long pid, unsigned long long device,
-                        unsigned long long inode);
 /* "NAME (pid N)"; NULL for want of memory. */
 char *doctor_describe_process(const struct doctor *doctor, long pid);
 
 /* The inode of the lock in a line of /proc/locks, and its holder. False: it is no flock(2). */
 bool parse_lock_line(const char *line, unsigned long long *inode, long *pid);
-/* Port and inode in a line of /proc/net/tcp or tcp6. False: it does not listen. */
-bool parse_tcp_line(const char *line, unsigned *port, unsigned long long *inode);
+/* A TCP socket that listens. */
+struct tcp_listener {
+    unsigned port, user;
+    unsigned long long inode;
+};
+
+/* One in a line of /proc/net/tcp or tcp6. False: it does not listen. */
+bool parse_tcp_line(const char *line, struct tcp_listener *listener);
 
 #endif

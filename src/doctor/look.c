@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -84,20 +85,26 @@ bool parse_lock_line(const char *line, unsigned long long *inode, long *pid)
 }
 
 /* Documentation/networking/proc_net_tcp.rst, Linux 6.1; state 0A is TCP_LISTEN. */
-bool parse_tcp_line(const char *line, unsigned *port, unsigned long long *inode)
+bool parse_tcp_line(const char *line, struct tcp_listener *listener)
 {
-    unsigned local, state;
-    unsigned long long found;
-    if (sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %llu",
-               &local, &state, &found) != 3 ||
+    struct tcp_listener found;
+    unsigned state;
+    if (sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %u %*u %llu",
+               &found.port, &state, &found.user, &found.inode) != 4 ||
         state != 0x0a)
         return false;
-    *port = local;
-    *inode = found;
+    *listener = found;
     return true;
 }
 
-bool doctor_process_has(const struct doctor *doctor, long pid, unsigned long long device,
+/* Those that are locked in are not to be looked into, not even by their own user. */
+static bool may_ask(const struct doctor *doctor, long pid)
+{
+    autofree char *folder = string_format("%s/proc/%ld/fd", doctor->root, pid);
+    return folder && access(folder, R_OK) == 0;
+}
+
+static bool process_has(const struct doctor *doctor, long pid, unsigned long long device,
                         unsigned long long inode)
 {
     autofree char *folder = string_format("%s/proc/%ld/fd", doctor->root, pid);
@@ -127,7 +134,7 @@ long doctor_lock_holder(const struct doctor *doctor, const char *path)
             *next++ = '\0';
         /* The device there is not always what stat says (btrfs, overlayfs). */
         if (parse_lock_line(line, &inode, &pid) && inode == st.st_ino &&
-            doctor_process_has(doctor, pid, st.st_dev, st.st_ino))
+            (!may_ask(doctor, pid) || process_has(doctor, pid, st.st_dev, st.st_ino)))
             return pid;
     }
     return 0;

@@ -133,24 +133,24 @@ END_TEST
 
 START_TEST(tcp_lines)
 {
-    unsigned port = 0;
-    unsigned long long inode = 0;
+    struct tcp_listener listener = {0};
     ck_assert(parse_tcp_line("   1: 0100007F:4083 00000000:0000 0A 00000000:00000000 00:00000000 "
                              "00000000  1000        0 12345 1 0000000000000000 100 0 0 10 0",
-                             &port, &inode));
-    ck_assert_uint_eq(port, 16515);
-    ck_assert_uint_eq(inode, 12345);
+                             &listener));
+    ck_assert_uint_eq(listener.port, 16515);
+    ck_assert_uint_eq(listener.inode, 12345);
+    ck_assert_uint_eq(listener.user, 1000);
     ck_assert(parse_tcp_line("   0: 00000000000000000000000000000000:C000 "
                              "00000000000000000000000000000000:0000 0A 00000000:00000000 "
                              "00:00000000 00000000     0        0 9 1 0 100 0 0 10 0",
-                             &port, &inode));
-    ck_assert_uint_eq(port, 49152);
+                             &listener));
+    ck_assert_uint_eq(listener.port, 49152);
     static const char *const others[] = {
         "", "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid",
         "   1: 0100007F:4083 0100007F:C001 01 00000000:00000000 00:00000000 00000000  1000 0 12345",
         "   1: 0100007F:4083 00000000:0000 0A"};
     for (size_t i = 0; i < COUNT(others); i++)
-        ck_assert_msg(!parse_tcp_line(others[i], &port, &inode), "%s", others[i]);
+        ck_assert_msg(!parse_tcp_line(others[i], &listener), "%s", others[i]);
 }
 END_TEST
 
