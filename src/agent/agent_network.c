@@ -46,7 +46,7 @@ static bool send_frame(struct network *network, json_t *frame, size_t max)
     autofree char *bytes = NULL;
     size_t length = 0;
     struct error err = ERROR_INIT;
-    if (agent_frame_pack(frame, max, &bytes, &length, &err) &&
+    if (agent_frame_pack(owned, max, &bytes, &length, &err) &&
         bufferevent_write(network->worker, bytes, length) == 0)
         return true;
     end(network, STATUS_INTERNAL, err.status != STATUS_OK ? err.message : "out of memory");

@@ -22,6 +22,9 @@ static inline void cleanup_close(const int *fd)
 
 #define autofree __attribute__((cleanup(cleanup_free)))
 #define autoclose __attribute__((cleanup(cleanup_close)))
+/* Beside one of these: a local that nobody reads, and that is there for what happens at the end of
+ * its scope. */
+#define UNREAD __attribute__((unused))
 
 /* How many elements an array has (not a pointer). */
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

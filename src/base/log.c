@@ -28,7 +28,8 @@ void log_set_time(bool time)
     timed = time;
 }
 
-static void put(enum log_level level, const char *prefix, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void put(enum log_level level, const char *prefix,
+                                                      const char *format, va_list args)
 {
     int saved = errno;
     char line[4096];

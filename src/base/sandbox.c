@@ -211,7 +211,7 @@ static bool add_sockets(scmp_filter_ctx filter)
     const int families[] = {AF_UNIX, AF_INET, AF_INET6};
     for (size_t i = 0; i < COUNT_OF(families); i++)
         if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i])) < 0)
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0)) < 0)
             return false;
     return true;
 }

@@ -72,7 +72,7 @@ static bool run_here(struct guardian *guardian, struct error *err)
             return error_set(err, STATUS_DECISION,
                              "%s is not here yet: its migration from %s is '%s'", record->vm,
                              record->peer, status.migration);
-        /* fall through */
+        __attribute__((fallthrough));
     case LEASE_RUN:
         guardian->stay_paused = guardian->when_active = false;
         return guardian_run_guest(guardian, err);

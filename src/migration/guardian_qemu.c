@@ -179,7 +179,6 @@ bool guardian_note_place(struct guardian *guardian, enum vm_place place, struct 
 bool guardian_run_guest(struct guardian *guardian, struct error *err)
 {
     struct error refused = ERROR_INIT;
-    autojson json_t *state = NULL;
     if (guardian->stay_paused)
         return true;
     if (!lease_guardian_run(&guardian->lease))

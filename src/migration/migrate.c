@@ -216,13 +216,12 @@ static bool decide(const struct paths *paths, struct vm_record *record,
 static void watch(const struct paths *paths, const char *vm)
 {
     const struct migration_options options = {0};
-    automigrationresult struct migration_result result = {0};
     autovmrecord struct vm_record record = {0};
     struct error err = ERROR_INIT;
     bool here = false;
     log_set_level(LOG_LEVEL_INFO);
     log_set_time(true);
-    autoclose int announced = watcher_announce(paths, vm);
+    autoclose UNREAD int announced = watcher_announce(paths, vm);
     autoclose int lock = -1;
     while ((lock = vm_record_lock(paths, vm, &err)) < 0 && err.status == STATUS_DECISION)
         poll(NULL, 0, LOCK_STEP_MS);

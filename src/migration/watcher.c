@@ -103,6 +103,6 @@ int watcher_announce(const struct paths *paths, const char *vm)
 bool watcher_works(const struct paths *paths, const char *vm)
 {
     bool busy = false;
-    autoclose int fd = try_lock(paths, vm, &busy);
+    autoclose UNREAD int fd = try_lock(paths, vm, &busy);
     return busy;
 }

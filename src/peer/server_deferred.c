@@ -117,8 +117,8 @@ void deferred_begin(struct evhttp_request *http, struct connection *connection,
 
 void peer_request_answer(struct peer_request *request, json_t *answer, const struct error *err)
 {
-    autojson json_t *owned = answer;
-    autofree struct peer_request *done = request;
+    autojson UNREAD json_t *owned = answer;
+    autofree UNREAD struct peer_request *done = request;
     struct connection *connection = request->connection;
     if (!connection)
         return;

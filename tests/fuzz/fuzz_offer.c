@@ -87,8 +87,8 @@ static void check_choice(json_t *json)
     if (!read_machines(json_object_get(json, "machines"), &ours) ||
         !read_machines(json_object_get(json, "machines2"), &theirs))
         return;
-    struct machine_wish a = {"a", machine, &ours, "7.2.22"};
-    struct machine_wish b = {"b", machine, &theirs, "10.0.2"};
+    struct machine_wish a = {"a", machine, &ours, "7.2.22", false};
+    struct machine_wish b = {"b", machine, &theirs, "10.0.2", false};
     autofree char *one = machine_choose((struct machine_wish[]){a, b}, 2, NULL);
     autofree char *other = machine_choose((struct machine_wish[]){b, a}, 2, NULL);
     MUST(!one == !other && (!one || strcmp(one, other) == 0));

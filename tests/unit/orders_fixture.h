@@ -45,7 +45,7 @@ static inline struct migration_offer offer_of(const char *version, enum migratio
 /* As the other host has it: from its text, read strictly. */
 static inline json_t *sent(json_t *made)
 {
-    autojson json_t *owned = made;
+    autojson UNREAD json_t *owned = made;
     ck_assert_ptr_nonnull(made);
     autofree char *text = json_to_text(made);
     json_t *json = NULL;

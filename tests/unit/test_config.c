@@ -270,7 +270,7 @@ END_TEST
 START_TEST(who_can_change_it)
 {
     autoconfig struct config config = {0};
-    autofree char *path = in_folder("config.ini"), *folder = in_folder("folder");
+    autofree char *path = in_folder("config.ini");
     MUST(load("[host]\nname = a\n", 0644, &config, &err));
     MUST_FAIL(STATUS_NOT_TRUSTED, path, load("[host]\nname = a\n", 0666, &config, &err));
     MUST_FAIL(STATUS_NOT_TRUSTED, path, load("[host]\nname = a\n", 0664, &config, &err));

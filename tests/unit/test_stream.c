@@ -218,7 +218,7 @@ START_TEST(bytes_before_the_answer)
     struct host host;
     host_start(&host, true);
     int before = count_fds();
-    autofree char *answer = answer_to(&host, "stream", UPGRADE, "hello");
+    autofree UNREAD char *answer = answer_to(&host, "stream", UPGRADE, "hello");
     host_waits(&host, 1);
     ck_assert(alice_asks(peer_server_port(host.server), "echo", NULL, NULL));
     fds_become(before);

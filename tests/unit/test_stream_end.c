@@ -14,7 +14,7 @@ START_TEST(stops_after_the_stream)
         host_start(&host, true);
         host.stop = true;
         struct peer_client client = client_of(&host);
-        autopeerstream struct peer_stream *stream = must_open(&client);
+        autopeerstream UNREAD struct peer_stream *stream = must_open(&client);
         pthread_join(host.thread, NULL);
         ck_assert(host.result);
         ck_assert_int_eq(host.streams, 1);
@@ -46,7 +46,7 @@ START_TEST(ends_in_between)
         struct peer_client client = client_of(&host);
         autojson json_t *body = json_object();
         ck_assert_int_eq(pthread_create(&thread, NULL, interrupt_soon, &host), 0);
-        autopeerstream struct peer_stream *stream =
+        autopeerstream UNREAD struct peer_stream *stream =
             peer_stream_open(&client, body, deadline_in_ms(i % 2 ? 5000 : 1000), NULL);
         pthread_join(thread, NULL);
         pthread_join(host.thread, NULL);
@@ -117,7 +117,7 @@ START_TEST(handed_over_socket)
     pthread_join(thread, NULL);
     ck_assert_msg(asker.result, "%s", asker.err.message);
     ck_assert_uint_eq(peer_server_port(second.server), client.port);
-    autopeerstream struct peer_stream *stream = must_open(&client);
+    autopeerstream UNREAD struct peer_stream *stream = must_open(&client);
     tls_close(host_takes(&second));
     host_stop(&second);
 }
@@ -126,7 +126,7 @@ END_TEST
 START_TEST(first_free_port)
 {
     uint16_t taken, port = 0;
-    autoclose int other = tcp_listen(&taken);
+    autoclose UNREAD int other = tcp_listen(&taken);
     autofree char *range = string_format("from %u to %u", taken, taken);
     MUST_FAIL(STATUS_CONFIG, range, peer_listen_range("127.0.0.1", taken, taken, &port, &err) >= 0);
     MUST_FAIL(STATUS_CONFIG, "from 3 to 2", peer_listen_range("127.0.0.1", 3, 2, &port, &err) >= 0);
