@@ -7,7 +7,8 @@ import subprocess
 
 from lib.harness import wait_until
 from lib.process import free_port
-from measure import Run, Unable, cpu_seconds, interleave, median, ratio, table
+from measure import Run, Unable, cpu_seconds, interleave, median, ratio
+from report import goal, table
 from test_agent import Agent
 
 SECONDS = 2  # of a turn of s_time
@@ -71,6 +72,9 @@ def run(t, options):
     samples = interleave(ways, rounds)
     rates.agent.stop()
     base = samples["openssl s_server, handshakes"]
+    for name in ("agent, requests", "agent, requests, 4 at once"):
+        rate = ratio([one[0] for one in samples[name]], [one[0] for one in base])
+        goal(f"{name}: beside the handshakes of s_server", rate, 0.6, at_least=True)
     rows = []
     for name, got in samples.items():
         of = lambda which, of=got: [sample[which] for sample in of]

@@ -9,7 +9,8 @@ import subprocess
 import xml.etree.ElementTree as ET
 
 from lib.harness import wait_until
-from measure import Run, Unable, cpu_seconds, interleave, median, note, table
+from measure import Run, Unable, cpu_seconds, interleave, median
+from report import goal, note, table
 
 SIZES = (2, 10, 100, 500, 1000)
 
@@ -139,6 +140,8 @@ def commands(t, host, files, libvirt, rounds):
         else:
             row += ["-", "-", "-"]
         rows.append(row)
+    each = lambda size: median([one[1] for one in samples["ours", size]]) / size
+    goal("baseline: CPU for one of 1000 profiles beside one of 100 (linear)", each(1000) / each(100), 1.25)
     heads = ["profiles", "ms", "CPU ms", "a profile", "peak RSS MiB", "virsh ms", "virsh+daemon CPU ms", "CPU ratio"]
     table(f"baseline: the command, whole; medians of {rounds} rounds", heads, rows)
     if refused:

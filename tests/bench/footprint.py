@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from lib.pair import Launched
-from measure import Run, Unable, difference, interleave, median, memory_kib, table
+from measure import Run, Unable, difference, interleave, median, memory_kib
+from report import table
 from test_agent import Agent
 
 

@@ -7,7 +7,8 @@ import signal
 import socket
 import time
 
-from measure import Unable, difference, interleave, median, note, ratio, spread, table
+from measure import Unable, difference, interleave, median, ratio, spread
+from report import goal, note, table
 from test_agent import Agent
 
 LIMIT = 30  # seconds for one start
@@ -103,6 +104,15 @@ class Starts:
         return self.start(self.agent.a.argv(*words))
 
 
+def note_goals(accel, of):
+    """of(name, which): the samples of a way."""
+    more = lambda name: difference(of(name, 0), of("bare QEMU", 0))
+    goal(f"launch, {accel.upper()}, warm, --no-proof: ms more than bare QEMU", more("warm, --no-proof"), 25, ".1f")
+    if accel == "kvm":
+        goal("launch, KVM, warm, proof: ms more than bare QEMU", more("warm, proof"), 150, ".1f")
+    goal(f"launch, {accel.upper()}, cold, proof: ms", median(of("cold, proof", 0)), 500, ".1f")
+
+
 def measure(t, accel, rounds):
     starts = Starts(t, accel)
     ways = {"bare QEMU": starts.bare}
@@ -111,6 +121,7 @@ def measure(t, accel, rounds):
     samples = interleave(ways, rounds, warm=2)
     starts.agent.stop()
     of = lambda name, which: [sample[which] for sample in samples[name]]
+    note_goals(accel, of)
     rows = []
     for name in ways:
         row = [name, f"{median(of(name, 0)):.1f}"]

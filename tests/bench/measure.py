@@ -5,9 +5,10 @@ import platform
 import re
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
+
+from report import say
 
 BUSY = 0.1  # of a CPU: more than that by others, and a table says so
 
@@ -50,21 +51,6 @@ def ratio(samples, base):
 def spread(values):
     """least-most, for the reader to see how quiet the machine was."""
     return f"{min(values):.0f}-{max(values):.0f}"
-
-
-def table(title, heads, rows):
-    """Prints rows of words below their heads; the first column to the left, the others to the right."""
-    lines = [heads, *[[str(cell) for cell in row] for row in rows]]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    print(f"\n{title}")
-    for line in lines:
-        cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
-        print("  ".join([line[0].ljust(widths[0]), *cells]).rstrip())
-    sys.stdout.flush()
-
-
-def note(text):
-    print(f"  {text}", flush=True)
 
 
 # Processes
@@ -128,11 +114,11 @@ def print_machine(program, qemu):
 
     where = f", a guest of {get('Hypervisor vendor')}" if get("Hypervisor vendor") else ""
     memory = memory_kib("self", "MemTotal", "../meminfo") or 0
-    print(f"machine  {get('CPU(s)')} CPUs, {get('Model name')} (family {get('CPU family')}, model {get('Model')}){where}, "
+    say(f"machine  {get('CPU(s)')} CPUs, {get('Model name')} (family {get('CPU family')}, model {get('Model')}){where}, "
           f"{memory / 1048576:.0f} GiB")
     system = platform.freedesktop_os_release().get("PRETTY_NAME", "")
-    print(f"system   Linux {platform.release()}, {system}")
-    print(f"with     {first_line(program, '--version')}; {first_line(qemu, '--version')}; {first_line('openssl', 'version')}")
+    say(f"system   Linux {platform.release()}, {system}")
+    say(f"with     {first_line(program, '--version')}; {first_line(qemu, '--version')}; {first_line('openssl', 'version')}")
 
 
 def _ticks():
@@ -158,6 +144,6 @@ class Others:
     def tell(self):
         after = self._look()
         stolen = (_ticks()[1] - self.stolen) / os.sysconf("SC_CLK_TCK")
-        print(f"\nothers   had {self.before:.2f} CPUs before and {after:.2f} CPUs after this; the hypervisor took {stolen:.1f} s")
+        say(f"others   had {self.before:.2f} CPUs before and {after:.2f} CPUs after this; the hypervisor took {stolen:.1f} s")
         if max(self.before, after) > BUSY:
-            print("BUSY     the machine was not idle: of these figures only CPU times and memory say something")
+            say("BUSY     the machine was not idle: of these figures only CPU times and memory say something")

@@ -3,8 +3,9 @@
 beside QEMU's own TLS driven by hand. The guest writes memory all the time."""
 import subprocess
 
-from measure import interleave, median, note, ratio, table
+from measure import interleave, median, ratio
 from moves import BANDWIDTH, DOWNTIME, ByHand, Guest, Memory, Program
+from report import goal, note, table
 
 CHANNELS = 4  # of multifd
 RATE = 64  # MiB that the guest writes over in a second
@@ -63,6 +64,16 @@ def rows(samples, chosen):
         yield row
 
 
+def note_goals(samples, chosen, size):
+    """Of all ways of the program."""
+    wanted = {"migrate --direct": (("total", 1.05), ("downtime", 1.2), ("still", 1.2)), "migrate": (("total", 1.0),)}
+    for name, moves in samples.items():
+        base = samples[chosen[name][1]]
+        for field, limit in wanted.get(name.split(",", maxsplit=1)[0], ()):
+            beside = ratio([getattr(move, field) for move in moves], [getattr(move, field) for move in base])
+            goal(f"{name}, {size} MiB: {field} beside {chosen[name][1]}", beside, limit)
+
+
 def measure(t, keys, guest, rounds, multifd):
     memory = Memory(guest.memory)
     try:
@@ -72,6 +83,7 @@ def measure(t, keys, guest, rounds, multifd):
     finally:
         t.end()
         memory.end()
+    note_goals(samples, chosen, guest.memory)
     heads = ["", *("total", "ratio", "downtime", "ratio", "still", "ratio", "held", "until", "ratio", "command", "ratio", "GB/s")]
     title = f"migrate: a guest of {guest.memory} MiB (TCG) that writes {guest.rate} MiB/s; {BANDWIDTH} GiB/s and {DOWNTIME} ms of "
     title += f"downtime allowed; ms, and seconds of CPU for each GB; medians of {rounds} rounds"

@@ -2,8 +2,10 @@
 """What the relay of the migration stream costs: bench_relay.c measures, in interleaved runs of its own."""
 import subprocess
 
+from report import say
+
 
 def run(t, options):
     for words in (["1024"], ["1024", "4"]):
-        print("\nrelay")
-        print(subprocess.run([options.build / "bench-relay", *words], capture_output=True, text=True, check=True).stdout, end="", flush=True)
+        done = subprocess.run([options.build / "bench-relay", *words], capture_output=True, text=True, check=True)
+        say(f"\nrelay: {done.stdout.rstrip()}")
