@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How many requests an agent answers, each a mutual TLS connection of its own with a signed question and a signed answer,
 beside how many bare handshakes `openssl s_server` does with the same keys. All of them share this machine's CPUs."""
-import os
 import re
 import subprocess
 
 from lib.harness import wait_until
 from lib.process import free_port
-from measure import Run, Unable, cpu_seconds, interleave, median, ratio
+from measure import Run, Unable, cpu_seconds, helper, interleave, median, ratio
 from report import goal, table
 from test_agent import Agent
 
@@ -58,8 +57,7 @@ class Rates:
 
 
 def run(t, options):
-    if not os.access(options.build / "peer-calls", os.X_OK):
-        t.skip(f"'make -C {options.build} peer-calls' builds what asks the agent")
+    helper(t, options, "peer-calls")
     t.fresh("agent")
     rates = Rates(t)
     ways = {

@@ -4,8 +4,8 @@ connections. They share this machine's CPUs: N hosts of their own would do their
 import os
 import shutil
 
-from lib.harness import free_port, wait_until
-from measure import Run, cpu_seconds, interleave, median, memory_kib
+from lib.harness import free_port
+from measure import Run, cpu_seconds, helper, interleave, median, memory_kib
 from report import goal, note, table
 from test_agent import Agent, children
 
@@ -126,6 +126,7 @@ def crowded(t):
 
 
 def run(t, options):
+    helper(t, options, "peer-calls")
     t.fresh("crowd")
     launches(t, max(3, options.rounds // 4))
     t.fresh("crowded")

@@ -9,7 +9,7 @@ import subprocess
 import xml.etree.ElementTree as ET
 
 from lib.harness import wait_until
-from measure import Run, Unable, cpu_seconds, interleave, median
+from measure import Run, Unable, cpu_seconds, helper, interleave, median
 from report import goal, note, table
 
 SIZES = (2, 10, 100, 500, 1000)
@@ -39,9 +39,9 @@ def profiles(t, path):
     return files
 
 
-def decision(options, path):
+def decision(program, path):
     """bench_baseline.c prints a table of its own."""
-    words = [options.build / "bench-baseline", path]
+    words = [program, path]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     heads, *lines = done.stdout.splitlines()
     rows = [line.split() for line in lines]
@@ -150,10 +150,11 @@ def commands(t, host, files, libvirt, rounds):
 
 
 def run(t, options):
+    program = helper(t, options, "bench-baseline")
     t.fresh("base")
     host = t.host("desk")
     path = unsigned_profile(t, host)
-    decision(options, path)
+    decision(program, path)
     libvirt = None
     try:
         libvirt = Libvirt(t)

@@ -17,6 +17,14 @@ class Unable(Exception):
     """What cannot be measured here, and why."""
 
 
+def helper(t, options, name):
+    """The path of a program that the build makes for the bench alone; without it the part is skipped."""
+    path = options.build / name
+    if not os.access(path, os.X_OK):
+        t.skip(f"{path} is not there: 'make -C {options.build} {name}' builds it")
+    return path
+
+
 def interleave(ways, rounds, warm=1):
     """{name: [a sample for each round]} of {name: function}: in a round each has its turn, and each round begins with
     another one. The first `warm` rounds do not count."""
