@@ -131,6 +131,8 @@ bool json_take(json_t *json, struct error *err, const char *what, const char *fo
     va_end(args);
     if (result == 0)
         return true;
+    if (json_error_code(&detail) == json_error_out_of_memory)
+        return error_no_memory(err);
     /* jansson: "2 object item(s) left unpacked: a, b" and "Object item not found: a" */
     const char *unknown = strstr(detail.text, "left unpacked: ");
     if (unknown)

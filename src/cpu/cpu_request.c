@@ -24,8 +24,8 @@ static bool apply_switch(struct cpu_request *request, const char *name, bool on)
 }
 
 /* "2G" as 2000000000: a number with a decimal suffix (QEMU 7.2 util/cutils.c qemu_strtosz_metric;
- * fractions, which that takes too, are refused). The caller frees it; NULL if it is none. */
-static char *parse_frequency(const char *text)
+ * fractions, which that takes too, are refused). The caller frees it. */
+static char *parse_frequency(const char *text, struct error *err)
 {
     static const char suffixes[] = "KMGT";
     autofree char *digits = strdup(text);
@@ -33,16 +33,23 @@ static char *parse_frequency(const char *text)
     uint64_t number, factor = 1;
     char last = length > 1 ? text[length - 1] : '\0';
     const char *suffix = last ? strchr(suffixes, last >= 'a' ? last - 'a' + 'A' : last) : NULL;
-    if (!digits)
+    if (!digits) {
+        error_no_memory(err);
         return NULL;
+    }
     if (suffix && *suffix) {
         digits[length - 1] = '\0';
         for (const char *s = suffixes; s <= suffix; s++)
             factor *= 1000;
     }
-    if (!parse_number(digits, 0, INT64_MAX / factor, &number))
+    if (!parse_number(digits, 0, INT64_MAX / factor, &number)) {
+        error_set(err, STATUS_USAGE, "-cpu: tsc-freq=%.60s is not a frequency", text);
         return NULL;
-    return string_format("%llu", (unsigned long long)(number * factor));
+    }
+    char *hertz = string_format("%llu", (unsigned long long)number * factor);
+    if (!hertz)
+        error_no_memory(err);
+    return hertz;
 }
 
 static bool apply_phys_bits(struct cpu_request *request, const char *name, const char *value,
@@ -70,8 +77,8 @@ static bool apply_property(struct cpu_request *request, const char *name, const 
     if (strcmp(name, "phys-bits") == 0 || strcmp(name, "host-phys-bits-limit") == 0)
         return apply_phys_bits(request, name, value, err);
     if (strcmp(name, "tsc-freq") == 0) {
-        if (!(hertz = parse_frequency(value)))
-            return error_set(err, STATUS_USAGE, "-cpu: tsc-freq=%.60s is not a frequency", value);
+        if (!(hertz = parse_frequency(value, err)))
+            return false;
         name = "tsc-frequency";
         value = hertz;
     }

@@ -224,5 +224,6 @@ int main(void)
     add_baseline_tests(tests, &count);
     add_check_tests(tests, &count);
     add_property_tests(tests, &count);
+    add_report_tests(tests, &count);
     return unit_run("cpu", tests, count);
 }

@@ -4,45 +4,6 @@
  */
 #include "cpu_fixture.h"
 
-/* Two hosts and what they ask for. */
-struct pair {
-    struct cpu_offer offers[2];
-    struct cpu_request requests[2];
-    struct baseline baseline;
-    struct baseline_report report;
-};
-
-static void pair_free(struct pair *pair)
-{
-    for (int i = 0; i < 2; i++) {
-        cpu_offer_free(&pair->offers[i]);
-        cpu_request_free(&pair->requests[i]);
-    }
-    baseline_free(&pair->baseline);
-    baseline_report_free(&pair->report);
-}
-#define autopair __attribute__((cleanup(pair_free)))
-
-static struct pair pair_of(struct cpu_offer a, struct cpu_offer b, const char *cpu_a,
-                           const char *cpu_b)
-{
-    return (struct pair){.offers = {a, b}, .requests = {request_of(cpu_a), request_of(cpu_b)}};
-}
-
-static bool compute(struct pair *pair, const struct featureset *required, struct error *err)
-{
-    const struct cpu_offer *offers[] = {&pair->offers[0], &pair->offers[1]};
-    const struct cpu_request *requests[] = {&pair->requests[0], &pair->requests[1]};
-    return baseline_compute(offers, requests, 2, required, &pair->baseline, &pair->report, err);
-}
-
-static void gives(struct pair *pair, const char *features)
-{
-    MUST(compute(pair, NULL, &err));
-    autofree char *text = names_of(&pair->baseline.features);
-    ck_assert_str_eq(text, features);
-}
-
 /* "f:a=c,b=q!" for each loss: who and the cause's letter, '!' for security. */
 static char *losses(const struct pair *pair)
 {

@@ -60,6 +60,12 @@ START_TEST(understood)
         {"host,hv-spinlocks=0X1FFF,hv-spinlocks=8191", "*|||{\"hv-spinlocks\":\"8191\"}|0|0"},
         {"host,hv_relaxed,hv-vendor-id=KVM",
          "*|||{\"hv-relaxed\":\"on\",\"hv-vendor-id\":\"KVM\"}|0|0"},
+        /* tsc-freq: in hertz, kilo is 1000 (QEMU 7.2 qapi/string-input-visitor.c) */
+        {"host,tsc-freq=2500000000", "*|||{\"tsc-frequency\":\"2500000000\"}|0|0"},
+        {"host,tsc-freq=2G", "*|||{\"tsc-frequency\":\"2000000000\"}|0|0"},
+        {"host,tsc-freq=3k", "*|||{\"tsc-frequency\":\"3000\"}|0|0"},
+        {"host,tsc-freq=2100M,tsc-frequency=2100000000",
+         "*|||{\"tsc-frequency\":\"2100000000\"}|0|0"},
         /* what the baseline does anyway */
         {"host,migratable=on,pmu=off,host-cache-info=off,lmce=off,hv-passthrough=off", "*||||0|0"},
     };
@@ -92,6 +98,10 @@ START_TEST(refused)
         {"host,+x-force-features", "x-force-features"},
         {"host,hv-passthrough", "hv-passthrough"},
         {"host,hv_passthrough=on", "hv-passthrough"},
+        {"host,tsc-freq=fast", "tsc-freq=fast is not a frequency"},
+        {"host,tsc-freq=1.5G", "tsc-freq=1.5G is not a frequency"},
+        {"host,tsc-freq=G", "tsc-freq=G is not a frequency"},
+        {"host,tsc-freq=9223373T", "tsc-freq=9223373T is not a frequency"},
         {"host,migratable=off", "migratable"},
         {"host,migratable=no", "migratable"},
         {"host,-migratable", "migratable"},
@@ -228,10 +238,48 @@ START_TEST(joined)
 }
 END_TEST
 
+/* QEMU ends when it is given a name that it does not have. */
+START_TEST(names_of_this_qemu)
+{
+    static const struct {
+        const char *cpu, *words; /* NULL: known */
+    } rows[] = {
+        {"host", NULL},
+        {"host,+avx2,-smap", NULL},
+        {"host,+avx512f", "no CPU feature or property 'avx512f'"},
+        {"host,+avx2,-mpx", "no CPU feature or property 'mpx'"},
+    };
+    autofeatureset struct featureset known = {0};
+    add_names(&known, "avx avx2 smap");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autocpurequest struct cpu_request request = request_of(rows[i].cpu);
+        if (rows[i].words)
+            MUST_FAIL(STATUS_USAGE, rows[i].words, cpu_request_check_names(&request, &known, &err));
+        else
+            MUST(cpu_request_check_names(&request, &known, &err));
+    }
+}
+END_TEST
+
+START_TEST(knobs_taken_out)
+{
+    autocpurequest struct cpu_request request = request_of("host,kvm=off,hv-relaxed=on,-hv-time");
+    cpu_knobs_remove(&request.knobs, "hv-time");
+    cpu_knobs_remove(&request.knobs, "never");
+    autofree char *left = describe(&request);
+    ck_assert_str_eq(left, "*|||{\"hv-relaxed\":\"on\",\"kvm\":\"off\"}|0|0");
+    cpu_knobs_remove(&request.knobs, "hv-relaxed");
+    cpu_knobs_remove(&request.knobs, "kvm");
+    ck_assert_uint_eq(request.knobs.count, 0);
+}
+END_TEST
+
 void add_request_tests(const TTest **tests, size_t *count)
 {
     tests[(*count)++] = understood;
     tests[(*count)++] = refused;
     tests[(*count)++] = bad_json;
     tests[(*count)++] = joined;
+    tests[(*count)++] = names_of_this_qemu;
+    tests[(*count)++] = knobs_taken_out;
 }

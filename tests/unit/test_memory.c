@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * No memory: each of the allocations that src/cpu and src/peer make by themselves fails once. What
+ * was asked for fails with STATUS_INTERNAL, and with its result untouched, or can do without. What
+ * leaks or is used after it was freed is found by the sanitizers' build.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <time.h>
+
+#include "cpu_fixture.h"
+#include "peer/envelope.h"
+#include "peer/identity.h"
+#include "peer/message.h"
+#include "peer/tls.h"
+#include "peer/trust.h"
+
+/* Linked with --wrap: calls from the program's own objects come here, those inside libraries do
+ * not, but for Jansson's. */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_reallocarray(void *old, size_t count, size_t size);
+char *__real_strdup(const char *text);
+char *__real_strndup(const char *text, size_t length);
+int __real_vasprintf(char **text, const char *format, va_list args);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_reallocarray(void *old, size_t count, size_t size);
+char *__wrap_strdup(const char *text);
+char *__wrap_strndup(const char *text, size_t length);
+int __wrap_vasprintf(char **text, const char *format, va_list args);
+
+static unsigned long left; /* the allocation that fails when it is 1; 0: none will */
+
+static bool fails(void)
+{
+    if (left == 0 || --left > 0)
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails() ? NULL : __real_realloc(old, size);
+}
+
+void *__wrap_reallocarray(void *old, size_t count, size_t size)
+{
+    return fails() ? NULL : __real_reallocarray(old, count, size);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return fails() ? NULL : __real_strdup(text);
+}
+
+char *__wrap_strndup(const char *text, size_t length)
+{
+    return fails() ? NULL : __real_strndup(text, length);
+}
+
+int __wrap_vasprintf(char **text, const char *format, va_list args)
+{
+    return fails() ? -1 : __real_vasprintf(text, format, args);
+}
+
+static bool failed_here; /* the allocation that was to fail has been made */
+static bool
+    jansson_too; /* not where JSON is read: it takes the want of memory for another mistake there */
+
+/* Plays scene() with each allocation failing in turn, until none is left. It returns what the code
+ * under test returned. */
+static void play(const char *name, bool (*scene)(struct error *err))
+{
+    unsigned long n = 0;
+    do {
+        struct error err = ERROR_INIT;
+        left = ++n;
+        bool good = scene(&err);
+        failed_here = left == 0;
+        left = 0;
+        ck_assert_msg(good || failed_here, "%s: %s", name, err.message);
+        /* what opens or writes a file says why it could not, with its own status */
+        ck_assert_msg(good || err.status == STATUS_INTERNAL ||
+                          strstr(err.message, strerror(ENOMEM)),
+                      "%s: allocation %lu: status %d: %s", name, n, err.status, err.message);
+        ck_assert_uint_lt(n, 100000);
+    } while (failed_here);
+    ck_assert_msg(n > 1, "%s: no allocation", name);
+}
+
+/* What the scenes have at hand, made while memory lasts. */
+static struct cpu_offer offers[2];
+static struct cpu_request requests[2];
+static struct baseline agreed;
+static json_t *agreed_json, *offer_json, *request_json, *body;
+static struct identity *self;
+static char *statement, *message, *new_folder, *key_path, *certificate_path;
+
+static void have_cpus(void)
+{
+    offers[0] = offer_of("a", "kvm", "avx avx2 lm smap spec-ctrl x-new", "");
+    offers[1] = offer_of("b", "kvm", "avx lm pcid x-new", "avx2 smap x-own");
+    for (int i = 0; i < 2; i++) {
+        add_model(&offers[i], "Haswell-v1", 13, "avx lm pcid");
+        add_model(&offers[i], "Haswell-v2", 13, "avx lm smap");
+        offers[i].tsc_khz = 2000000 + 100000 * (unsigned)i;
+        requests[i] = request_of("host,+lm,-pcid,kvm=off,hv-relaxed=on,tsc-freq=2G");
+    }
+    add_names(&offers[0].required, "lm");
+    const struct cpu_offer *const both[] = {&offers[0], &offers[1]};
+    const struct cpu_request *const asked[] = {&requests[0], &requests[1]};
+    MUST(baseline_compute(both, asked, 2, NULL, &agreed, NULL, &err));
+    ck_assert_ptr_nonnull(agreed_json = baseline_to_json(&agreed));
+    ck_assert_ptr_nonnull(offer_json = cpu_offer_to_json(&offers[0]));
+    ck_assert_ptr_nonnull(request_json = cpu_request_to_json(&requests[0]));
+}
+
+static void no_cpus(void)
+{
+    for (int i = 0; i < 2; i++) {
+        cpu_offer_free(&offers[i]);
+        cpu_request_free(&requests[i]);
+    }
+    baseline_free(&agreed);
+    json_decref(agreed_json);
+    json_decref(offer_json);
+    json_decref(request_json);
+}
+
+static bool parses_request(struct error *err)
+{
+    autocpurequest struct cpu_request request = {0};
+    return cpu_request_parse("Haswell-v1,+avx2,-smap,x-new=on,hv-spinlocks=0x1fff,tsc-freq=2G,kvm=off",
+                             &request, err);
+}
+
+static bool reads_request(struct error *err)
+{
+    autocpurequest struct cpu_request request = {0}, copy = {0};
+    return cpu_request_from_json(request_json, &request, err) &&
+           cpu_request_copy(&request, &copy, err);
+}
+
+static bool joins_requests(struct error *err)
+{
+    autocpurequest struct cpu_request joined = {0};
+    const struct cpu_request *const asked[] = {&requests[0], &requests[1]};
+    static const char *const hosts[] = {"a", "b"};
+    return cpu_request_join(asked, hosts, 2, &joined, err);
+}
+
+static bool reads_offer(struct error *err)
+{
+    autocpuoffer struct cpu_offer offer = {0};
+    return cpu_offer_from_json(offer_json, &offer, err);
+}
+
+static bool computes(struct error *err)
+{
+    autobaseline struct baseline baseline = {0};
+    autobaselinereport struct baseline_report report = {0};
+    autofeatureset struct featureset required = {0};
+    autostrlist struct strlist cost = {0};
+    const struct cpu_offer *const both[] = {&offers[0], &offers[1]};
+    const struct cpu_request *const asked[] = {&requests[0], &requests[1]};
+    if (!baseline_compute(both, asked, 2, &required, &baseline, &report, err)) {
+        ck_assert_ptr_null(baseline.accel);
+        ck_assert_ptr_null(report.losses);
+        return false;
+    }
+    return baseline_report_cost(&report, "b", &cost, err);
+}
+
+static bool reads_baseline(struct error *err)
+{
+    autobaseline struct baseline baseline = {0}, copy = {0};
+    return baseline_from_json(agreed_json, &baseline, err) && baseline_copy(&baseline, &copy, err);
+}
+
+static bool renders(struct error *err)
+{
+    for (enum cpu_form form = CPU_FORM_NAMED; form <= CPU_FORM_HOST; form++) {
+        autofree char *cpu = render_cpu(&agreed, &offers[1], form, err);
+        if (!cpu)
+            return false;
+    }
+    return true;
+}
+
+static bool parses_features(struct error *err)
+{
+    autofeatureset struct featureset set = {0};
+    return featureset_parse(&set, "avx, x-other,x-new , sse4_1", "--deny", STATUS_USAGE, err);
+}
+
+START_TEST(of_cpus)
+{
+    have_cpus();
+    play("request", parses_request);
+    play("request from JSON", reads_request);
+    play("joined requests", joins_requests);
+    play("offer from JSON", reads_offer);
+    play("features", parses_features);
+    play("baseline", computes);
+    play("baseline from JSON", reads_baseline);
+    play("-cpu", renders);
+    no_cpus();
+}
+END_TEST
+
+static bool seals(struct error *err)
+{
+    autofree char *text = NULL;
+    bool good =
+        message_seal(self, "echo", MESSAGE_INITIATOR, "binding", "", body, &text, NULL, err);
+    return good && text;
+}
+
+static bool opens(struct error *err)
+{
+    autojson json_t *read = NULL;
+    return message_open(message, strlen(message), "echo", MESSAGE_INITIATOR, "binding", "",
+                        self->pin, &read, NULL, err);
+}
+
+static bool opens_envelope(struct error *err)
+{
+    autoenvelope struct envelope envelope = {0};
+    return envelope_open(statement, strlen(statement), 65536, "a-test+json", &envelope, err);
+}
+
+static bool makes_identity(struct error *err)
+{
+    unlink(key_path);
+    unlink(certificate_path);
+    return identity_create(new_folder, err);
+}
+
+static bool loads_identity(struct error *err)
+{
+    autoidentity struct identity *identity = identity_load(unit_folder, err);
+    return identity != NULL;
+}
+
+static bool edits_trust(struct error *err)
+{
+    autotrust struct trust trust = {0};
+    return trust_add(unit_folder, "bob", self->pin, NULL, TRUST_NEVER, err) &&
+           trust_load(unit_folder, &trust, err);
+}
+
+START_TEST(of_peers)
+{
+    MUST(identity_create(unit_folder, &err));
+    MUST((self = identity_load(unit_folder, &err)) != NULL);
+    ck_assert_ptr_nonnull(body = json_pack("{s:s}", "some", "thing"));
+    MUST(message_seal(self, "echo", MESSAGE_INITIATOR, "binding", "", body, &message, NULL, &err));
+    MUST(envelope_sign(self, "a-test+json", body, &statement, &err));
+    new_folder = in_folder("new");
+    key_path = in_folder("new/identity.key");
+    certificate_path = in_folder("new/identity.crt");
+    jansson_too = true;
+    play("seal", seals);
+    jansson_too = false;
+    play("open", opens);
+    play("envelope", opens_envelope);
+    play("identity", makes_identity);
+    play("identity's files", loads_identity);
+    play("trust", edits_trust);
+    identity_free(self);
+    json_decref(body);
+    free(message);
+    free(statement);
+    free(new_folder);
+    free(key_path);
+    free(certificate_path);
+}
+END_TEST
+
+static void *jansson_malloc(size_t size)
+{
+    return jansson_too && fails() ? NULL : __real_malloc(size);
+}
+
+int main(void)
+{
+    json_set_alloc_funcs(jansson_malloc, free);
+    const TTest *const tests[] = {of_cpus, of_peers};
+    return unit_run("memory", tests, COUNT(tests));
+}
