@@ -72,7 +72,8 @@ static bool prove(const struct qemu *qemu, const char *accel, struct error *err)
                                 .machine = q35  ? q35
                                            : pc ? pc
                                                 : "q35",
-                                .accel = accel};
+                                .accel = accel,
+                                .timeout_ms = DOCTOR_PROOF_MS};
     return guest_proof_run(&proof, &table, err);
 }
 

@@ -12,6 +12,10 @@
 #include "peer/identity.h"
 #include "peer/trust.h"
 
+/* How long the built-in guest may take: longer than in a launch, for it runs beside other checks.
+ */
+#define DOCTOR_PROOF_MS 30000
+
 /* What all checks look at. What could not be read is empty, and the check whose subject it is says
  * so; the others do without. */
 struct doctor {
