@@ -178,7 +178,11 @@ void check_masks(const struct doctor *doctor, struct findings *findings)
     /* Without KVM or QEMU there is nothing to see; that they are missing is another check's. */
     if (!doctor_kvm_usable(doctor) || !qemu || !make_masked_cpu(&masked, &cpu))
         return;
-    struct guest_proof proof = {.qemu = qemu, .cpu = cpu.data, .machine = "q35", .accel = "kvm"};
+    struct guest_proof proof = {.qemu = qemu,
+                                .cpu = cpu.data,
+                                .machine = "q35",
+                                .accel = "kvm",
+                                .timeout_ms = DOCTOR_PROOF_MS};
     if (guest_proof_run(&proof, &table, &err))
         say_seen(&table, &masked, findings);
     else

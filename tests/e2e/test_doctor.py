@@ -423,8 +423,11 @@ def kvm_rights(t):
     home = t.dir / "u"
     home.mkdir()
     os.chown(home, USER, USER)
-    begin = 'mount --bind "$1" /dev/kvm && shift && exec "$@"'
-    enter = ["unshare", "--mount", "sh", "-c", begin, "sh", device, "setpriv", f"--reuid={USER}", f"--regid={USER}"]
+    closed = t.dir / "closed"
+    closed.touch(mode=0)
+    begin = 'mount --bind "$1" /dev/kvm && { test ! -e /dev/net/tun || mount --bind "$2" /dev/net/tun; }'
+    begin += ' && shift 2 && exec "$@"'
+    enter = ["unshare", "--mount", "sh", "-c", begin, "sh", device, closed, "setpriv", f"--reuid={USER}", f"--regid={USER}"]
 
     def user(*groups):
         words = [*enter, f"--groups={','.join(groups)}" if groups else "--clear-groups"]
@@ -435,6 +438,8 @@ def kvm_rights(t):
     found = one(user(), "kvm", "/dev/kvm", "problem", "this user may not use KVM: Permission denied")
     check_equal(found["command"], "usermod -aG daemon nobody", "the command")
     findings = user("1")
+    if os.path.exists("/dev/net/tun"):
+        one(findings, "devices", "tun", "note", "Permission denied")
     check_equal(find(findings, "kvm"), [], "what is found with the group")
     check_equal([entry["severity"] for entry in find(findings, "kvm", severity="ok")], ["ok"], "with the group")
 

@@ -4,7 +4,9 @@
  */
 #include "unit.h"
 
+#include <pwd.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -12,8 +14,10 @@
 #include "doctor/doctor_private.h"
 #include "host/profile.h"
 #include "peer/envelope.h"
+#include "vm/record.h"
 
 #define DAY_S (24 * 3600)
+#define NOBODY 65534
 
 static struct paths paths;
 static struct doctor_setup setup;
@@ -317,6 +321,94 @@ START_TEST(clock_behind)
 }
 END_TEST
 
+/* A user without rights; root becomes one for the rest of the test. */
+static const char *become_user(void)
+{
+    if (geteuid() == 0) {
+        ck_assert_int_eq(chown(unit_folder, NOBODY, NOBODY), 0);
+        ck_assert_int_eq(setgid(NOBODY) | setuid(NOBODY), 0);
+    }
+    const struct passwd *user = getpwuid(geteuid());
+    return user ? user->pw_name : NULL;
+}
+
+START_TEST(logout)
+{
+    const char *user = become_user();
+    if (!user)
+        return; /* of a user without a name systemd knows nothing */
+    begin();
+    put("/etc/systemd/logind.conf", "[Login]\n#KillUserProcesses=yes\n");
+    findings_free(&found);
+    check_linger(&doctor, &found);
+    ck_assert_uint_eq(found.count, 0);
+    put("/etc/systemd/logind.conf", "[Login]\nKillUserProcesses=yes\n");
+    EXPECT(check_linger, "logout", SEVERITY_WARNING, "ends with the login");
+    autofree char *command = string_format("loginctl enable-linger %s", user);
+    expect_command("logout", command);
+    autofree char *linger = string_format("/var/lib/systemd/linger/%s", user);
+    put(linger, "");
+    EXPECT(check_linger, "logout", SEVERITY_OK, "lingers");
+    put("/etc/systemd/logind.conf.d/50-keep.conf", "[Login]\nKillUserProcesses=no\n");
+    findings_free(&found);
+    check_linger(&doctor, &found);
+    ck_assert_uint_eq(found.count, 0);
+}
+END_TEST
+
+START_TEST(locked_memory)
+{
+    become_user();
+    begin();
+    const struct rlimit little = {.rlim_cur = 65536, .rlim_max = 65536};
+    ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &little), 0);
+    autovmrecord struct vm_record record = {
+        .vm = strdup("web1"),
+        .socket = strdup("/run/x"),
+        .agreement = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        .peer = strdup("b"),
+        .peer_host = strdup("::1"),
+        .peer_port = 1,
+        .qemu = strdup("/usr/bin/qemu")};
+    strlist_push(&record.argv, "qemu");
+    put("/state/vms/README", "");
+    MUST(vm_record_set_self(&record, &err));
+    MUST(vm_record_store(&paths, &record, &err));
+    findings_free(&found);
+    check_limits(&doctor, &found);
+    ck_assert_ptr_null(find("web1"));
+    strlist_push(&record.argv, "-overcommit");
+    strlist_push(&record.argv, "cpu-pm=on,mem-lock=on");
+    MUST(vm_record_store(&paths, &record, &err));
+    EXPECT(check_limits, "web1", SEVERITY_WARNING, "may lock 64 KiB");
+}
+END_TEST
+
+START_TEST(failed_unit)
+{
+    begin();
+    autofree char *search = string_format("%s/bin:%s", unit_folder, getenv("PATH"));
+    autofree char *program = in_folder("bin/systemctl");
+    setup.home = NULL;
+    setenv("PATH", search, 1);
+    put("/run/systemd/system/x", "");
+    put("/bin/systemctl", "#!/bin/sh\necho failed\nexit 3\n");
+    ck_assert_int_eq(chmod(program, 0700), 0);
+    findings_free(&found);
+    check_systemd(&doctor, &found);
+    if (geteuid() != 0) {
+        ck_assert_uint_eq(found.count, 0);
+        return;
+    }
+    expect("qemu-migrate-launch.service", SEVERITY_OK, "not installed", "no unit");
+    put("/usr/lib/systemd/system/qemu-migrate-launch.service", "");
+    EXPECT(check_systemd, "qemu-migrate-launch.service", SEVERITY_PROBLEM, "has failed");
+    put("/bin/systemctl", "#!/bin/sh\necho active\n");
+    ck_assert_int_eq(chmod(program, 0700), 0);
+    EXPECT(check_systemd, "qemu-migrate-launch.service", SEVERITY_OK, "active");
+}
+END_TEST
+
 static void say(const struct doctor *unused, struct findings *findings)
 {
     finding_add(findings, SEVERITY_OK, "said", "well");
@@ -366,6 +458,7 @@ int main(void)
         no_kvm,           nested,          apparmor,
         selinux,          trust_that_ends, trust_that_is_bad,
         folders_above,    clock_behind,    checks_are_alone,
+        logout,           locked_memory,   failed_unit,
     };
     return unit_run("doctor", tests, COUNT(tests));
 }
