@@ -50,11 +50,10 @@ void check_identity(const struct doctor *doctor, struct findings *findings)
     }
 }
 
-/* Who else could change what is there: 0, or the bits that let them. *owner: another user. */
-static mode_t others_rights(const struct stat *st, mode_t forbidden, bool *owner)
+/* Somebody else's, who could change it at any time. */
+static bool is_foreign(const struct stat *st)
 {
-    *owner = st->st_uid != geteuid() && st->st_uid != 0;
-    return st->st_mode & forbidden;
+    return st->st_uid != geteuid() && st->st_uid != 0;
 }
 
 static void say_owner(const char *path, const struct stat *st, struct findings *findings)
@@ -72,23 +71,21 @@ static void say_owner(const char *path, const struct stat *st, struct findings *
 static void look_at(const char *path, mode_t forbidden, struct findings *findings)
 {
     struct stat st;
-    bool owner;
     if (stat(path, &st) < 0) {
         if (errno != ENOENT && errno != ENOTDIR)
             finding_add(findings, SEVERITY_PROBLEM, path, "%s", strerror(errno));
         return;
     }
-    mode_t bad = others_rights(&st, forbidden, &owner);
-    if (owner)
+    if (is_foreign(&st))
         say_owner(path, &st, findings);
-    if (!bad)
+    if (!(st.st_mode & forbidden))
         return;
     autofree char *quoted = shell_quote(path);
-    finding_add(findings, SEVERITY_PROBLEM, path, "mode %04o lets others %s it: not used",
-                (unsigned)(st.st_mode & 07777), forbidden & 044 ? "read or change" : "change");
+    finding_add(findings, SEVERITY_PROBLEM, path, "mode %04o lets others %s it",
+                (unsigned)(st.st_mode & 07777), (forbidden & 044) ? "read or change" : "change");
     finding_remedy(findings, "take that right away, and look what is in it");
     if (quoted)
-        finding_command(findings, "chmod %s %s", forbidden & 044 ? "600" : "go-w", quoted);
+        finding_command(findings, "chmod %s %s", (forbidden & 044) ? "600" : "go-w", quoted);
 }
 
 /* The folders above: who can write to one can put another in the place of what is below it. Where
@@ -98,21 +95,19 @@ static void look_above(const char *path, struct strlist *seen, struct findings *
     autofree char *copy = strdup(path);
     for (char *slash; copy && (slash = strrchr(copy, '/')) && slash != copy;) {
         struct stat st;
-        bool owner;
         *slash = '\0';
         if (strlist_contains(seen, copy) || stat(copy, &st) < 0)
             continue;
         strlist_push(seen, copy);
-        mode_t bad = st.st_mode & S_ISVTX ? 0 : others_rights(&st, 022, &owner);
-        others_rights(&st, 0, &owner);
-        if (!bad && !owner)
+        bool shared = (st.st_mode & 022) && !(st.st_mode & S_ISVTX), foreign = is_foreign(&st);
+        if (!shared && !foreign)
             continue;
         autofree char *quoted = shell_quote(copy);
         finding_add(findings, SEVERITY_WARNING, copy,
                     "others can change this folder (user %u, mode %04o), and so replace %s",
                     (unsigned)st.st_uid, (unsigned)(st.st_mode & 07777), path);
         finding_remedy(findings, "let only root and the user who runs this write to it");
-        if (quoted && !owner)
+        if (quoted && !foreign)
             finding_command(findings, "chmod go-w %s", quoted);
     }
 }

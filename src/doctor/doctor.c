@@ -142,20 +142,29 @@ static void read_all(struct run *runs, size_t count, struct pollfd *items, deadl
     }
 }
 
+/* Wait for its end; how it ended. */
+static int reap(struct run *run)
+{
+    int status = 0;
+    pid_t ended;
+    do
+        ended = waitpid(run->pid, &status, 0);
+    while (ended < 0 && errno == EINTR);
+    run->pid = -1;
+    return status;
+}
+
 /* Its findings, or one about itself. */
 static bool finish(const struct doctor_row *row, struct run *run, struct findings *findings,
                    struct error *err)
 {
-    char how[128];
-    int status = 0;
     bool ended = run->pipe < 0;
     if (!ended)
         kill(run->pid, SIGKILL);
-    while (waitpid(run->pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    run->pid = -1;
+    int status = reap(run);
     findings->check = row->name;
     if (!ended || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        char how[128];
         finding_add(findings, SEVERITY_WARNING, row->name, "this check came to no end: it %s",
                     ended ? process_describe_status(status, how, sizeof(how))
                           : "took too long and was ended");
@@ -171,8 +180,7 @@ static void end(struct run *run)
 {
     if (run->pid > 0) {
         kill(run->pid, SIGKILL);
-        while (waitpid(run->pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
+        reap(run);
     }
     if (run->pipe >= 0)
         close(run->pipe);

@@ -40,6 +40,9 @@ void findings_free(struct findings *findings)
 }
 
 static char *format_plain(const char *format, va_list arguments)
+    __attribute__((format(printf, 1, 0)));
+
+static char *format_plain(const char *format, va_list arguments)
 {
     char *text = NULL;
     if (vasprintf(&text, format, arguments) < 0)
