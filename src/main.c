@@ -9,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "cli/command.h"
+
+#define WIDTH 80 /* of a terminal */
 
 static const struct command *find_command(const char *name)
 {
@@ -20,59 +23,106 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-/* The command's name is the first word that is no option of ours, unless "--" or one of launch's
- * options comes first. It is taken out of words. */
-static const struct command *take_command(int *count, char **words, struct error *err)
+/* A word before the command, one of the options for everywhere; *takes_next: its value is the next
+ * word. */
+static bool is_common_option(const char *word, bool *takes_next)
 {
+    for (const struct option_spec *option = common_options; option->name; option++) {
+        size_t length = strlen(option->name);
+        bool takes = option->argument != ARGUMENT_NONE;
+        bool is_long = strncmp(word, "--", 2) == 0 && strncmp(word + 2, option->name, length) == 0;
+        *takes_next = takes && is_long && word[2 + length] == '\0';
+        if ((is_long && (word[2 + length] == '\0' || (takes && word[2 + length] == '='))) ||
+            (option->letter && word[0] == '-' && word[1] == option->letter && !word[2]))
+            return true;
+    }
+    return false;
+}
+
+/* The command's name is the first word that is no option for everywhere, unless "--" or one of
+ * launch's options comes first. It is taken out of words; *named: there was one. */
+static const struct command *take_command(int *count, char **words, bool *named, struct error *err)
+{
+    *named = false;
     for (int i = 0; i < *count && strcmp(words[i], "--") != 0; i++) {
-        const char *word = words[i];
-        if (word[0] == '-') {
-            /* Of those that stand before a command, these two take the next word. */
-            if (strcmp(word, "--home") == 0 || strcmp(word, "--config") == 0 ||
-                strcmp(word, "--color") == 0)
-                i++;
-            else if (strcmp(word, "--json") != 0 && strcmp(word, "-q") != 0 &&
-                     strcmp(word, "-v") != 0 && strncmp(word, "--home=", 7) != 0 &&
-                     strncmp(word, "--config=", 9) != 0 && strncmp(word, "--color=", 8) != 0 &&
-                     strcmp(word, "--quiet") != 0 && strcmp(word, "--verbose") != 0)
-                break;
+        bool takes_next;
+        if (is_common_option(words[i], &takes_next)) {
+            i += takes_next;
             continue;
         }
-        const struct command *command = find_command(word);
+        if (words[i][0] == '-')
+            break;
+        const struct command *command = find_command(words[i]);
         if (!command) {
-            error_set(err, STATUS_USAGE, "'%.80s' is not a command (see --help)", word);
+            error_set(err, STATUS_USAGE, "'%.80s' is not a command (see --help)", words[i]);
             return NULL;
         }
         memmove(words + i, words + i + 1, (size_t)(*count - i) * sizeof(*words));
         (*count)--;
+        *named = true;
         return command;
     }
     return find_command("launch");
 }
 
-static bool print_help(struct error *err)
+/* Does text end within brackets? */
+static bool is_inside(const char *text, size_t length)
 {
-    if (!put_line(
-            "Start QEMU with a CPU that every host a guest may move to can give it, and move it.\n",
-            err))
+    int depth = 0;
+    for (size_t i = 0; i < length; i++)
+        depth += (text[i] == '[') - (text[i] == ']');
+    return depth > 0;
+}
+
+/* Each usage begins with the program's name; a line ends before a bracket or an option. */
+static bool print_usage(const char *usage, size_t length, struct error *err)
+{
+    const char *start = "  qemu-migrate-launch ";
+    for (size_t begin = 0, next; begin < length; begin = next) {
+        size_t room = WIDTH - strlen(start), end = length;
+        if (length - begin > room)
+            for (end = begin + room; end > begin + 1; end--)
+                if (usage[end] == ' ' && strchr("[(-", usage[end + 1]) &&
+                    !is_inside(usage + begin, end - begin))
+                    break;
+        autofree char *line = string_format("%s%.*s", start, (int)(end - begin), usage + begin);
+        if (!line)
+            return error_no_memory(err);
+        if (!put_line(line, err))
+            return false;
+        next = end + strspn(usage + end, " ");
+        start = "        ";
+    }
+    return true;
+}
+
+static bool print_synopsis(const struct command *command, struct error *err)
+{
+    for (const char *line = command->synopsis; *line;) {
+        size_t length = strcspn(line, "\n");
+        if (!print_usage(line, length, err))
+            return false;
+        line += length + (line[length] == '\n');
+    }
+    return true;
+}
+
+/* Of one command, or, without one, of all. */
+static bool print_help(const struct command *only, struct error *err)
+{
+    const struct command *command = commands;
+    if (!only && !put_line("Start QEMU with a CPU that every host a guest may move to can give it, "
+                           "and move it.\n",
+                           err))
         return false;
-    for (const struct command *command = commands; command->name; command++)
-        for (const char *line = command->synopsis; *line;) {
-            size_t length = strcspn(line, "\n");
-            autostrbuf struct strbuf text = {0};
-            if (line[0] != ' ')
-                strbuf_puts(&text, "  qemu-migrate-launch ");
-            else
-                strbuf_puts(&text, "    ");
-            strbuf_add(&text, line, length);
-            if (text.failed || !put_line(text.data, err))
-                return false;
-            line += length + (line[length] == '\n');
-        }
-    return put_line(
-        "Everywhere: --home DIR  --config FILE  --json  --color auto|always|never  -q  -v  "
-        "--help  --version\n\nSee qemu-migrate-launch(1).",
-        err);
+    for (; command->name; command++)
+        if ((!only || command == only) && !print_synopsis(command, err))
+            return false;
+    autofree char *page =
+        string_format("See qemu-migrate-launch%s%s(1).", only ? "-" : "", only ? only->name : "");
+    return page ? put_line("Everywhere:", err) && print_synopsis(command, err) &&
+                      put_line("", err) && put_line(page, err)
+                : error_no_memory(err);
 }
 
 int main(int argc, char **argv)
@@ -86,12 +136,13 @@ int main(int argc, char **argv)
         return STATUS_INTERNAL;
     }
     bool good;
-    const struct command *command = argc > 0 ? take_command(&count, words, &err) : NULL;
+    bool named = false;
+    const struct command *command = argc > 0 ? take_command(&count, words, &named, &err) : NULL;
     good = command && command->run(&context, count, words, &err);
     if (good && context.version)
         good = put_line("qemu-migrate-launch " PACKAGE_VERSION, &err);
     else if (good && context.help)
-        good = print_help(&err);
+        good = print_help(named ? command : NULL, &err);
     if (!good)
         log_error_lines(err.message);
     paths_free(&context.paths);

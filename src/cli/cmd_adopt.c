@@ -80,7 +80,7 @@ static bool set_renegotiate(void *target, const char *value, struct error *err)
     return true;
 }
 
-static const struct option_spec specs[] = {
+const struct option_spec adopt_options[] = {
     {"qmp", 0, ARGUMENT_REQUIRED, set_qmp},
     {"qemu", 0, ARGUMENT_REQUIRED, set_qemu},
     {"renegotiate", 0, ARGUMENT_NONE, set_renegotiate},
@@ -347,7 +347,7 @@ static bool run(struct adopt_command *command, int count, char **words, struct e
 {
     struct context *context = command->context;
     struct operands operands;
-    if (!command_options(context, count, words, specs, command, &operands, err))
+    if (!command_options(context, count, words, adopt_options, command, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

@@ -20,7 +20,7 @@ static bool set_cpuid(void *target, const char *value, struct error *err)
     return true;
 }
 
-static const struct option_spec specs[] = {
+const struct option_spec agreement_options[] = {
     {"cpuid", 0, ARGUMENT_NONE, set_cpuid},
     {NULL, 0, ARGUMENT_NONE, NULL},
 };
@@ -273,7 +273,7 @@ bool command_agreement(struct context *context, int count, char **words, struct 
 {
     struct agreement_command command = {.cpuid = false};
     struct operands operands;
-    if (!command_options(context, count, words, specs, &command, &operands, err))
+    if (!command_options(context, count, words, agreement_options, &command, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

@@ -59,7 +59,7 @@ static bool set_deny(void *target, const char *value, struct error *err)
                             STATUS_USAGE, err);
 }
 
-static const struct option_spec specs[] = {
+const struct option_spec baseline_options[] = {
     {"qemu", 0, ARGUMENT_REQUIRED, set_qemu},
     {"cpu", 0, ARGUMENT_REQUIRED, set_cpu},
     {"machine", 0, ARGUMENT_REQUIRED, set_machine},
@@ -275,7 +275,7 @@ bool command_baseline(struct context *context, int count, char **words, struct e
 {
     struct baseline_command command = {.context = context};
     struct operands operands;
-    bool good = command_options(context, count, words, specs, &command, &operands, err);
+    bool good = command_options(context, count, words, baseline_options, &command, &operands, err);
     if (good && !context->help && !context->version)
         good = run(&command, &operands, err);
     cpu_request_free(&command.request);

@@ -12,7 +12,7 @@
 #define WIDTH 80
 #define INDENT 9 /* "problem" and two blanks */
 
-static const struct option_spec specs[] = {
+const struct option_spec doctor_options[] = {
     {NULL, 0, ARGUMENT_NONE, NULL},
 };
 
@@ -92,7 +92,7 @@ bool command_doctor(struct context *context, int count, char **words, struct err
 {
     struct operands operands;
     autofindings struct findings findings = {0};
-    if (!command_options(context, count, words, specs, NULL, &operands, err))
+    if (!command_options(context, count, words, doctor_options, NULL, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

@@ -5,10 +5,12 @@
 #include "cli/command.h"
 #include "peer/identity.h"
 
+const struct option_spec identity_options[] = {{NULL, 0, ARGUMENT_NONE, NULL}};
+
 bool command_identity(struct context *context, int count, char **words, struct error *err)
 {
     struct operands operands;
-    if (!command_options(context, count, words, NULL, NULL, &operands, err))
+    if (!command_options(context, count, words, identity_options, NULL, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

@@ -306,7 +306,7 @@ static bool run(struct launch *launch, int count, char **words, struct error *er
 {
     struct context *context = launch->context;
     struct operands operands;
-    if (!command_options(context, count, words, launch_specs, &launch->options, &operands, err))
+    if (!command_options(context, count, words, launch_options, &launch->options, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

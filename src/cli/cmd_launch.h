@@ -68,7 +68,6 @@ struct launch {
 };
 
 void launch_options_free(struct launch_options *options);
-extern const struct option_spec launch_specs[];
 /* --timeout, --accept-difference and --wait of a struct launch_options. */
 bool launch_set_timeout(void *target, const char *value, struct error *err);
 bool launch_set_accept_difference(void *target, const char *value, struct error *err);

@@ -150,7 +150,7 @@ bool launch_set_accept_difference(void *target, const char *value, struct error 
                   : error_set(err, STATUS_USAGE, "--accept-difference needs a name");
 }
 
-const struct option_spec launch_specs[] = {
+const struct option_spec launch_options[] = {
     {"vm", 0, ARGUMENT_REQUIRED, set_vm},
     {"peer", 0, ARGUMENT_REQUIRED, set_peer},
     {"listen", 0, ARGUMENT_ADDRESS, set_listen},

@@ -103,7 +103,7 @@ static bool set_keep_source(void *target, const char *value, struct error *err)
     return true;
 }
 
-static const struct option_spec specs[] = {
+const struct option_spec migrate_options[] = {
     {"to", 0, ARGUMENT_REQUIRED, set_to},
     {"bandwidth", 0, ARGUMENT_REQUIRED, set_bandwidth},
     {"downtime", 0, ARGUMENT_REQUIRED, set_downtime},
@@ -180,7 +180,7 @@ bool command_migrate(struct context *context, int count, char **words, struct er
     struct migrate_command command = {.context = context};
     automigrationresult struct migration_result result = {0};
     struct operands operands;
-    if (!command_options(context, count, words, specs, &command, &operands, err))
+    if (!command_options(context, count, words, migrate_options, &command, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

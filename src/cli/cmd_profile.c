@@ -62,7 +62,7 @@ static bool set_unsigned(void *target, const char *value, struct error *err)
     return true;
 }
 
-static const struct option_spec specs[] = {
+const struct option_spec profile_options[] = {
     {"qemu", 0, ARGUMENT_REQUIRED, set_qemu},
     {"accel", 0, ARGUMENT_REQUIRED, set_accel},
     {"machine", 0, ARGUMENT_REQUIRED, set_machine},
@@ -175,7 +175,7 @@ bool command_profile(struct context *context, int count, char **words, struct er
 {
     struct profile_options options = {0};
     struct operands operands;
-    if (!command_options(context, count, words, specs, &options, &operands, err))
+    if (!command_options(context, count, words, profile_options, &options, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

@@ -39,7 +39,7 @@ static bool set_accept_difference(void *target, const char *value, struct error 
     return launch_set_accept_difference(&((struct receive *)target)->launch.options, value, err);
 }
 
-static const struct option_spec specs[] = {
+const struct option_spec receive_options[] = {
     {"accept-difference", 0, ARGUMENT_REQUIRED, set_accept_difference},
     {"from", 0, ARGUMENT_REQUIRED, set_from},
     {"timeout", 0, ARGUMENT_REQUIRED, set_timeout},
@@ -192,7 +192,7 @@ static bool run(struct receive *receive, int count, char **words, struct error *
     struct context *context = launch->context;
     struct operands operands;
     bool there;
-    if (!command_options(context, count, words, specs, receive, &operands, err))
+    if (!command_options(context, count, words, receive_options, receive, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

@@ -12,7 +12,7 @@ static bool set_listen(void *target, const char *value, struct error *err)
     return true;
 }
 
-static const struct option_spec specs[] = {
+const struct option_spec serve_options[] = {
     {"listen", 0, ARGUMENT_REQUIRED, set_listen},
     {NULL, 0, ARGUMENT_NONE, NULL},
 };
@@ -21,7 +21,7 @@ bool command_serve(struct context *context, int count, char **words, struct erro
 {
     struct agent_setup setup = {.paths = &context->paths};
     struct operands operands;
-    if (!command_options(context, count, words, specs, &setup, &operands, err))
+    if (!command_options(context, count, words, serve_options, &setup, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

@@ -32,7 +32,7 @@ static bool set_expires(void *target, const char *value, struct error *err)
     return true;
 }
 
-static const struct option_spec specs[] = {
+const struct option_spec trust_options[] = {
     {"address", 0, ARGUMENT_REQUIRED, set_address},
     {"expires", 0, ARGUMENT_REQUIRED, set_expires},
     {NULL, 0, ARGUMENT_NONE, NULL},
@@ -99,7 +99,7 @@ bool command_trust(struct context *context, int count, char **words, struct erro
 {
     struct trust_options options = {.expires = TRUST_NEVER};
     struct operands operands;
-    if (!command_options(context, count, words, specs, &options, &operands, err))
+    if (!command_options(context, count, words, trust_options, &options, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

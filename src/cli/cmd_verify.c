@@ -9,7 +9,7 @@
 
 #define GREETING_MS 2000
 
-static const struct option_spec specs[] = {{NULL, 0, ARGUMENT_NONE, NULL}};
+const struct option_spec verify_options[] = {{NULL, 0, ARGUMENT_NONE, NULL}};
 
 /* The record of a VM that runs here. */
 static bool find_running(const struct context *context, const char *vm, struct vm_record *record,
@@ -144,7 +144,7 @@ static bool put_agreed(const struct agreement *agreement, size_t vcpus, struct e
 bool command_verify(struct context *context, int count, char **words, struct error *err)
 {
     struct operands operands;
-    if (!command_options(context, count, words, specs, NULL, &operands, err))
+    if (!command_options(context, count, words, verify_options, NULL, &operands, err))
         return false;
     if (context->help || context->version)
         return true;

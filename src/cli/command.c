@@ -12,48 +12,9 @@
 #include "qmp/qmp.h"
 
 const struct command commands[] = {
-    {"launch",
-     "[launch] [--vm NAME] (--peer HOST[:PORT]... | --peer-profile FILE... |\n"
-     "        --listen [[ADDR]:PORT] | --agreement FILE) [--offline-ok]\n"
-     "        [--incoming [--wait SECONDS] | --plain-incoming URI] [--cpu-form named|base|host]\n"
-     "        [--require F[,F...]] [--deny F[,F...]] [--no-proof] [--accept-row LEAF.SUB]\n"
-     "        [--accept-difference NAME] [--renegotiate [--here]] [--timeout SECONDS] [--dry-run]\n"
-     "        -- QEMU [QEMU-ARGS...]",
-     command_launch},
-    {"profile",
-     "profile [--qemu BIN] [--accel kvm|tcg] [--machine TYPE] [--unsigned] [-o FILE]\n"
-     "profile --from-qmp FILE [-o FILE]\n"
-     "profile --verify FILE",
-     command_profile},
-    {"baseline",
-     "baseline [--qemu BIN] [--cpu REQUEST] [--machine TYPE] [--cpu-form named|base|host]\n"
-     "        [--require F[,F...]] [--deny F[,F...]] PROFILE...\n"
-     "baseline --agreement VM|FILE PROFILE...",
-     command_baseline},
-    {"receive",
-     "receive VM [--from PEER] [--accept-difference NAME] [--timeout SECONDS] [--wait SECONDS]\n"
-     "        [--dry-run] [-- QEMU [QEMU-ARGS...]]",
-     command_receive},
-    {"migrate",
-     "migrate VM [--to PEER] [--bandwidth B] [--downtime MS] [--multifd N] [--postcopy]\n"
-     "        [--auto-converge] [--direct] [--keep-source] [--resume-on source|destination]",
-     command_migrate},
-    {"serve", "serve [--listen [ADDR]:PORT]", command_serve},
-    {"verify", "verify VM", command_verify},
-    {"adopt", "adopt VM --qmp SOCKET [--qemu BIN] [--renegotiate]", command_adopt},
-    {"agreement",
-     "agreement list\n"
-     "agreement show VM [--cpuid]\n"
-     "agreement check VM",
-     command_agreement},
-    {"identity", "identity [init|show]", command_identity},
-    {"trust",
-     "trust add NAME PIN [--address HOST[:PORT]] [--expires YYYY-MM-DD]\n"
-     "trust list\n"
-     "trust remove NAME",
-     command_trust},
-    {"doctor", "doctor", command_doctor},
-    {NULL, NULL, NULL},
+#define COMMAND(name, synopsis) {#name, synopsis, name##_options, command_##name},
+#define EVERYWHERE(synopsis) {NULL, synopsis, common_options, NULL},
+#include "cli/synopsis.def"
 };
 
 volatile sig_atomic_t interrupted;

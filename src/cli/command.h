@@ -29,23 +29,20 @@ struct context {
 struct command {
     const char *name;
     const char *synopsis; /* one usage a line, without the program's name */
+    const struct option_spec *options;
     bool (*run)(struct context *context, int count, char **words, struct error *err);
 };
 
-extern const struct command commands[]; /* ends with a NULL name */
+/* Ends with a NULL name, whose options are those that every command takes. */
+extern const struct command commands[];
 
-bool command_baseline(struct context *context, int count, char **words, struct error *err);
-bool command_launch(struct context *context, int count, char **words, struct error *err);
-bool command_profile(struct context *context, int count, char **words, struct error *err);
-bool command_identity(struct context *context, int count, char **words, struct error *err);
-bool command_trust(struct context *context, int count, char **words, struct error *err);
-bool command_receive(struct context *context, int count, char **words, struct error *err);
-bool command_migrate(struct context *context, int count, char **words, struct error *err);
-bool command_verify(struct context *context, int count, char **words, struct error *err);
-bool command_serve(struct context *context, int count, char **words, struct error *err);
-bool command_adopt(struct context *context, int count, char **words, struct error *err);
-bool command_agreement(struct context *context, int count, char **words, struct error *err);
-bool command_doctor(struct context *context, int count, char **words, struct error *err);
+#define COMMAND(name, synopsis)                                                                    \
+    extern const struct option_spec name##_options[];                                              \
+    bool command_##name(struct context *context, int count, char **words, struct error *err);
+#define EVERYWHERE(synopsis)
+#include "cli/synopsis.def"
+#undef COMMAND
+#undef EVERYWHERE
 
 /* The options that every command takes, for a struct context. */
 extern const struct option_spec common_options[];
