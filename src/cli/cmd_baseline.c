@@ -116,9 +116,9 @@ static bool read_profiles(struct baseline_command *command, const struct operand
         return error_no_memory(err);
     for (int i = 0; i < operands->count; i++) {
         struct profile *profile = &command->profiles[i];
+        command->count++; /* freed, even if it is refused only after it was read */
         if (!read_profile(operands->words[i], &trust, identity, profile, err))
             return false;
-        command->count++;
         for (int k = 0; k < i; k++)
             if (strcmp(command->offers[k]->host, profile->offer.host) == 0)
                 return error_set(err, STATUS_DATA, "%s and %s are both of host %s",
