@@ -213,7 +213,7 @@ START_TEST(random_streams)
 {
     const struct bytes whole[] = {from_hex(stream_haswell_7_2), from_hex(stream_486_7_2)};
     srand(4);
-    for (int round = 0; round < 20000; round++) {
+    for (int round = 0; round < unit_rounds(20000); round++) {
         struct bytes bytes = whole[round % 2];
         struct error err = ERROR_INIT;
         for (int change = rand() % 4; change >= 0; change--)

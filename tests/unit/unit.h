@@ -17,6 +17,20 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/* What is said when an assertion holds, so that the place of a crash is about known: check writes
+ * it to a file, and reads all of that in the end, which took most of the time where there are
+ * millions. Each line says it once a test. */
+static inline void unit_mark(const char *file, int line)
+{
+    static bool passed[4096];
+    if ((size_t)line < COUNT(passed) && passed[line])
+        return;
+    if ((size_t)line < COUNT(passed))
+        passed[line] = true;
+    _mark_point(file, line);
+}
+#define _mark_point(file, line) unit_mark(file, line)
+
 /* Evaluates call, in which `&err` is a fresh error, and fails with its message. */
 #define MUST(call)                                                                                 \
     do {                                                                                           \
@@ -39,6 +53,13 @@ static inline void check_error(const struct error *err, enum status status, cons
                   err->message);
     ck_assert_msg(err->message[0] && strstr(err->message, words), "%s: '%s' is not in: %s", what,
                   words, err->message);
+}
+
+/* Of so many cases those to go through: with QML_FEW in the environment (valgrind is thirty times
+ * as slow) a twentieth. */
+static inline int unit_rounds(int all)
+{
+    return getenv("QML_FEW") ? all / 20 : all;
 }
 
 /* A folder of its own for each test. */
