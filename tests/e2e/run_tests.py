@@ -25,14 +25,10 @@ def main():
     parser.add_argument("--again", action="store_true", help="play what has failed once more, alone, at the end")
     parser.add_argument("--beside", type=int, metavar="PID", help="tests that run alone wait for the end of this process")
     parser.add_argument("--logs", metavar="DIR", help="keep the folders of failed tests here")
-    parser.add_argument("--one", nargs="+", metavar="X", help=argparse.SUPPRESS)
+    parser.add_argument("--plain", metavar="PATTERN", help="those that run with QML_PLAIN_PROGRAM, too")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     harness.load(HERE)
-    if options.one:
-        name, folder, *counter = options.one
-        harness.run_one(name, folder, counter[0] if counter else None)
-        return 0
     if options.second_qemu:
         os.environ["QML_SECOND_QEMU"] = str(Path(options.second_qemu).absolute())
     if options.list:
@@ -40,7 +36,9 @@ def main():
             print(f"{one.name:45} {(one.function.__doc__ or '').strip().splitlines()[0]}")
         return 0
     try:
-        return harness.run_all(__file__, options.k, options.j, options.logs, options.again, options.beside)
+        return harness.run_all(
+            __file__, options.k, options.j, options.logs, options.again, options.beside, options.plain
+        )
     except KeyboardInterrupt:
         return 130
 

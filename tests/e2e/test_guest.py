@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import statistics
 import struct
 import subprocess
 import time
@@ -338,36 +337,3 @@ def both_assemblers(t):
     for cpu in ("max", "486"):
         one, other = table(t, t.qemu_path, "tcg", MACHINE, cpu), table(t, script, "tcg", MACHINE, cpu)
         check(one == other, f"-cpu {cpu}: the assemblers' guests differ")
-
-
-def start_and_quit(qemu, accel, cpu):
-    argv = [qemu, "-no-user-config", "-nodefaults", "-display", "none", "-S", "-machine", MACHINE, "-accel", accel]
-    argv += ["-cpu", cpu, "-m", "16", "-qmp", "stdio"]
-    text = '{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n'
-    subprocess.run(argv, input=text.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-
-
-@test(timeout=300, alone=True)
-def time_of_a_proof(t):
-    "prints what a proof costs beside starting and quitting the same QEMU; asserts nothing of it"
-    for qemu in qemus(t):
-        kinds = [("tcg", "Haswell-v4")]
-        if os.access("/dev/kvm", os.R_OK | os.W_OK):
-            kinds.append(("kvm", "host,arch-capabilities=off"))
-        for accel, cpu in kinds:
-            if t.run(helper(t), "digest", qemu, accel, MACHINE, cpu).returncode != 0:
-                continue
-            proofs, starts = [], []
-            for _ in range(15):
-                began = time.monotonic()
-                subprocess.run([helper(t), "digest", qemu, accel, MACHINE, cpu], stdout=subprocess.DEVNULL, check=True)
-                middle = time.monotonic()
-                start_and_quit(qemu, accel, cpu)
-                proofs.append(middle - began)
-                starts.append(time.monotonic() - middle)
-            proof, start = (statistics.median(times) * 1000 for times in (proofs, starts))
-            line = f"{qemu} {accel}: proof {proof:.0f} ms, start and quit {start:.0f} ms, {proof - start:+.0f} ms"
-            print(line)
-            if os.environ.get("QML_TIMES"):
-                with open(os.environ["QML_TIMES"], "a", encoding="ascii") as times:
-                    times.write(line + "\n")

@@ -15,7 +15,8 @@ a process of its own, in a fresh folder, with a deadline; at its end everything 
 
 Environment: QML_PROGRAM the installed program; QML_QEMU this machine's QEMU (default: qemu-system-x86_64);
 QML_SECOND_QEMU the other version (see tests/second-qemu); QML_SANITIZED=1 when the program has sanitizers: then a
-test that leaves a sanitizer's report fails.
+test that leaves a sanitizer's report fails, and QML_PLAIN_PROGRAM is the one without them, for what cannot be shown with
+sanitizers (Test.need_plain); QML_FULL=1: every row of the large tables of tests, of which else a part is gone through.
 """
 import importlib
 import json
@@ -32,12 +33,14 @@ import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from . import sanitizers
+from .child import Child
 from .host import Host
 from .process import MARK, Process, end_marked, free_port, marked
 from .qemu import MACHINE, Qemu, counter_args, migrate_bare
 from .qmp import QMP, QMPClosed, QMPError, QMPTimeout, vcpu_features
 from .serial import Line, Registers, Serial
-from .wait import Failure, Skip, check, check_equal, check_in, wait_until
+from .wait import Failure, Skip, check, check_equal, check_in, patience, wait_until
 
 __all__ = [
     *("Failure", "Host", "Line", "MACHINE", "Process", "QMP", "QMPClosed", "QMPError", "QMPTimeout", "Qemu"),
@@ -59,9 +62,11 @@ class Registered:
     timeout: float
     alone: bool
     lane: str
+    plain: bool = False  # with the program without sanitizers
 
 
 REGISTERED = {}
+PLAIN = " (plain)"  # after the name of a test that is also run so
 
 
 def test(timeout=60, alone=False, lane=None):
@@ -142,6 +147,12 @@ class Test:
         except OSError as reason:
             raise Skip(f"no KVM: {reason.strerror}") from None
 
+    def need_plain(self, why):
+        """The program without sanitizers, for what one with them cannot do; skipped when there is none. Called before
+        anything is started."""
+        if not sanitizers.use_plain():
+            raise Skip(f"sanitizers: {why}")
+
     def skip(self, reason):
         """Ends the test as skipped."""
         raise Skip(reason)
@@ -152,10 +163,7 @@ class Test:
         """The environment for a program that this test starts: ours, `extra` (None removes a name), and the mark."""
         result = {name: value for name, value in os.environ.items() if not name.startswith("QEMU_MIGRATE_LAUNCH")}
         result[MARK] = self.mark
-        if os.environ.get("QML_SANITIZED"):
-            reports = f"log_path={self.dir}/sanitizer"
-            result["ASAN_OPTIONS"] = f"{reports}:abort_on_error=0:exitcode=99"
-            result["UBSAN_OPTIONS"] = f"{reports}:print_stacktrace=1"
+        result.update(sanitizers.options(self.dir))
         result.update(extra or {})
         return {name: str(value) for name, value in result.items() if value is not None}
 
@@ -235,7 +243,7 @@ class Test:
 
     def sanitizer_reports(self):
         """The text of the reports that sanitizers left."""
-        return "\n".join(path.read_text(errors="replace") for path in sorted(self.dir.glob("sanitizer.*")))
+        return sanitizers.reports(self.dir)
 
 
 # One test, in a process of its own.
@@ -253,13 +261,14 @@ def _deadline(number, frame):
     raise Failure("the test's deadline is over")
 
 
-def run_one(name, folder, counter):
+def run_one(chosen, folder, counter):
     """Runs one registered test in `folder` and writes what came of it to result.json there."""
-    chosen = REGISTERED[name]
+    if chosen.plain:
+        sanitizers.use_plain()
     context = Test(folder, counter)
     context.dir.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGALRM, _deadline)
-    signal.setitimer(signal.ITIMER_REAL, chosen.timeout)
+    signal.setitimer(signal.ITIMER_REAL, patience(chosen.timeout))
     result, reason, trace = "ok", "", ""
     try:
         chosen.function(context)
@@ -273,10 +282,10 @@ def run_one(name, folder, counter):
     try:
         context.end()
     except Failure as failure:
-        result, reason = "FAIL", reason or str(failure)
+        result, reason = "FAIL", reason if result == "FAIL" else str(failure)
     report = context.sanitizer_reports()
     if report:
-        result, reason = "FAIL", reason or "a sanitizer has something to say"
+        result, reason = "FAIL", reason if result == "FAIL" else "a sanitizer has something to say"
     log = []
     if result == "FAIL":
         log = [*trace.splitlines(), *context.logs(), *report.splitlines()[:80]]
@@ -295,7 +304,7 @@ class Running:
 
     test: Registered
     folder: Path
-    process: subprocess.Popen
+    process: Child
     began: float
 
 
@@ -307,19 +316,17 @@ def load(folder):
 
 def _outcome(running):
     """(result, reason, log) of a child that ended or whose time is long over; None while it runs."""
-    over = time.monotonic() - running.began > running.test.timeout + GRACE
-    if running.process.poll() is None and not over:
+    over = time.monotonic() - running.began > patience(running.test.timeout) + GRACE
+    if running.process.wait(os.WNOHANG) is None and not over:
         return None
-    if running.process.poll() is None:
-        running.process.kill()
-        running.process.wait()
+    running.process.kill()
     try:
         found = json.loads((running.folder / "result.json").read_text())
         return found["result"], found["reason"], found["log"]
     except (OSError, ValueError):
         end_marked(f"{running.process.pid}-{running.folder.name}", running.folder)
         said = (running.folder.parent / f"{running.folder.name}.log").read_text(errors="replace")
-        reason = "does not end" if over else f"its process ended with status {running.process.returncode}"
+        reason = "does not end" if over else f"its process ended with status {running.process.status}"
         return "FAIL", reason, said.splitlines()[-LOG_LINES:]
 
 
@@ -327,7 +334,7 @@ class Runner:
     """Runs tests, each in a child, and prints a line for each."""
 
     def __init__(self, script, base, jobs, logs):
-        self.script, self.base, self.jobs, self.logs = script, base, jobs, logs
+        self.base, self.jobs, self.logs = base, jobs, logs
         self.counter = base / "counter.bin"
         self.running, self.failed = [], []
         self.counts = {"ok": 0, "FAIL": 0, "skip": 0}
@@ -342,16 +349,15 @@ class Runner:
         """Starts a test."""
         self.number += 1
         folder = self.base / str(self.number)
-        argv = [sys.executable, self.script, "--one", one.name, str(folder), *([self.counter] if self.counter else [])]
-        with open(self.base / f"{self.number}.log", "wb") as log:
-            child = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        child = Child(lambda: run_one(one, folder, self.counter), self.base / f"{self.number}.log")
         self.running.append(Running(one, folder, child, time.monotonic()))
 
     def finish(self, one, result, reason, log, word):
         """Prints what came of a test. word: what a failure is called."""
         seconds = time.monotonic() - one.began
         if result == "ok":
-            print(f"ok {one.test.name} ({seconds:.1f} s)", flush=True)
+            # Without what detached itself.
+            print(f"ok {one.test.name} ({seconds:.1f} s, CPU {one.process.cpu:.1f} s)", flush=True)
             shutil.rmtree(one.folder, ignore_errors=True)
         else:
             said = word if result == "FAIL" else result
@@ -390,7 +396,6 @@ class Runner:
         """Ends what still runs."""
         for one in self.running:
             one.process.kill()
-            one.process.wait()
             end_marked(f"{one.process.pid}-{one.folder.name}", one.folder)
 
 
@@ -404,14 +409,17 @@ def _wait_for_end(pid):
     os.close(handle)
 
 
-def run_all(script, pattern=None, jobs=None, logs=None, again=False, beside=None):
+def run_all(script, pattern=None, jobs=None, logs=None, again=False, beside=None, plain=None):
     """Runs the registered tests that match, prints a line for each and the sum, and returns the exit status.
 
     again: what has failed is played once more when all is over, with nothing beside it, unless that is AGAIN_MAX tests or
     more. When it then goes well it counts as passed, and is named as unsteady.
-    beside: the pid of what those who want the machine for themselves wait for.
+    beside: the pid of what those who want the machine for themselves wait for. plain: of these the tests that match this
+    are run with the program without sanitizers, too, when the other one has some.
     """
     chosen = [one for one in REGISTERED.values() if not pattern or re.search(pattern, one.name)]
+    if plain and os.environ.get("QML_SANITIZED") and os.environ.get("QML_PLAIN_PROGRAM"):
+        chosen += [replace(one, name=one.name + PLAIN, plain=True) for one in chosen if re.search(plain, one.name)]
     together = sorted((one for one in chosen if not one.alone), key=lambda one: not one.lane)
     alone = [one for one in chosen if one.alone]
     base = Path(tempfile.mkdtemp(prefix="qml-"))

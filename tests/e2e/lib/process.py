@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from .wait import Failure, check_equal, wait_until
+from .wait import Failure, check_equal, patience, wait_until
 
 MARK = "QML_TEST_MARK"  # in the environment of everything that a test starts, so that all of it can be found
 PORTS = 21000  # where those of tests begin
@@ -80,6 +80,7 @@ class Process:
 
     def wait(self, timeout=30):
         """Waits for its end and returns the exit status; Failure when the time is over."""
+        timeout = patience(timeout)
         try:
             return self._popen.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a test fails or is skipped, and how it waits."""
+import os
 import time
 
 
@@ -11,11 +12,17 @@ class Skip(Exception):
     """The test cannot run here; the text is the reason that is shown."""
 
 
+def patience(timeout):
+    """How long to wait for what is done in so many seconds: a program with sanitizers is three times as slow."""
+    return 3 * timeout if os.environ.get("QML_SANITIZED") else timeout
+
+
 def wait_until(predicate, timeout, what):
     """Calls `predicate` every 20 ms until it returns something true, and returns that.
 
-    After `timeout` seconds it raises Failure, naming `what` was waited for.
+    After `timeout` seconds, or longer with sanitizers, it raises Failure, naming `what` was waited for.
     """
+    timeout = patience(timeout)
     deadline = time.monotonic() + timeout
     while True:
         value = predicate()
