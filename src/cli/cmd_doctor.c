@@ -28,16 +28,17 @@ static enum severity shown_from(void)
     }
 }
 
-/* text in lines of WIDTH, all but the first behind INDENT blanks; `column` is where it begins. A
- * word that is longer than a line stays whole. */
-static void wrap(struct strbuf *out, const char *text, size_t column)
+/* text in lines of WIDTH, which begin at `indent`, where the first one is already. A word that is
+ * longer than a line stays whole. */
+static void wrap(struct strbuf *out, const char *text, size_t indent)
 {
+    size_t column = indent;
     bool first = true;
     while (*text) {
         size_t length = strcspn(text, " ");
         if (!first && column + 1 + length > WIDTH) {
-            strbuf_printf(out, "\n%*s", INDENT, "");
-            column = INDENT;
+            strbuf_printf(out, "\n%*s", (int)indent, "");
+            column = indent;
         } else if (!first) {
             strbuf_puts(out, " ");
             column++;

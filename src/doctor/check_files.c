@@ -24,7 +24,7 @@ void check_config(const struct doctor *doctor, struct findings *findings)
     if (doctor->config_error.status == STATUS_NOT_TRUSTED && !doctor->setup->config_file)
         return;
     finding_add(findings, SEVERITY_PROBLEM, "config.ini", "%s", doctor->config_error.message);
-    finding_remedy(findings, "put that right (qemu-migrate-launch(1), CONFIGURATION): no command "
+    finding_remedy(findings, "put that right (qemu-migrate-launch-config(5)): no command "
                              "works here until then");
 }
 

@@ -52,9 +52,10 @@ static void say_forbidden(const char *path, int error, struct findings *findings
     const struct group *group = shared ? getgrgid(st.st_gid) : getgrnam("kvm");
     const char *group_name = group ? group->gr_name : "kvm";
     const char *user_name = user ? user->pw_name : "USER";
-    finding_remedy(findings, "%smake %s a member of the group %s; it counts from the next login on",
-                   shared ? "" : "give the device to a group that may use it, and ", user_name,
-                   group_name);
+    finding_remedy(
+        findings, "%smake %s a member of the group %s; it counts from the next login on",
+        shared ? "" : "give the device to a group that may use it (for good: a udev rule), and ",
+        user_name, group_name);
     if (shared)
         finding_command(findings, "usermod -aG %s %s", group_name, user_name);
     else

@@ -115,7 +115,7 @@ def all_is_well(t):
     check_equal("nothing on this host gets in the way" in said.stdout, not warned, f"the last line, with {warned}")
     for line in said.stdout.splitlines():
         check(len(line) <= 80 or line.startswith("         $ "), f"a line of {len(line)} columns: {line}")
-        check(re.match(r"(problem  |warning  |note     |         )\S|nothing on", line), f"not aligned: {line!r}")
+        check(re.match(r"(problem  |warning  |note     |         (   )?)\S|nothing on", line), f"not aligned: {line!r}")
     check("ok  " not in said.stdout and "\033" not in said.stdout, "without -v and a terminal")
 
     quiet = a.run("doctor", "-q", timeout=120, check=0).stdout
