@@ -83,10 +83,13 @@ static bool write_found(int fd, const struct findings *found)
 }
 
 /* In the child. What it starts goes with it, and it goes with us. */
-static void run_check(const struct doctor *doctor, const struct doctor_row *row, int pipe)
+static void run_check(const struct doctor *doctor, const struct doctor_row *row, pid_t parent,
+                      int pipe)
 {
     autofindings struct findings found = {.check = row->name};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) /* it ended before that */
+        _exit(STATUS_INTERNAL);
     if (log_get_level() < LOG_LEVEL_DEBUG)
         log_set_level(LOG_LEVEL_ERROR); /* what matters is in the findings */
     row->check(doctor, &found);
@@ -97,12 +100,13 @@ static bool start(const struct doctor *doctor, const struct doctor_row *row, str
                   struct error *err)
 {
     int ends[2];
+    pid_t parent = getpid();
     if (pipe2(ends, O_CLOEXEC) < 0)
         return error_set_errno(err, STATUS_INTERNAL, errno, "pipe");
     run->pid = fork();
     if (run->pid == 0) {
         close(ends[0]);
-        run_check(doctor, row, ends[1]);
+        run_check(doctor, row, parent, ends[1]);
     }
     int saved = errno;
     close(ends[1]);

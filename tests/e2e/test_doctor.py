@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -478,3 +479,21 @@ def small_limits(t):
     full = judge(t.run(*words, *a.argv("doctor", "--json"), timeout=120))
     one(full, "space", str(a.home / "state"), "problem", "only 0 MiB")
     gone(a, "space", None)
+
+
+@test(timeout=100)
+def interrupted(t):
+    "Ctrl-C while a QEMU hangs: nothing of it is left running"
+    hangs = t.dir / "hangs"
+    hangs.write_text("#!/bin/sh\nexec sleep 1000\n")
+    hangs.chmod(0o755)
+    a = host(t, qemu=hangs)
+    doctor = a.start("doctor", "--json")
+
+    def asleep():
+        return [pid for pid, command in t.alive() if "sleep 1000" in command]
+
+    wait_until(asleep, 30, "a QEMU that hangs")
+    doctor.signal(signal.SIGINT)
+    doctor.wait(10)
+    wait_until(lambda: not t.alive(), 15, f"end of {t.alive()}")
