@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What others' tools find at our ports: sslscan, testssl.sh and openssl at an agent, a launch that listens and a guardian
-that waits; slowhttptest at an agent. All of it on this machine's loopback, testssl.sh without DNS or calls home.
+that waits; slowhttptest at an agent. All of it on this machine's loopback, testssl.sh without DNS or calls home. And what
+systemd and AppArmor say of what contrib has for them.
 """
 import asyncio
 import csv
 import json
 import os
+import re
 import shutil
 import ssl
 import threading
@@ -27,6 +29,8 @@ VULNERABILITIES = set(
     "heartbleed CCS secure_renego secure_client_renego CRIME_TLS POODLE_SSL FREAK DROWN LOGJAM BEAST LUCKY13 RC4 ROBOT "
     "fallback_SCSV".split()
 )
+CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
+EXPOSURE = 20  # tenths: what systemd-analyze may say at most of the unit, of 100
 SLOW = 60  # connections of each kind
 LIFE = 10  # seconds that a connection has for its request, as in src/peer/server_private.h
 
@@ -154,7 +158,7 @@ def testssl(t, port, name, openssl, *checks):
     return t.start(tool(t, "testssl"), *words, "--jsonfile", found, *checks, target, name=name, env=env), found
 
 
-@test(timeout=150)
+@test(timeout=300)
 def testssl_agent(t):
     """testssl.sh at an agent: no version before TLS 1.3, no known vulnerability, no tickets, forward secrecy always"""
     agent, keys = trusted_agent(t)
@@ -163,7 +167,7 @@ def testssl_agent(t):
     running = {name: testssl(t, agent.port, name, openssl, *words) for name, words in checks.items()}
     found = {}
     for name, (process, path) in running.items():
-        process.wait(120)
+        process.wait(280)
         for one in json.loads(path.read_text()):
             found.setdefault(one["id"], set()).add((one["severity"], one["finding"]))
     for name in ("SSLv2", "SSLv3", "TLS1", "TLS1_1", "TLS1_2"):
@@ -295,3 +299,36 @@ def slow_strangers(t):
     check(figures(path)[-1][0] < LIFE // 2, f"how long it could stay: {figures(path)}")
     check_in("it showed no certificate", agent.process.stderr(), "its log")
     agent.stop()
+
+
+@test()
+def unit_is_not_exposed(t):
+    """systemd-analyze security of the unit: below 2.0; with its sandbox left out it is not"""
+    program = tool(t, "systemd-analyze")
+    text = (CONTRIB / "systemd" / "qemu-migrate-launch.service.in").read_text().replace("@bindir@", "/usr/bin")
+    open_to_all = re.sub(r"^(Private|Protect|Restrict|SystemCall|NoNew|Capability).*\n", "", text, flags=re.M)
+    for name, unit, good in (("qemu-migrate-launch", text, True), ("open", open_to_all, False)):
+        path = t.dir / f"{name}.service"
+        path.write_text(unit)
+        done = t.run(program, "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", path)
+        if "offline" in done.stderr:
+            t.skip(f"a systemd-analyze of its time: {done.stderr.strip()}")
+        check_in("Overall exposure level", done.stdout, f"{name}: {done.stderr}")
+        check_equal(done.returncode == 0, good, f"{name}: {done.stdout.strip().splitlines()[-1]}")
+
+
+@test()
+def apparmor_profiles_compile(t):
+    """apparmor_parser takes both profiles, and would not take one with a mistake"""
+    parser = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin")
+    if not parser or not Path("/etc/apparmor.d/tunables/global").exists():
+        t.skip("no apparmor_parser")
+    source = CONTRIB / "apparmor" / "qemu-migrate-launch"
+    t.run(parser, "-Q", "-K", "-o", t.dir / "policy", source, check=0)
+    policy = (t.dir / "policy").read_bytes()
+    for name in (b"qemu-migrate-launch\0", b"qemu-migrate-launch-agent\0"):
+        check(name in policy, f"no profile {name}")
+    wrong = t.dir / "wrong"
+    wrong.write_text(source.read_text().replace("network unix dgram,", "network unix gram,"))
+    done = t.run(parser, "-Q", "-K", wrong)
+    check(done.returncode != 0, "a profile with a mistake is taken")

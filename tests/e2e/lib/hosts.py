@@ -62,12 +62,13 @@ class Hosts:
         (self.share / "lib").mkdir()
         shutil.copy(found[2], self.share / "lib" / found[1])
 
-    def run(self, script, status=0):
-        """Boots them, and all run this script; the folder with what they left. status: what it must come to."""
+    def run(self, script, status=0, kernel=""):
+        """Boots them, and all run this script; the folder with what they left. status: what it must come to; kernel: more
+        parameters for the hosts' kernels."""
         out = self.t.dir / "out"
         run = self.t.start(
             *(FOLDER / "run", *self.cpus, "--share", self.share, "--script", script, "--out", out),
-            *("--limit", RUN_TIMEOUT),
+            *("--limit", RUN_TIMEOUT, f"--kernel={kernel}"),
             # Nothing is left, however this ends; and what they boot is not made anew in there.
             env={"TMPDIR": self.t.dir, "QML_HOSTS_WORK": self.work},
         )
