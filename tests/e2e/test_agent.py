@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -574,11 +575,16 @@ def confused_processes(t):
     agent.stop()
 
 
+def allow_core():
+    """For what is about to be started, as far as it is allowed to us."""
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+
+
 @test()
 def locked_in(t):
     """the network process has a seccomp filter and no new privileges; --no-sandbox: not, and that is said"""
     t.need_plain("they need what is forbidden to a process that is locked in")
-    agent = Agent(t)
+    agent = Agent(t, preexec_fn=allow_core)
     agent.is_served()
     check_equal(process_status(agent.network(), "Seccomp", "NoNewPrivs"), {"Seccomp": "2", "NoNewPrivs": "1"}, "the network process")
     wanted = {"Max core file size": "0", "Max processes": "0", "Max open files": "512", "Max data size": str(1 << 30)}

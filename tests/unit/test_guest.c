@@ -187,9 +187,10 @@ START_TEST(wrong_header)
     uint32_t counts[] = {0, 1, 10, 12, 4096, 4097, 0x0a3d70a3, 0x80000000, 0xffffffff};
     for (size_t i = 0; i < COUNT(counts); i++) {
         put_u32(bytes.data + 8, counts[i]);
-        MUST_FAIL(STATUS_DATA, "", reads(&bytes, &err));
-        put_u32(bytes.data + 12, 20 + 25 * counts[i]);
-        MUST_FAIL(STATUS_DATA, "", reads(&bytes, &err));
+        put_u32(bytes.data + 12, 20 + 25 * 11);
+        MUST_FAIL(STATUS_DATA, "rows in", reads(&bytes, &err));
+        put_u32(bytes.data + 12, 20 + 25 * counts[i]); /* which may be more than 32 bits */
+        MUST_FAIL(STATUS_DATA, counts[i] > 4096 ? "rows in" : "", reads(&bytes, &err));
     }
     bytes = from_hex(stream_486_7_2);
     put_u32(bytes.data + 4, 2);
