@@ -140,7 +140,8 @@ static bool same_vendor(const struct cpu_offer *a, const struct cpu_offer *b)
     return strcmp(a->identity.vendor, b->identity.vendor) == 0;
 }
 
-static void compute(const struct cpu_offer *const offers[], size_t count, struct baseline *baseline)
+static void compute_best(const struct cpu_offer *const offers[], size_t count,
+                         struct baseline *baseline)
 {
     const struct cpu_request *requests[SET_MAX];
     for (size_t i = 0; i < count; i++)
@@ -321,8 +322,8 @@ START_TEST(all_pairs)
                 continue;
             }
             autobaseline struct baseline one = {0}, two = {0};
-            compute(pair, i == k ? 1 : 2, &one);
-            compute(reverse, 2, &two); /* for i == k: with itself */
+            compute_best(pair, i == k ? 1 : 2, &one);
+            compute_best(reverse, 2, &two); /* for i == k: with itself */
             autofree char *text = baseline_text(&one), *other = baseline_text(&two);
             if (strcmp(text, other) != 0)
                 ck_abort_msg("%s with %s: %s, the other way %s", pair[0]->host, pair[1]->host, text,
@@ -366,7 +367,7 @@ START_TEST(random_sets_in_any_order)
         const struct cpu_offer *set[SET_MAX];
         size_t count = choose_set(set);
         autobaseline struct baseline first = {0};
-        compute(set, count, &first);
+        compute_best(set, count, &first);
         autofree char *text = baseline_text(&first);
         check_levels(&first);
         for (size_t i = 0; i < count; i++)
@@ -374,7 +375,7 @@ START_TEST(random_sets_in_any_order)
         for (int order = 0; order < 3; order++) {
             autobaseline struct baseline again = {0};
             shuffle(set, count);
-            compute(set, count, &again);
+            compute_best(set, count, &again);
             autofree char *other = baseline_text(&again);
             ck_assert_str_eq(text, other);
         }
@@ -387,7 +388,7 @@ END_TEST
 static struct cpu_offer join(const struct cpu_offer *const set[], size_t count)
 {
     autobaseline struct baseline baseline = {0};
-    compute(set, count, &baseline);
+    compute_best(set, count, &baseline);
     struct cpu_offer offer = {.host = strdup("joined"), .accel = strdup(baseline.accel)};
     offer.identity = baseline.identity;
     offer.phys_bits = baseline.phys_bits;
@@ -520,7 +521,7 @@ START_TEST(arch_capabilities_off_drops_its_dependents)
     const struct cpu_offer *pair[] = {find_host("xeon-w7-3465x"), find_host("xeon-e5-2623-v4")};
     ck_assert_uint_gt(count_dependents(&pair[0]->available), 8);
     autobaseline struct baseline baseline = {0};
-    compute(pair, 2, &baseline);
+    compute_best(pair, 2, &baseline);
     ck_assert_uint_eq(count_dependents(&baseline.features), 0);
 }
 END_TEST
