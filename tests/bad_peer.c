@@ -211,6 +211,8 @@ static bool replace_feature_list(json_t *payload, struct error *err)
 static bool twist_profile(struct bad_peer *peer, json_t *body, struct error *err)
 {
     json_t *profile = json_object_get(body, "profile");
+    if (!json_is_object(profile)) /* it asks for ours */
+        return true;
     autofree char *text = json_to_text(profile);
     autofree char *other = NULL;
     autoenvelope struct envelope envelope = {0};
@@ -480,7 +482,8 @@ static bool run_initiator(struct bad_peer *peer, struct error *err)
         return ask(peer, "surrender", exchange_hello_body(exchange, err), err) != NULL;
     if (is(peer, "replay-message"))
         return ask(peer, "hello", exchange_hello_body(exchange, err), err) != NULL;
-    autojson json_t *profile = ask(peer, "profile", exchange_profile_body(exchange, err), err);
+    autojson json_t *profile =
+        ask(peer, "profile", exchange_profile_body(exchange, true, true, err), err);
     return profile && exchange_take_profile(exchange, &exchange->peers[0], profile, err) &&
            prove_and_compare(peer, err) && propose_and_commit(peer, err);
 }
@@ -524,9 +527,9 @@ static json_t *answer(struct bad_peer *peer, const char *name, json_t *body, str
     if (is(peer, "hang-after-hello"))
         stay_silent();
     if (strcmp(name, "profile") == 0)
-        return exchange_take_profile(exchange, &exchange->peers[0], body, err)
-                   ? exchange_profile_body(exchange, err)
-                   : NULL;
+        return !exchange_take_profile(exchange, &exchange->peers[0], body, err) ? NULL
+               : exchange->step == STEP_HELLO ? exchange_unknown_body(exchange, err)
+                                              : exchange_profile_body(exchange, true, false, err);
     if (strcmp(name, "prove") == 0) {
         exchange->proofs = exchange->proofs > 0; /* it would answer for ever */
         json_t *table = exchange_prove_answer(exchange, body, err);

@@ -20,7 +20,7 @@
 #include "vm/proof.h"
 #include "vm/visible.h"
 
-#define PROTOCOL_VERSION 2
+#define PROTOCOL_VERSION 3
 #define EXCHANGE_PROOFS_MAX 4 /* the first, and three after masking */
 #define EXCHANGE_ID_SIZE 33   /* 32 hexadecimal digits and a NUL */
 
@@ -74,6 +74,8 @@ struct exchange_peer {
     char *qemu_version;
     struct profile profile;
     bool has_profile;
+    bool is_unknown;  /* the profile whose digest it named is not known here */
+    bool wants_whole; /* it does not know the one whose digest it was told */
     char profile_digest[DIGEST_HEX_SIZE];
     struct cpu_request request;
     struct guest_table table; /* what a guest sees there */
@@ -122,6 +124,7 @@ struct exchange {
     json_t *profile_envelope;
     json_t *profile_payload;
     char profile_digest[DIGEST_HEX_SIZE];
+    bool profile_is_new;        /* signed for this exchange: nobody can know it */
     struct cpu_request request; /* of this side, its model resolved */
     struct baseline given;      /* one that is asked by a group's initiator: what that computed */
     bool is_given;
@@ -178,10 +181,19 @@ bool exchange_take_visible(const struct exchange *exchange, const struct exchang
 /* The initiator, when it has all hellos: choose the machine type for all. */
 bool exchange_choose_machine(struct exchange *exchange, struct error *err);
 
-/* The first call examines this host for the machine type chosen. */
-json_t *exchange_profile_body(struct exchange *exchange, struct error *err);
+/* exchange_statement.c: examine this host for the machine type chosen; what is still so is not
+ * signed again. */
+bool exchange_make_profile(struct exchange *exchange, struct error *err);
+/* This side's profile, made by the first call: its digest, or all of it if that is new or to be
+ * `whole`. wanted: the peer's is to be whole in the answer. */
+json_t *exchange_profile_body(struct exchange *exchange, bool whole, bool wanted,
+                              struct error *err);
+/* Take a peer's. True also when that is not done (peer->has_profile) because it has to be sent
+ * again: the peer's whole (is_unknown), or to the peer this side's (wants_whole). */
 bool exchange_take_profile(struct exchange *exchange, struct exchange_peer *peer, json_t *body,
                            struct error *err);
+/* The answer to a profile that is_unknown. */
+json_t *exchange_unknown_body(const struct exchange *exchange, struct error *err);
 /* Take a signed profile (an envelope's text) of that trust entry's host into account without asking
  * it. what: where it comes from, for messages. Before exchange_choose_machine. STATUS_NOT_TRUSTED:
  * by another key, expired, old; STATUS_DATA. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The profiles in an exchange: this host's, those of the peers, and stored ones.
+ * The profiles in an exchange: this host's as it is sent, those of the peers, and stored ones.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -8,116 +8,29 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "vm/exchange.h"
 
-/* A statement that says what is still so is made once an hour, not for each exchange: then a peer
- * knows it again. */
-#define STATEMENT_LIFE_S 3600
-
-static char *statement_path(const struct exchange *exchange, struct error *err)
-{
-    char digest[DIGEST_HEX_SIZE];
-    autofree char *folder = path_join(exchange->self->paths->state, "statements", "");
-    autofree char *what = string_format("%s %s %s %d", exchange->machine, exchange->accel,
-                                        exchange->kernel_irqchip, exchange->cpu_pm);
-    if (!folder || !what || !digest_hex(what, strlen(what), digest, err) ||
-        !folder_make(folder, 0700, err))
-        return NULL;
-    digest[16] = '\0';
-    return path_join(folder, digest, ".json");
-}
-
-/* The last statement, if it is by this key, young, and of a host that was as it is now. One that
- * another has followed, for another machine type, would be taken for one that is played back. */
-static bool reuse_statement(struct exchange *exchange, const char *path)
-{
-    autofree char *text = NULL;
-    const char *host, *pin, *digest;
-    json_t *envelope;
-    json_int_t issued, serial;
-    size_t length;
-    if (!file_read_trusted(path, PROFILE_SIZE_MAX * 2, true, &text, &length, NULL) || !text)
-        return false;
-    autojson json_t *kept = json_parse_strict(text, length, PROFILE_SIZE_MAX * 2, NULL);
-    if (!kept ||
-        !json_take(kept, NULL, "", "{s:s, s:s, s:s, s:I, s:I, s:o}", "host", &host, "pin", &pin,
-                   "digest", &digest, "issued", &issued, "serial", &serial, "envelope", &envelope))
-        return false;
-    int64_t age = (int64_t)time(NULL) - issued;
-    if (strcmp(host, exchange->host_digest) != 0 || serial != exchange->profile.serial ||
-        !digest_is_hex(digest) || strcmp(pin, exchange->self->identity->pin) != 0 || age < 0 ||
-        age > STATEMENT_LIFE_S)
-        return false;
-    memcpy(exchange->profile_digest, digest, DIGEST_HEX_SIZE);
-    exchange->profile_envelope = json_incref(envelope);
-    return true;
-}
-
-static void keep_statement(const struct exchange *exchange, const char *path)
-{
-    struct error err = ERROR_INIT;
-    autojson json_t *kept =
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:O}", "host", exchange->host_digest, "pin",
-                  exchange->self->identity->pin, "digest", exchange->profile_digest, "issued",
-                  (json_int_t)exchange->profile.issued, "serial",
-                  (json_int_t)exchange->profile.serial, "envelope", exchange->profile_envelope);
-    autofree char *text = kept ? json_to_text(kept) : NULL;
-    if (!text || !file_write_atomic(path, text, strlen(text), 0600, &err))
-        log_debug("the profile's statement is not kept: %s", err.message);
-}
-
-static bool sign_statement(struct exchange *exchange, struct error *err)
-{
-    autofree char *text = NULL;
-    if (!envelope_sign_digest(exchange->self->identity, PROFILE_TYPE, exchange->profile_payload,
-                              &text, exchange->profile_digest, err))
-        return false;
-    exchange->profile_envelope = json_parse_strict(text, strlen(text), SIZE_MAX, err);
-    return exchange->profile_envelope != NULL;
-}
-
-static bool make_profile(struct exchange *exchange, struct error *err)
-{
-    const struct exchange_self *self = exchange->self;
-    struct probe_parameters parameters = {
-        .machine = exchange->machine,
-        .accel = exchange->accel,
-        .kernel_irqchip = *exchange->kernel_irqchip ? exchange->kernel_irqchip : NULL,
-        .cpu_pm = exchange->cpu_pm};
-    autojson json_t *payload = profile_make(self->config, self->paths->state, self->qemu,
-                                            &parameters, &exchange->request.model, err);
-    autofree char *path = payload ? statement_path(exchange, err) : NULL;
-    if (!path || !profile_read(payload, &exchange->profile, err) ||
-        !profile_digest_host(payload, exchange->host_digest, err))
-        return false;
-    if (self->role != ROLE_PARTY &&
-        !cpu_request_check_names(&exchange->request, &exchange->profile.offer.known, err))
-        return false;
-    exchange->profile_payload = STEAL(payload);
-    if (*exchange->host_digest && reuse_statement(exchange, path))
-        return true;
-    if (!sign_statement(exchange, err))
-        return false;
-    if (*exchange->host_digest)
-        keep_statement(exchange, path);
-    return true;
-}
-
-json_t *exchange_profile_body(struct exchange *exchange, struct error *err)
+json_t *exchange_profile_body(struct exchange *exchange, bool whole, bool wanted, struct error *err)
 {
     if (exchange->step < STEP_HELLO) {
         error_set(err, STATUS_PROTOCOL, "a message out of order");
         return NULL;
     }
-    if (!exchange->profile_envelope && !make_profile(exchange, err))
+    if (!exchange->profile_envelope && !exchange_make_profile(exchange, err))
         return NULL;
-    json_t *body = json_pack("{s:s, s:s, s:O, s:o}", "exchange", exchange->id, "machine",
-                             exchange->machine, "profile", exchange->profile_envelope, "request",
-                             cpu_request_to_json(&exchange->request));
+    json_t *profile = whole || exchange->profile_is_new ? json_incref(exchange->profile_envelope)
+                                                        : json_string(exchange->profile_digest);
+    json_t *body = json_pack("{s:s, s:s, s:o, s:o, s:b}", "exchange", exchange->id, "machine",
+                             exchange->machine, "profile", profile, "request",
+                             cpu_request_to_json(&exchange->request), "whole", (int)wanted);
     if (!body)
         error_no_memory(err);
     return body;
+}
+
+json_t *exchange_unknown_body(const struct exchange *exchange, struct error *err)
+{
+    return exchange_body(exchange, "unknown", json_true(), err);
 }
 
 static char *stored_path(const struct paths *paths, const char *name, struct error *err)
@@ -176,22 +89,24 @@ static bool check_last(const struct exchange *exchange, const char *name, const 
     return !keep || (path && file_write_atomic(path, text, strlen(text), 0600, err));
 }
 
-/* A signed profile of that pin that counts now. what: whose, for messages. */
-static bool open_profile(const char *text, const char *pin, const char *what,
-                         char digest[DIGEST_HEX_SIZE], struct profile *profile, struct error *err)
+/* The profile in an envelope that is by that pin and counts now. what: whose, for messages. */
+static bool read_signed(const struct envelope *envelope, const char *pin, const char *what,
+                        struct profile *profile, struct error *err)
 {
-    autoenvelope struct envelope envelope = {0};
-    if (!envelope_open(text, strlen(text), PROFILE_SIZE_MAX * 2, PROFILE_TYPE, &envelope, err))
-        return error_wrap(err, "%s", what);
-    if (strcmp(envelope.pin, pin) != 0)
+    if (strcmp(envelope->pin, pin) != 0)
         return error_set(err, STATUS_NOT_TRUSTED, "%s is signed by another key", what);
-    if (!profile_read(envelope.payload, profile, err) || !profile_check(profile, time(NULL), err))
+    if (!profile_read(envelope->payload, profile, err) || !profile_check(profile, time(NULL), err))
         return error_wrap(err, "%s", what);
-    if (profile->imported)
-        return error_set(err, STATUS_NOT_TRUSTED,
-                         "%s is made of recorded replies: it is for planning only", what);
-    memcpy(digest, envelope.digest, DIGEST_HEX_SIZE);
-    return true;
+    return !profile->imported ||
+           error_set(err, STATUS_NOT_TRUSTED,
+                     "%s is made of recorded replies: it is for planning only", what);
+}
+
+static bool open_text(const char *text, const char *what, struct envelope *envelope,
+                      struct error *err)
+{
+    return envelope_open(text, strlen(text), PROFILE_SIZE_MAX * 2, PROFILE_TYPE, envelope, err) ||
+           error_wrap(err, "%s", what);
 }
 
 static bool check_parameters(const struct exchange *exchange, const struct profile *profile,
@@ -252,39 +167,103 @@ static bool take_request(struct exchange *exchange, struct exchange_peer *peer, 
     return true;
 }
 
-bool exchange_take_profile(struct exchange *exchange, struct exchange_peer *peer, json_t *body,
-                           struct error *err)
+/* The last profile of this peer, if it is the one with that digest: it was checked when it came,
+ * and is checked again. False: it is another one, or there is none. */
+static bool find_known(const struct exchange *exchange, const struct exchange_peer *peer,
+                       const char *digest, struct envelope *out)
 {
-    const char *id, *machine;
-    json_t *envelope_json, *request_json;
-    if (exchange->step != STEP_HELLO || peer->has_profile)
-        return error_set(err, STATUS_PROTOCOL, "a message out of order");
-    if (!exchange_check_id(exchange, body, err) ||
-        !json_take(body, err, "profile", "{s:s, s:s, s:o, s:o}", "exchange", &id, "machine",
-                   &machine, "profile", &envelope_json, "request", &request_json) ||
-        (!exchange->machine && !take_machine(exchange, peer, machine, err)))
+    autoenvelope struct envelope envelope = {0};
+    autofree char *text = NULL;
+    if (!exchange_stored_profile(exchange->self->paths, peer->name, &text, NULL) || !text ||
+        !open_text(text, "", &envelope, NULL) || strcmp(envelope.pin, peer->pin) != 0 ||
+        strcmp(envelope.digest, digest) != 0)
         return false;
-    if (!json_is_object(envelope_json))
-        return error_set(err, STATUS_DATA, "the profile that %s sent is not an object", peer->name);
-    autofree char *text = json_to_text(envelope_json);
-    autofree char *what = string_format("the profile that %s sent", peer->name);
+    *out = envelope;
+    envelope = (struct envelope){0};
+    return true;
+}
+
+/* What it sent, or what it named; *text, which the caller frees, only of what it sent. */
+static bool open_sent(const struct exchange *exchange, struct exchange_peer *peer, json_t *sent,
+                      const char *what, struct envelope *envelope, char **text, struct error *err)
+{
+    const char *digest = json_string_value(sent);
+    if (digest && !digest_is_hex(digest))
+        return error_set(err, STATUS_DATA, "%s: not a digest", what);
+    if (!digest && !json_is_object(sent))
+        return error_set(err, STATUS_DATA, "%s is not an object", what);
+    peer->is_unknown = digest && !find_known(exchange, peer, digest, envelope);
+    if (digest)
+        return true;
+    *text = json_to_text(sent);
+    return *text ? open_text(*text, what, envelope, err) : error_no_memory(err);
+}
+
+/* All that there is to be checked of a profile; then it is the peer's. text: it is the last one
+ * from now on; NULL: it was before. */
+static bool take_signed(struct exchange *exchange, struct exchange_peer *peer,
+                        const struct envelope *envelope, const char *text, json_t *request,
+                        const char *what, struct error *err)
+{
     autoprofile struct profile profile = {0};
-    char digest[DIGEST_HEX_SIZE];
-    if (!text || !what)
-        return error_no_memory(err);
-    if (!open_profile(text, peer->pin, what, digest, &profile, err))
+    if (!read_signed(envelope, peer->pin, what, &profile, err))
         return false;
     if (strcmp(profile.offer.host, peer->host) != 0)
         return error_set(err, STATUS_PROTOCOL, "%s is of host %s, not %s", what, profile.offer.host,
                          peer->host);
     if (!check_parameters(exchange, &profile, exchange->machine, what, err) ||
-        !take_request(exchange, peer, request_json, err) ||
-        !check_last(exchange, peer->name, peer->pin, text, &profile, true, err))
+        !take_request(exchange, peer, request, err) ||
+        (text && !check_last(exchange, peer->name, peer->pin, text, &profile, true, err)))
         return false;
     peer->profile = profile;
     profile = (struct profile){0};
-    memcpy(peer->profile_digest, digest, DIGEST_HEX_SIZE);
+    memcpy(peer->profile_digest, envelope->digest, DIGEST_HEX_SIZE);
     peer->has_profile = true;
+    return true;
+}
+
+/* Asked once more by one whose profile is there already, and who wants this side's whole. */
+static bool is_asked_again(const struct exchange *exchange, const struct exchange_peer *peer,
+                           const json_t *sent, bool whole)
+{
+    const char *digest = json_string_value(sent);
+    return !exchange->proposing && whole && exchange->step == STEP_PROFILE && digest &&
+           strcmp(digest, peer->profile_digest) == 0;
+}
+
+bool exchange_take_profile(struct exchange *exchange, struct exchange_peer *peer, json_t *body,
+                           struct error *err)
+{
+    const char *id, *machine;
+    json_t *sent, *request;
+    int whole;
+    if (!exchange_check_id(exchange, body, err))
+        return false;
+    if (exchange->proposing && exchange->step == STEP_HELLO && !peer->has_profile &&
+        json_object_get(body, "unknown")) {
+        peer->wants_whole = true;
+        return exchange_take_body(exchange, body, "unknown", &sent, err);
+    }
+    if (!json_take(body, err, "profile", "{s:s, s:s, s:o, s:o, s:b}", "exchange", &id, "machine",
+                   &machine, "profile", &sent, "request", &request, "whole", &whole))
+        return false;
+    if (peer->has_profile && is_asked_again(exchange, peer, sent, whole))
+        return true;
+    if (exchange->step != STEP_HELLO || peer->has_profile)
+        return error_set(err, STATUS_PROTOCOL, "a message out of order");
+    if (!exchange->machine && !take_machine(exchange, peer, machine, err))
+        return false;
+    autoenvelope struct envelope envelope = {0};
+    autofree char *text = NULL;
+    autofree char *what = string_format("the profile that %s sent", peer->name);
+    if (!what)
+        return error_no_memory(err);
+    if (!open_sent(exchange, peer, sent, what, &envelope, &text, err))
+        return false;
+    if (peer->is_unknown)
+        return true;
+    if (!take_signed(exchange, peer, &envelope, text, request, what, err))
+        return false;
     for (size_t i = 0; i < exchange->peer_count; i++)
         if (!exchange->peers[i].has_profile)
             return true;
@@ -297,8 +276,8 @@ bool exchange_assume(struct exchange *exchange, const char *text, const struct t
 {
     struct exchange_assumed made = {0};
     autoenvelope struct envelope envelope = {0};
-    if (!envelope_open(text, strlen(text), PROFILE_SIZE_MAX * 2, PROFILE_TYPE, &envelope, err))
-        return error_wrap(err, "%s", what);
+    if (!open_text(text, what, &envelope, err))
+        return false;
     if (!trust_entry_has_pin(entry, envelope.pin) || trust_entry_is_expired(entry, time(NULL)))
         return error_set(err, STATUS_NOT_TRUSTED, "%s is not by a key of %s that is trusted now",
                          what, entry->name);
@@ -308,7 +287,8 @@ bool exchange_assume(struct exchange *exchange, const char *text, const struct t
     if (!assumed)
         return error_no_memory(err);
     exchange->assumed = assumed;
-    if (!open_profile(text, made.pin, what, made.digest, &made.profile, err) ||
+    memcpy(made.digest, envelope.digest, DIGEST_HEX_SIZE);
+    if (!read_signed(&envelope, made.pin, what, &made.profile, err) ||
         !check_last(exchange, entry->name, made.pin, text, &made.profile, false, err)) {
         profile_free(&made.profile);
         return false;

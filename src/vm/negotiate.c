@@ -115,17 +115,40 @@ static bool hello(struct round *round, const struct negotiate_others *others, ch
     return exchange_choose_machine(exchange, err) && exchange_check_assumed(exchange, err);
 }
 
+/* Once more for those who do not know our profile by its digest, or whose profile is not known so
+ * here. */
+static bool whole_profiles(struct round *round, struct error *err)
+{
+    struct exchange *exchange = round->exchange;
+    for (size_t i = 0; i < round->count; i++) {
+        struct exchange_peer *peer = &exchange->peers[i];
+        struct peer_ask *ask = &round->asks[i];
+        peer_ask_clear(ask);
+        ask->skip = peer->has_profile;
+        ask->body = exchange_profile_body(exchange, peer->wants_whole, true, err);
+        if (!ask->body)
+            return false;
+        peer->wants_whole = peer->is_unknown = false;
+    }
+    bool good = round_call(round, "profile", err) && take_all(round, exchange_take_profile, err);
+    for (size_t i = 0; i < round->count; i++)
+        round->asks[i].skip = false;
+    return good && (exchange->step == STEP_PROFILE ||
+                    error_set(err, STATUS_PROTOCOL, "a profile was not told after all"));
+}
+
 static bool profiles(struct round *round, struct error *err)
 {
     struct exchange *exchange = round->exchange;
-    json_t *body = exchange_profile_body(exchange, err);
+    json_t *body = exchange_profile_body(exchange, false, false, err);
     if (round->count == 0 && body) {
         json_decref(body);
         exchange->step = STEP_PROFILE;
         return true;
     }
     return round_ask(round, "profile", body, false, err) &&
-           take_all(round, exchange_take_profile, err);
+           take_all(round, exchange_take_profile, err) &&
+           (exchange->step == STEP_PROFILE || whole_profiles(round, err));
 }
 
 /* Each side's guest looks at the CPU at the same time; what differs is masked until none does. */

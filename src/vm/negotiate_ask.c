@@ -114,14 +114,24 @@ bool round_send(struct round *round, const char *name, json_t *body, bool patien
            (patient && ask_again(round, name));
 }
 
-bool round_ask(struct round *round, const char *name, json_t *body, bool patient, struct error *err)
+static bool judge_sent(const struct round *round, bool all, struct error *err)
 {
     const struct exchange_self *self = round->self;
-    if (!body)
-        return false;
-    if (round_send(round, name, body, patient))
+    if (all)
         return true;
     return self->interrupted && *self->interrupted
                ? error_set(err, STATUS_INTERRUPTED, "interrupted")
                : round_judge(round, err);
+}
+
+bool round_ask(struct round *round, const char *name, json_t *body, bool patient, struct error *err)
+{
+    return body && judge_sent(round, round_send(round, name, body, patient), err);
+}
+
+bool round_call(struct round *round, const char *name, struct error *err)
+{
+    const struct exchange_self *self = round->self;
+    return judge_sent(
+        round, peer_call_many(round->asks, round->count, name, self->when, self->interrupted), err);
 }

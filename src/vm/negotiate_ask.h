@@ -26,7 +26,10 @@ void round_free(struct round *round);
 bool round_ask(struct round *round, const char *name, json_t *body, bool patient,
                struct error *err);
 
-/* The same, and nothing is said of those who do not answer: their errors are in asks. */
+/* Ask those who are not to be skipped what their asks' bodies say. True if all answered. */
+bool round_call(struct round *round, const char *name, struct error *err);
+
+/* As round_ask, and nothing is said of those who do not answer: their errors are in asks. */
 bool round_send(struct round *round, const char *name, json_t *body, bool patient);
 
 /* One error for all that have one: that of the only one, or a line of the log for each, and err

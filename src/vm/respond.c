@@ -161,15 +161,26 @@ static json_t *take_cancel(struct respond *respond, json_t *body, struct error *
 }
 
 /* What this host can give; that it cannot be found out is not the peer's fault. */
-static json_t *own_profile(struct respond *respond, struct error *err)
+static json_t *own_profile(struct respond *respond, bool whole, struct error *err)
 {
     struct exchange *exchange = &respond->exchange;
-    json_t *body = exchange_profile_body(exchange, err);
+    bool again = exchange->profile_envelope != NULL;
+    json_t *body = exchange_profile_body(exchange, whole, false, err);
     respond->fatal = !body;
     /* The peer will ask for the proof in a moment. What is wrong with it is said then. */
-    if (body && exchange->prove && exchange->self->role != ROLE_PARTY)
+    if (body && !again && exchange->prove && exchange->self->role != ROLE_PARTY)
         exchange_prove_start(exchange, NULL);
     return body;
+}
+
+static json_t *profile(struct respond *respond, json_t *body, struct error *err)
+{
+    struct exchange *exchange = &respond->exchange;
+    if (!exchange_take_profile(exchange, &exchange->peers[0], body, err))
+        return NULL;
+    if (exchange->step == STEP_HELLO)
+        return exchange_unknown_body(exchange, err);
+    return own_profile(respond, json_is_true(json_object_get(body, "whole")), err);
 }
 
 static json_t *prove(struct respond *respond, json_t *body, struct error *err)
@@ -181,12 +192,9 @@ static json_t *prove(struct respond *respond, json_t *body, struct error *err)
 
 json_t *respond_to(struct respond *respond, const char *name, json_t *body, struct error *err)
 {
-    struct exchange *exchange = &respond->exchange;
     respond->fatal = false;
     if (strcmp(name, "profile") == 0)
-        return exchange_take_profile(exchange, &exchange->peers[0], body, err)
-                   ? own_profile(respond, err)
-                   : NULL;
+        return profile(respond, body, err);
     if (strcmp(name, "prove") == 0)
         return prove(respond, body, err);
     if (strcmp(name, "propose") == 0)

@@ -161,6 +161,7 @@ static void give_profile(const struct host *host, struct exchange *of)
     of->profile_payload = profile_payload(host, 1, time(NULL));
     MUST(profile_read(of->profile_payload, &of->profile, &err));
     of->profile_envelope = json_loads(text, 0, NULL);
+    of->profile_is_new = true;
 }
 
 static void begin(bool prove)
@@ -196,7 +197,7 @@ static void profiles(void)
 {
     give_profile(&hosts[0], &exchange);
     autojson json_t *body = NULL;
-    MUST(body = exchange_profile_body(&exchange, &err));
+    MUST(body = exchange_profile_body(&exchange, true, false, &err));
     for (size_t i = 1; i < HOSTS; i++) {
         autojson json_t *answer = NULL;
         give_profile(&hosts[i], &hosts[i].respond.exchange);
@@ -498,7 +499,7 @@ START_TEST(devices_of_two)
         give_profile(&hosts[0], &exchange);
         give_profile(&hosts[1], &hosts[1].respond.exchange);
         autojson json_t *body = NULL, *answer = NULL, *approval = NULL;
-        MUST(body = exchange_profile_body(&exchange, &err));
+        MUST(body = exchange_profile_body(&exchange, true, false, &err));
         MUST(answer = respond_to(&hosts[1].respond, "profile", body, &err));
         MUST(exchange_take_profile(&exchange, &exchange.peers[0], answer, &err));
         MUST(exchange_agree(&exchange, time(NULL), &err));
@@ -835,8 +836,9 @@ static json_t *profile_answer(const struct host *signer, const struct host *of, 
                             json_loads(value, JSON_DECODE_ANY, NULL));
     }
     MUST(envelope_sign_digest(signer->identity, PROFILE_TYPE, payload, &text, digest, &err));
-    return json_pack("{s:s, s:s, s:o, s:o}", "exchange", exchange.id, "machine", TYPE, "profile",
-                     json_loads(text, 0, NULL), "request", cpu_request_to_json(&exchange.request));
+    return json_pack("{s:s, s:s, s:o, s:o, s:b}", "exchange", exchange.id, "machine", TYPE,
+                     "profile", json_loads(text, 0, NULL), "request",
+                     cpu_request_to_json(&exchange.request), "whole", 0);
 }
 
 /* Of whom, by whom, for what and since when: else a profile does not count. */
@@ -891,6 +893,179 @@ START_TEST(foreign_profiles)
 }
 END_TEST
 
+/* An exchange up to its profiles, of a with b and c, all of which have been told before. */
+static void begin_known(void)
+{
+    begin(false);
+    hellos();
+    give_profile(&hosts[0], &exchange);
+    exchange.profile_is_new = false;
+}
+
+static void end_known(void)
+{
+    exchange_free(&exchange);
+    for (size_t i = 1; i < HOSTS; i++)
+        exchange_free(&hosts[i].respond.exchange);
+}
+
+/* What b or c answers to a's profile. */
+static json_t *ask_profile(size_t i, bool whole, bool wanted)
+{
+    autojson json_t *body = NULL;
+    json_t *answer = NULL;
+    struct exchange *theirs = &hosts[i].respond.exchange;
+    if (!theirs->profile_envelope) {
+        give_profile(&hosts[i], theirs);
+        theirs->profile_is_new = false;
+    }
+    MUST(body = exchange_profile_body(&exchange, whole, wanted, &err));
+    ck_assert(json_is_object(json_object_get(body, "profile")) == whole);
+    MUST(answer = respond_to(&hosts[i].respond, "profile", body, &err));
+    return answer;
+}
+
+/* Who knows a profile is told its digest; who does not is told the whole. */
+START_TEST(profiles_by_digest)
+{
+    /* Nobody knows anything. */
+    begin_known();
+    for (size_t i = 1; i < HOSTS; i++) {
+        struct exchange_peer *peer = &exchange.peers[i - 1];
+        autojson json_t *unknown = ask_profile(i, false, false);
+        ck_assert(json_is_true(json_object_get(unknown, "unknown")));
+        ck_assert_int_eq(hosts[i].respond.exchange.step, STEP_HELLO);
+        MUST(exchange_take_profile(&exchange, peer, unknown, &err));
+        ck_assert(peer->wants_whole && !peer->has_profile);
+        autojson json_t *digest = ask_profile(i, true, false);
+        ck_assert(json_is_string(json_object_get(digest, "profile")));
+        ck_assert_int_eq(hosts[i].respond.exchange.step, STEP_PROFILE);
+        MUST(exchange_take_profile(&exchange, peer, digest, &err));
+        ck_assert(peer->is_unknown && !peer->has_profile);
+        /* Once more, by who is known by now, and wants the whole. */
+        autojson json_t *whole = ask_profile(i, false, true);
+        MUST(exchange_take_profile(&exchange, peer, whole, &err));
+        ck_assert(peer->has_profile && !peer->is_unknown);
+    }
+    ck_assert_int_eq(exchange.step, STEP_PROFILE);
+    end_known();
+    /* All know all. */
+    begin_known();
+    for (size_t i = 1; i < HOSTS; i++) {
+        struct exchange_peer *peer = &exchange.peers[i - 1];
+        autojson json_t *answer = ask_profile(i, false, false);
+        ck_assert_str_eq(json_string_value(json_object_get(answer, "profile")),
+                         hosts[i].respond.exchange.profile_digest);
+        MUST(exchange_take_profile(&exchange, peer, answer, &err));
+        ck_assert(peer->has_profile);
+        ck_assert_str_eq(peer->profile_digest, hosts[i].respond.exchange.profile_digest);
+        ck_assert_str_eq(peer->profile.offer.host, hosts[i].name);
+    }
+    ck_assert_int_eq(exchange.step, STEP_PROFILE);
+    end_known();
+}
+END_TEST
+
+/* The file of the last profile of host `of` that a has. */
+static char *known_path(const char *of)
+{
+    return string_format("%s/profiles/%s.json", hosts[0].paths.state, of);
+}
+
+static void know(const char *of, const struct host *by, int64_t serial, int64_t issued,
+                 char *digest)
+{
+    autofree char *path = known_path(of);
+    autofree char *text = profile_text(by, serial, issued, digest);
+    MUST(file_write_atomic(path, text, strlen(text), 0600, &err));
+}
+
+/* A digest counts for the last profile by this peer's key alone, and as long as that does. */
+START_TEST(foreign_digests)
+{
+    int64_t now = time(NULL);
+    char of_b[DIGEST_HEX_SIZE], older[DIGEST_HEX_SIZE], of_c[DIGEST_HEX_SIZE];
+    char by_c[DIGEST_HEX_SIZE], stale[DIGEST_HEX_SIZE];
+    autofree char *folder = string_format("%s/profiles", hosts[0].paths.state);
+    MUST(folder_make(folder, 0700, &err));
+    know("c", &hosts[2], 5, now, of_c);
+    enum { LAST, OLDER, DAMAGED, BY_ANOTHER, STALE };
+    const struct {
+        int kept;
+        const char *sent;
+        enum status status;
+        bool known;
+    } rows[] = {
+        {LAST, of_b, STATUS_OK, true},
+        {LAST, older, STATUS_OK, false},
+        {LAST, of_c, STATUS_OK, false},
+        {LAST, HEX64, STATUS_OK, false},
+        {LAST, "1234", STATUS_DATA, false},
+        {LAST, "", STATUS_DATA, false},
+        {DAMAGED, of_b, STATUS_OK, false},
+        {BY_ANOTHER, by_c, STATUS_OK, false},
+        {STALE, stale, STATUS_NOT_TRUSTED, false},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct error failure = ERROR_INIT;
+        know("b", &hosts[1], 4, now, older);
+        know("b", &hosts[1], 5, now, of_b);
+        if (rows[i].kept == BY_ANOTHER)
+            know("b", &hosts[2], 5, now, by_c);
+        if (rows[i].kept == STALE)
+            know("b", &hosts[1], 5, now - 1100, stale);
+        if (rows[i].kept == DAMAGED) {
+            autofree char *path = known_path("b");
+            FILE *file = fopen(path, "r+");
+            ck_assert(file && fseek(file, 200, SEEK_SET) == 0 && fputc('_', file) == '_');
+            fclose(file);
+        }
+        begin_known();
+        autojson json_t *body = profile_answer(&hosts[1], &hosts[1], 6, now, NULL, NULL);
+        json_object_set_new(body, "profile", json_string(rows[i].sent));
+        struct exchange_peer *peer = &exchange.peers[0];
+        bool good = exchange_take_profile(&exchange, peer, body, &failure);
+        ck_assert_msg(good == (rows[i].status == STATUS_OK) && failure.status == rows[i].status &&
+                          peer->has_profile == rows[i].known &&
+                          peer->is_unknown == (good && !rows[i].known),
+                      "row %zu: %d %s", i, failure.status, failure.message);
+        end_known();
+    }
+}
+END_TEST
+
+/* Asking again is for the whole of the same one, right after. */
+START_TEST(profiles_asked_again)
+{
+    begin_known();
+    autojson json_t *first = ask_profile(1, true, false);
+    autojson json_t *body = NULL;
+    MUST(body = exchange_profile_body(&exchange, false, true, &err));
+    autojson json_t *other = json_copy(body), *digest = json_copy(body), *whole = json_copy(body);
+    json_object_set_new(other, "profile", json_string(HEX64));
+    json_object_set_new(digest, "whole", json_false());
+    json_object_set(whole, "profile", exchange.profile_envelope);
+    json_t *const bodies[] = {other, digest, whole};
+    for (size_t i = 0; i < COUNT(bodies); i++)
+        MUST_FAIL(STATUS_PROTOCOL, "out of order",
+                  respond_to(&hosts[1].respond, "profile", bodies[i], &err));
+    autojson json_t *again = NULL;
+    MUST(again = respond_to(&hosts[1].respond, "profile", body, &err));
+    ck_assert(json_is_object(json_object_get(again, "profile")));
+    hosts[1].respond.exchange.step = STEP_PROVEN;
+    MUST_FAIL(STATUS_PROTOCOL, "out of order",
+              respond_to(&hosts[1].respond, "profile", body, &err));
+    /* Who asks is not asked. */
+    struct exchange_peer *peer = &exchange.peers[0];
+    MUST(exchange_take_profile(&exchange, peer, again, &err));
+    MUST_FAIL(STATUS_PROTOCOL, "out of order", exchange_take_profile(&exchange, peer, again, &err));
+    autojson json_t *unknown = NULL;
+    MUST(unknown = exchange_unknown_body(&exchange, &err));
+    MUST_FAIL(STATUS_DATA, "", exchange_take_profile(&exchange, peer, unknown, &err));
+    MUST_FAIL(STATUS_DATA, "", respond_to(&hosts[2].respond, "profile", unknown, &err));
+}
+END_TEST
+
 /* Proofs cost this host a QEMU each: there is an end to them. */
 START_TEST(proofs_without_end)
 {
@@ -920,7 +1095,7 @@ START_TEST(unshown_without_a_look)
     give_profile(&hosts[0], &exchange);
     give_profile(&hosts[1], &hosts[1].respond.exchange);
     autojson json_t *body = NULL, *answer = NULL;
-    MUST(body = exchange_profile_body(&exchange, &err));
+    MUST(body = exchange_profile_body(&exchange, true, false, &err));
     MUST(answer = respond_to(&hosts[1].respond, "profile", body, &err));
     for (size_t i = 0; i < COUNT(features); i++) {
         struct exchange *theirs = &hosts[1].respond.exchange;
@@ -942,7 +1117,7 @@ START_TEST(foreign_hellos)
         enum status status;
     } rows[] = {
         {"exchange", "\"0123456789abcdef0123456789abcdef\"", STATUS_PROTOCOL},
-        {"versions", "[1]", STATUS_PROTOCOL},
+        {"versions", "[2]", STATUS_PROTOCOL},
         {"table", "1", STATUS_PROTOCOL},
         {"pin", "\"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"", STATUS_NOT_TRUSTED},
         {"vm", "\"web2\"", STATUS_INCOMPATIBLE},
@@ -1091,6 +1266,9 @@ int main(void)
                             much_happens_in_between,
                             assumed,
                             foreign_profiles,
+                            profiles_by_digest,
+                            foreign_digests,
+                            profiles_asked_again,
                             foreign_hellos,
                             proofs_without_end,
                             unshown_without_a_look,
