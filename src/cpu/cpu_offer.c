@@ -6,6 +6,9 @@
 
 #include "base/cleanup.h"
 
+/* Names outside the feature table that all models together may have: "like" would multiply them. */
+#define MODEL_OTHERS_MAX 16384
+
 void cpu_offer_free(struct cpu_offer *offer)
 {
     free(offer->host);
@@ -73,14 +76,43 @@ bool cpu_identity_from_json(json_t *json, const char *what, struct cpu_identity 
     return true;
 }
 
+static bool same_identity(const struct cpu_identity *a, const struct cpu_identity *b)
+{
+    return strcmp(a->vendor, b->vendor) == 0 && strcmp(a->model_id, b->model_id) == 0 &&
+           a->family == b->family && a->model == b->model && a->stepping == b->stepping &&
+           a->level == b->level && a->xlevel == b->xlevel;
+}
+
+/* The whole model, or how it differs from the one before it, if that is less. */
+static json_t *model_to_json(const struct cpu_model *model, const struct cpu_model *before)
+{
+    autofeatureset struct featureset on = {0}, off = {0};
+    const struct featureset *features = &model->features;
+    if (before && (!featureset_copy(&on, features) || !featureset_copy(&off, &before->features)))
+        return NULL;
+    if (before) {
+        featureset_subtract(&on, &before->features);
+        featureset_subtract(&off, features);
+    }
+    if (!before || featureset_count(&on) + featureset_count(&off) >= featureset_count(features))
+        return json_pack("{s:o, s:o}", "identity", cpu_identity_to_json(&model->identity),
+                         "features", featureset_to_json(features));
+    autojson json_t *entry = json_pack("{s:s, s:o, s:o}", "like", before->name, "on",
+                                       featureset_to_json(&on), "off", featureset_to_json(&off));
+    if (!entry ||
+        (!same_identity(&model->identity, &before->identity) &&
+         json_object_set_new(entry, "identity", cpu_identity_to_json(&model->identity)) != 0))
+        return NULL;
+    return STEAL(entry);
+}
+
 static json_t *models_to_json(const struct cpu_offer *offer)
 {
     autojson json_t *models = json_object();
     for (size_t i = 0; i < offer->model_count; i++) {
         const struct cpu_model *model = &offer->models[i];
-        json_t *entry = json_pack("{s:o, s:o}", "identity", cpu_identity_to_json(&model->identity),
-                                  "features", featureset_to_json(&model->features));
-        if (json_object_set_new(models, model->name, entry) != 0)
+        if (json_object_set_new(models, model->name,
+                                model_to_json(model, i > 0 ? model - 1 : NULL)) != 0)
             return NULL;
     }
     return STEAL(models);
@@ -99,36 +131,79 @@ json_t *cpu_offer_to_json(const struct cpu_offer *offer)
         "models", models_to_json(offer));
 }
 
-static int compare_models(const void *a, const void *b)
+/* In full: identity and features. */
+static bool whole_from_json(json_t *entry, struct cpu_model *model, struct error *err)
 {
-    return strcmp(((const struct cpu_model *)a)->name, ((const struct cpu_model *)b)->name);
+    json_t *identity, *features;
+    return json_take(entry, err, model->name, "{s:o, s:o}", "identity", &identity, "features",
+                     &features) &&
+           cpu_identity_from_json(identity, model->name, &model->identity, err) &&
+           featureset_from_json(&model->features, features, model->name, err);
+}
+
+/* As another model, which stands before it in the order of names, but for what is said. */
+static bool like_from_json(json_t *entry, const struct cpu_offer *offer, struct cpu_model *model,
+                           struct error *err)
+{
+    autofeatureset struct featureset on = {0}, off = {0};
+    const char *like;
+    json_t *on_json, *off_json, *identity = NULL;
+    if (!json_take(entry, err, model->name, "{s:s, s:o, s:o, s?o}", "like", &like, "on", &on_json,
+                   "off", &off_json, "identity", &identity) ||
+        !featureset_from_json(&on, on_json, model->name, err) ||
+        !featureset_from_json(&off, off_json, model->name, err))
+        return false;
+    const struct cpu_model *before = cpu_offer_find_model(offer, like);
+    if (!before || before == model)
+        return error_set(err, STATUS_DATA, "CPU model %s is like '%.80s', which is not before it",
+                         model->name, like);
+    model->identity = before->identity;
+    if (!featureset_copy(&model->features, &before->features))
+        return error_no_memory(err);
+    featureset_subtract(&model->features, &off);
+    return (featureset_unite(&model->features, &on) || error_no_memory(err)) &&
+           (!identity || cpu_identity_from_json(identity, model->name, &model->identity, err));
+}
+
+/* The next one, by name: those before it are there. */
+static bool model_from_json(json_t *models, const char *name, struct cpu_offer *offer,
+                            size_t *others, struct error *err)
+{
+    struct cpu_model *model = &offer->models[offer->model_count];
+    json_t *entry = json_object_get(models, name);
+    if (!name_is_model(name))
+        return error_set(err, STATUS_DATA, "'%.80s' is not a CPU model", name);
+    if (!(model->name = strdup(name)))
+        return error_no_memory(err);
+    offer->model_count++;
+    if (!(json_object_get(entry, "like") ? like_from_json(entry, offer, model, err)
+                                         : whole_from_json(entry, model, err)))
+        return false;
+    *others += model->features.others.count;
+    return *others <= MODEL_OTHERS_MAX ||
+           error_set(err, STATUS_DATA, "CPU models have too many features that are not known here");
 }
 
 static bool models_from_json(json_t *json, struct cpu_offer *offer, struct error *err)
 {
     const char *name;
     json_t *entry;
+    autostrlist struct strlist names = {0};
+    size_t others = 0;
     if (!json_is_object(json) || json_object_size(json) > 1024)
         return error_set(err, STATUS_DATA, "CPU models: not an object");
-    offer->models = calloc(json_object_size(json) + 1, sizeof(*offer->models));
-    if (!offer->models)
-        return error_no_memory(err);
     json_object_foreach(json, name, entry)
     {
-        struct cpu_model *model = &offer->models[offer->model_count];
-        json_t *identity, *features;
-        if (!name_is_model(name))
-            return error_set(err, STATUS_DATA, "'%.80s' is not a CPU model", name);
-        if (!(model->name = strdup(name)))
+        if (!strlist_push(&names, name))
             return error_no_memory(err);
-        offer->model_count++;
-        if (!json_take(entry, err, name, "{s:o, s:o}", "identity", &identity, "features",
-                       &features) ||
-            !cpu_identity_from_json(identity, name, &model->identity, err) ||
-            !featureset_from_json(&model->features, features, name, err))
-            return false;
     }
-    qsort(offer->models, offer->model_count, sizeof(*offer->models), compare_models);
+    strlist_sort(&names);
+    offer->models = calloc(names.count + 1, sizeof(*offer->models));
+    if (!offer->models)
+        return error_no_memory(err);
+    for (size_t i = 0; i < names.count; i++)
+        if (!model_from_json(json, names.items[i], offer, &others, err))
+            return false;
     return true;
 }
 

@@ -65,7 +65,8 @@ bool cpu_identity_from_json(json_t *json, const char *what, struct cpu_identity 
                             struct error *err);
 
 /* {"host","accel","identity","phys_bits","available","known","unmigratable","physical" (an array,
- * or null when it is not known),"tsc_khz","tsc_scales","denied","required","models"}. */
+ * or null when it is not known),"tsc_khz","tsc_scales","denied","required","models"}. A model
+ * is written as what differs from the one before it, or whole if that is less; both are read. */
 json_t *cpu_offer_to_json(const struct cpu_offer *offer);
 bool cpu_offer_from_json(json_t *json, struct cpu_offer *offer, struct error *err);
 

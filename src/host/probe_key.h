@@ -9,7 +9,7 @@
 #include "host/qemu.h"
 
 /* Raise it when the key, an entry, or what is asked of QEMU changes. */
-#define PROBE_CACHE_VERSION 2
+#define PROBE_CACHE_VERSION 3
 
 /* Everything that a key consists of, in clear:
  *   "format", "table", "backend_table": versions of the cache's format and of the two tables;

@@ -158,7 +158,7 @@ bool profile_read(json_t *payload, struct profile *out, struct error *err)
     if (!json_is_integer(json_object_get(payload, "version")))
         return error_set(err, STATUS_DATA, "the profile has no version");
     version = json_integer_value(json_object_get(payload, "version"));
-    if (version != 1 && version != PROFILE_VERSION)
+    if (version < 1 || version > PROFILE_VERSION)
         return error_set(err, STATUS_DATA, "the profile has version %lld, not %d",
                          (long long)version, PROFILE_VERSION);
     if (!json_take(payload, err, "the profile",

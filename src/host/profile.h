@@ -11,7 +11,7 @@
 #include "host/qemu.h"
 
 #define PROFILE_TYPE "qemu-migrate-launch-profile+json"
-#define PROFILE_VERSION 2 /* 1 is read, too: it says nothing of devices */
+#define PROFILE_VERSION 3 /* 1 and 2 are read, too: every model whole; 1: nothing of devices */
 #define PROFILE_SIZE_MAX ((size_t)256 << 10)
 /* How long a profile counts after it was made. */
 #define PROFILE_LIFETIME_S ((int64_t)7 * 24 * 3600)

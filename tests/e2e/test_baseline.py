@@ -441,7 +441,7 @@ def bad_profiles(t):
         return {name: value for name, value in good.items() if name != key}
 
     bad = {
-        "another version": {**good, "version": 3},
+        "another version": {**good, "version": 4},
         "no version": without("version"),
         "a version that is text": {**good, "version": "1"},
         "a member too many": {**good, "more": 1},
@@ -465,7 +465,7 @@ def bad_profiles(t):
         "a machine type with a comma": {
             **good, "machines": [{"name": "q35,x=y", "alias": "", "deprecated": False, "default": False}]
         },
-        "a key twice": text.replace('"version": 2', '"version": 2, "version": 2', 1),
+        "a key twice": text.replace('"version": 3', '"version": 3, "version": 3', 1),
         "2^63": text.replace('"serial": 0', '"serial": 9223372036854775808', 1),
         "a fraction": text.replace('"serial": 0', '"serial": 0.5', 1),
         "cut off": text[:-20],

@@ -89,6 +89,13 @@ def baseline(sides, model, form):
     return json.loads(text)
 
 
+def identity_of(models, name):
+    """A model's identity, which may stand with one that it is like."""
+    while "identity" not in models[name]:
+        name = models[name]["like"]
+    return models[name]["identity"]
+
+
 def check_model(sides, model, forms):
     """Checks one model in these forms on all sides; returns what deviates, a line each."""
     deviations = []
@@ -99,7 +106,7 @@ def check_model(sides, model, forms):
         check_equal(documents[form]["model"], model, "model")
     vcpus = []
     for position, side in enumerate(sides):
-        identity = side.cpu["models"][model]["identity"]
+        identity = identity_of(side.cpu["models"], model)
         numbers = promised_numbers(documents["base"]["hosts"][position]["cpu"], identity)
         for form in forms:
             value = documents[form]["hosts"][position]["cpu"]

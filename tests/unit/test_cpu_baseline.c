@@ -282,21 +282,60 @@ START_TEST(as_json)
     ck_assert_str_eq(one, two);
     autocpuoffer struct cpu_offer offer = {0};
     add_model(&pair.offers[0], "Old-v1", 13, "avx lm");
+    add_model(&pair.offers[0], "Old-v2", 13, "avx lm newer smap");
+    add_model(&pair.offers[0], "Old-v3", 14, "avx lm smap");
     autojson json_t *as_offer = cpu_offer_to_json(&pair.offers[0]);
     MUST(cpu_offer_from_json(as_offer, &offer, &err));
     autojson json_t *again = cpu_offer_to_json(&offer);
     ck_assert(json_equal(as_offer, again));
+    /* What differs from the model before is all that is said of one. */
+    json_t *second = json_object_get(json_object_get(as_offer, "models"), "Old-v2");
+    ck_assert_str_eq(json_string_value(json_object_get(second, "like")), "Old-v1");
+    ck_assert(json_array_size(json_object_get(second, "on")) == 2 &&
+              !json_object_get(second, "identity"));
+    for (size_t i = 0; i < offer.model_count; i++) {
+        const struct cpu_model *model = cpu_offer_find_model(&pair.offers[0], offer.models[i].name);
+        ck_assert(model && featureset_equal(&model->features, &offer.models[i].features));
+        ck_assert_uint_eq(model->identity.level, offer.models[i].identity.level);
+    }
     static const struct {
         const char *member, *value;
     } bad[] = {
-        {"host", "\"A\""},          {"host", "\"\""},
-        {"accel", "\"xen\""},       {"phys_bits", "65"},
-        {"phys_bits", "-1"},        {"known", "[\"AVX\"]"},
-        {"available", "{}"},        {"denied", "[\"a\",\"a\"]"},
-        {"required", "1"},          {"models", "[]"},
-        {"models", "{\"a,b\":{}}"}, {"models", "{\"a\":{}}"},
-        {"identity", "{}"},         {"more", "1"},
+        {"host", "\"A\""},
+        {"host", "\"\""},
+        {"accel", "\"xen\""},
+        {"phys_bits", "65"},
+        {"phys_bits", "-1"},
+        {"known", "[\"AVX\"]"},
+        {"available", "{}"},
+        {"denied", "[\"a\",\"a\"]"},
+        {"required", "1"},
+        {"models", "[]"},
+        {"models", "{\"a,b\":{}}"},
+        {"models", "{\"a\":{}}"},
+        {"models", "{\"a\":{\"like\":\"a\",\"on\":[],\"off\":[]}}"},
+        {"models", "{\"a\":{\"like\":\"b\",\"on\":[],\"off\":[]}}"},
+        {"models", "{\"a\":{\"like\":1,\"on\":[],\"off\":[]}}"},
+        {"identity", "{}"},
+        {"more", "1"},
     };
+    /* Names that nobody here knows are not multiplied by models that are like each other. */
+    autojson json_t *many = json_deep_copy(as_offer), *models = json_object(),
+                    *names = json_array();
+    for (int i = 0; i < 600; i++)
+        json_array_append_new(names, json_sprintf("n%d", i));
+    for (int i = 0; i < 40; i++) {
+        autofree char *name = string_format("m%02d", i), *like = string_format("m%02d", i - 1);
+        json_object_set_new(models, name,
+                            i == 0 ? json_pack("{s:O, s:O}", "identity",
+                                               json_object_get(as_offer, "identity"), "features",
+                                               names)
+                                   : json_pack("{s:s, s:[], s:[]}", "like", like, "on", "off"));
+        json_object_set(many, "models", models);
+        if (i < 27)
+            MUST(cpu_offer_from_json(many, &offer, &err));
+    }
+    MUST_FAIL(STATUS_DATA, "too many", cpu_offer_from_json(many, &offer, &err));
     for (size_t i = 0; i < COUNT(bad); i++) {
         autojson json_t *copy = json_deep_copy(as_offer);
         json_object_set_new(copy, bad[i].member, json_loads(bad[i].value, JSON_DECODE_ANY, NULL));
