@@ -9,7 +9,7 @@
  *   "tables"    what a guest sees here, one for each proof; null: QEMU refuses smap
  *   "messages"  [{"name", "body"}...]
  * What a body has of signed things is an unsigned payload, which is signed by the peer; true is in
- * their place one that is right. No QEMU is started: this file has the functions of vm/proof.c.
+ * their place one that is right, and of a profile its digest. No QEMU is started: this file has the functions of vm/proof.c.
  */
 #include <unistd.h>
 
@@ -120,7 +120,10 @@ static json_t *right_document(const struct talk *talk, json_t *approval)
 static void finish_body(struct talk *talk, const char *name, json_t *body, json_t *approval)
 {
     json_t *profile = json_object_get(body, "profile"), *made = NULL;
-    if (strcmp(name, "profile") == 0 && profile)
+    if (strcmp(name, "profile") == 0 && json_is_true(profile))
+        json_object_set_new(body, "profile",
+                            json_string(talk->respond.exchange.peers[0].profile_digest));
+    else if (strcmp(name, "profile") == 0 && profile)
         json_object_set_new(body, "profile", sign(talk, PROFILE_TYPE, profile, NULL));
     json_t *agreement = json_object_get(body, "agreement");
     if (json_is_true(agreement))
