@@ -84,7 +84,7 @@ static bool ask(const struct receive *receive, struct search *search, bool parti
         if (!one->body)
             return error_no_memory(err);
     }
-    peer_call_many(search->asks, count, "agreement", deadline_in_ms(ASK_MS), &interrupted);
+    peer_call_many(search->asks, count, "agreement", deadline_in_ms(ASK_MS), &interrupted, NULL);
     if (interrupted)
         return error_set(err, STATUS_INTERRUPTED, "interrupted");
     for (size_t i = 0; i < count; i++) {

@@ -143,7 +143,7 @@ void check_peers(const struct doctor *doctor, struct findings *findings)
         asks[count++].body = make_question();
     }
     if (count > 0)
-        peer_call_many(asks, count, "waiting", deadline_in_ms(ANSWER_MS), NULL);
+        peer_call_many(asks, count, "waiting", deadline_in_ms(ANSWER_MS), NULL, NULL);
     for (size_t i = 0; i < count; i++) {
         say_answer(&asks[i], findings);
         peer_ask_clear(&asks[i]);

@@ -12,16 +12,32 @@
 #include "peer/message.h"
 #include "peer/sigpipe.h"
 
+#define IDLE_MAX_S                                                                                 \
+    5L /* half of what the server gives a connection until its next request is there */
+
 static CURLcode set_up_tls(CURL *curl, void *ssl_context, void *context)
 {
     struct call *call = context;
-    if (!tls_context_setup(ssl_context, call->client->identity, &call->peers, &call->error))
+    call->tls->session = (struct tls_session){0}; /* of a connection that was there before */
+    if (!tls_context_setup(ssl_context, call->client->identity, &call->tls->peers, &call->error))
         return CURLE_ABORTED_BY_CALLBACK;
-    if (!tls_session_attach_context(ssl_context, &call->session)) {
+    if (!tls_session_attach_context(ssl_context, &call->tls->session)) {
         error_no_memory(&call->error);
         return CURLE_ABORTED_BY_CALLBACK;
     }
     return CURLE_OK;
+}
+
+/* Whether the connection is the peer's: one that stayed, and was made for another call, too. */
+static bool check_connection(struct call *call, SSL *ssl)
+{
+    char pin[PIN_SIZE];
+    if (!tls_peer_pin(ssl, pin, &call->error))
+        return false;
+    memcpy(call->tls->session.pin, pin, PIN_SIZE);
+    return trust_entry_has_pin(call->client->peer, pin) ||
+           error_set(&call->error, STATUS_NOT_TRUSTED, "the connection to %s is not one to %s",
+                     call->where, call->client->peer->name);
 }
 
 /* Bind the request to the connection, which is there when libcurl asks for the first byte. */
@@ -32,7 +48,8 @@ static bool seal_request(struct call *call)
     if (curl_easy_getinfo(call->curl, CURLINFO_TLS_SSL_PTR, &info) != CURLE_OK || !info ||
         info->backend != CURLSSLBACKEND_OPENSSL || !info->internals)
         return error_set(&call->error, STATUS_INTERNAL, "libcurl does not use OpenSSL");
-    if (!tls_exporter(info->internals, call->exporter, &call->error) ||
+    if (!check_connection(call, info->internals) ||
+        !tls_exporter(info->internals, call->exporter, &call->error) ||
         !message_seal(call->client->identity, call->name, MESSAGE_INITIATOR, call->exporter, "",
                       call->body, &text, call->digest, &call->error))
         return false;
@@ -113,8 +130,9 @@ static bool set_options(struct call *call, const char *url, long left)
     OPTION(CURLOPT_PROTOCOLS_STR, "https");
     OPTION(CURLOPT_PROXY, "");
     OPTION(CURLOPT_FOLLOWLOCATION, 0L);
-    OPTION(CURLOPT_FRESH_CONNECT, 1L);
-    OPTION(CURLOPT_FORBID_REUSE, 1L);
+    OPTION(CURLOPT_FRESH_CONNECT, call->stays ? 0L : 1L);
+    OPTION(CURLOPT_FORBID_REUSE, call->stays ? 0L : 1L);
+    OPTION(CURLOPT_MAXAGE_CONN, IDLE_MAX_S);
     OPTION(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     OPTION(CURLOPT_HTTPHEADER, call->headers);
     OPTION(CURLOPT_TIMEOUT_MS, left);
@@ -173,6 +191,8 @@ bool call_prepare(struct call *call, deadline when, struct error *err)
     call->headers = curl_slist_append(NULL, "Content-Type: application/jose+json");
     /* An empty value takes a header away: the body comes with the headers, without waiting. */
     struct curl_slist *more = call->headers ? curl_slist_append(call->headers, "Expect:") : NULL;
+    if (more && call->stays)
+        more = curl_slist_append(call->headers, "Connection: keep-alive");
     call->curl = curl_easy_init();
     if (!more || !call->curl)
         return error_no_memory(err);
@@ -200,7 +220,7 @@ bool call_open_answer(const struct call *call, json_t **answer, struct error *er
         return error_set(err, STATUS_PROTOCOL, "%s answered '%s' with something that is not JSON",
                          call->where, call->name);
     if (!message_open(text, call->response.length, call->name, MESSAGE_RESPONDER, call->exporter,
-                      call->digest, call->session.pin, &body, NULL, err))
+                      call->digest, call->tls->session.pin, &body, NULL, err))
         return error_wrap(err, "answer of %s", call->where);
     if (message_error_take(body, err))
         return error_wrap(err, "%s", call->client->peer->name);
@@ -224,7 +244,9 @@ bool call_begin(struct call *call, const struct peer_client *client, const char 
     call->client = client;
     call->name = name;
     call->body = body;
-    call->peers.only = client->peer;
+    if (!call->tls)
+        call->tls = &call->own_tls;
+    call->tls->peers.only = client->peer;
     if (client->retryable)
         *client->retryable = false;
     if (!message_name_is_valid(name) || !host_is_plain(client->host) || client->port == 0)

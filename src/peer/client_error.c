@@ -12,20 +12,20 @@ static const char *detail(const struct call *call, CURLcode code)
 static bool set_refusal(const struct call *call, struct error *err)
 {
     const struct trust_entry *peer = call->client->peer;
-    if (call->session.refusal != TLS_REFUSAL_WRONG_PIN)
+    if (call->tls->session.refusal != TLS_REFUSAL_WRONG_PIN)
         return error_set(err, STATUS_NOT_TRUSTED, "%s (trusted as %s): %s", call->where, peer->name,
-                         tls_refusal_text(call->session.refusal));
+                         tls_refusal_text(call->tls->session.refusal));
     return error_set(err, STATUS_NOT_TRUSTED, "the key of %s is %s, trusted as %s is %s%s%s",
-                     call->where, call->session.pin, peer->name, peer->pins[0],
+                     call->where, call->tls->session.pin, peer->name, peer->pins[0],
                      peer->pin_count > 1 ? " or " : "", peer->pin_count > 1 ? peer->pins[1] : "");
 }
 
 /* The peer ended the connection with a TLS alert. */
 static bool set_alert(const struct call *call, struct error *err)
 {
-    int alert = call->session.alert_received;
+    int alert = call->tls->session.alert_received;
     const char *pin = call->client->identity->pin;
-    if (!tls_session_was_refused(&call->session))
+    if (!tls_session_was_refused(&call->tls->session))
         return error_set(err, STATUS_PROTOCOL, "%s ended the connection with TLS alert %d (%s)",
                          call->where, alert, SSL_alert_desc_string_long(alert));
     if (alert == SSL_AD_CERTIFICATE_EXPIRED)
@@ -42,8 +42,8 @@ static bool set_alert(const struct call *call, struct error *err)
 /* Whether code says that no connection came about. */
 static bool is_retryable(const struct call *call, CURLcode code)
 {
-    return call->error.status == STATUS_OK && call->session.refusal == TLS_REFUSAL_NONE &&
-           call->session.alert_received == 0 && !call->request &&
+    return call->error.status == STATUS_OK && call->tls->session.refusal == TLS_REFUSAL_NONE &&
+           call->tls->session.alert_received == 0 && !call->request &&
            (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
             code == CURLE_OPERATION_TIMEDOUT);
 }
@@ -64,9 +64,9 @@ bool client_error_transfer(const struct call *call, CURLcode code, struct error 
         *err = call->error;
         return false;
     }
-    if (call->session.refusal != TLS_REFUSAL_NONE)
+    if (call->tls->session.refusal != TLS_REFUSAL_NONE)
         return set_refusal(call, err);
-    if (call->session.alert_received != 0)
+    if (call->tls->session.alert_received != 0)
         return set_alert(call, err);
     if (call->too_big || code == CURLE_FILESIZE_EXCEEDED)
         return error_set(err, STATUS_PROTOCOL, "%s answered '%s' with more than %d bytes",
@@ -89,6 +89,7 @@ bool client_error_transfer(const struct call *call, CURLcode code, struct error 
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
+    case CURLE_SEND_FAIL_REWIND: /* one that stayed, and was closed just then */
         /* It died, perhaps: as good as unreachable, and what can be repeated may be asked again. */
         return error_set(err, STATUS_UNAVAILABLE,
                          "%s closed the connection before it answered '%s'", call->where,

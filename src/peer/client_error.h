@@ -17,6 +17,12 @@
 #define CONNECT_TIMEOUT_MS 10000
 #define RESPONSE_HEADERS_MAX 16384
 
+/* What the TLS of a connection points to, as long as there is one. */
+struct call_tls {
+    struct tls_peers peers;
+    struct tls_session session;
+};
+
 /* One call: what libcurl's callbacks share. */
 struct call {
     const struct peer_client *client;
@@ -25,8 +31,9 @@ struct call {
     json_t *body; /* borrowed */
     CURL *curl;   /* NULL without libcurl */
     struct curl_slist *headers;
-    struct tls_peers peers;
-    struct tls_session session;
+    struct call_tls own_tls;
+    struct call_tls *tls; /* own_tls, or the one of a connection that stays */
+    bool stays;           /* the connection is to stay open for more calls */
     char curl_message[CURL_ERROR_SIZE];
 
     char *request; /* sealed when the connection is there */
@@ -40,8 +47,9 @@ struct call {
     struct error error; /* of a callback; STATUS_OK: none */
 };
 
-/* Fill a call that is all zeroes, for call_free; all pointers are borrowed, and *client->retryable
- * becomes false. Errors as peer_call: what cannot be asked, or of that peer. client.c */
+/* Fill a call that is all zeroes (but for tls and stays), for call_free; all pointers are borrowed,
+ * and *client->retryable becomes false. Errors as peer_call: what cannot be asked, or of that peer.
+ * client.c */
 bool call_begin(struct call *call, const struct peer_client *client, const char *name, json_t *body,
                 struct error *err);
 /* Make call->curl ready to run, until `when`. call->request_size: 0, or what it was for the same

@@ -7,8 +7,57 @@
 #include "peer/client_error.h"
 #include "peer/sigpipe.h"
 
-#define AT_ONCE 64 /* connections */
+#define AT_ONCE 256 /* connections, those that stay included */
 #define POLL_MS 100
+
+struct peer_links {
+    CURLM *multi; /* it has the connections */
+    struct link {
+        struct link *next;
+        struct call_tls tls;
+    } * first;
+};
+
+struct peer_links *peer_links_new(void)
+{
+    struct peer_links *links = calloc(1, sizeof(*links));
+    if (!links)
+        return NULL;
+    links->multi = curl_multi_init();
+    if (links->multi &&
+        curl_multi_setopt(links->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)AT_ONCE) ==
+            CURLM_OK &&
+        curl_multi_setopt(links->multi, CURLMOPT_MAXCONNECTS, (long)AT_ONCE) == CURLM_OK)
+        return links;
+    peer_links_free(links);
+    return NULL;
+}
+
+void peer_links_free(struct peer_links *links)
+{
+    struct sigpipe_guard guard;
+    if (!links)
+        return;
+    sigpipe_block(&guard);
+    curl_multi_cleanup(links->multi); /* first: the connections point to the rest */
+    sigpipe_restore(&guard);
+    while (links->first) {
+        struct link *link = links->first;
+        links->first = link->next;
+        free(link);
+    }
+    free(links);
+}
+
+static struct call_tls *add_link(struct peer_links *links)
+{
+    struct link *link = calloc(1, sizeof(*link));
+    if (!link)
+        return NULL;
+    link->next = links->first;
+    links->first = link;
+    return &link->tls;
+}
 
 void peer_ask_clear(struct peer_ask *ask)
 {
@@ -65,23 +114,26 @@ static bool run(struct peer_ask *asks, struct call *calls, size_t count, CURLM *
     return true;
 }
 
-bool peer_call_many(struct peer_ask *asks, size_t count, const char *name, deadline when,
-                    const volatile sig_atomic_t *interrupted)
+static bool call_many(struct peer_ask *asks, size_t count, const char *name, deadline when,
+                      const volatile sig_atomic_t *interrupted, struct peer_links *links, bool stay)
 {
     autofree struct call *calls = calloc(count + 1, sizeof(*calls));
-    CURLM *multi = curl_multi_init();
+    CURLM *multi = links ? links->multi : NULL;
     struct sigpipe_guard guard;
-    bool good = calls && multi &&
-                curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)AT_ONCE) == CURLM_OK;
+    bool good = calls && multi;
     for (size_t i = 0; i < count; i++) {
         struct peer_ask *ask = &asks[i];
         if (ask->skip)
             continue;
         json_decref(ask->answer);
         ask->answer = NULL;
-        if (!good)
+        if (stay && !ask->tls)
+            ask->tls = links ? add_link(links) : NULL;
+        if (!good || (stay && !ask->tls))
             error_no_memory(&ask->error);
         else {
+            calls[i].stays = stay;
+            calls[i].tls = stay ? ask->tls : NULL;
             /* One body for all has one size. */
             if (i > 0 && ask->body == asks[i - 1].body)
                 calls[i].request_size = calls[i - 1].request_size;
@@ -104,6 +156,14 @@ bool peer_call_many(struct peer_ask *asks, size_t count, const char *name, deadl
             call_free(&calls[i]);
         all = all && (ask->skip || ask->answer);
     }
-    curl_multi_cleanup(multi);
+    return all;
+}
+
+bool peer_call_many(struct peer_ask *asks, size_t count, const char *name, deadline when,
+                    const volatile sig_atomic_t *interrupted, struct peer_links *links)
+{
+    struct peer_links *own = links ? NULL : peer_links_new();
+    bool all = call_many(asks, count, name, when, interrupted, links ? links : own, links != NULL);
+    peer_links_free(own);
     return all;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The listening side: POST /v1/NAME over mutual TLS 1.3, one request a connection. Request "stream"
+ * The listening side: POST /v1/NAME over mutual TLS 1.3, on a connection of its own or, where the
+ * peer wishes that, one after the other (doc/PROTOCOL.md, HTTP). Request "stream"
  * (doc/PROTOCOL.md) makes its connection a stream of bytes, which leaves the server.
  *
  * One thread: handlers run inside peer_server_run, one at a time, and everyone else waits for them;

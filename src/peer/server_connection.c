@@ -146,10 +146,10 @@ static bool is_authenticated(const struct connection *connection)
     return SSL_is_init_finished(connection->ssl) && connection->session.refusal == TLS_REFUSAL_NONE;
 }
 
-/* Who makes room first: peers that come in crowds and ask nothing, or not to the end; strangers;
- * other peers that have asked nothing yet; those that have not taken their answer, and may ask
- * again. */
-enum stay { STAY_CROWD, STAY_STRANGER, STAY_SILENT, STAY_ANSWERED, STAY_FOR_GOOD };
+/* Who makes room first: peers that come in crowds and ask nothing, or not to the end; those that
+ * stay for a next request, and can come again; strangers; other peers that have asked nothing yet;
+ * those that have not taken their answer, and may ask again. */
+enum stay { STAY_CROWD, STAY_IDLE, STAY_STRANGER, STAY_SILENT, STAY_ANSWERED, STAY_FOR_GOOD };
 
 static bool is_silent(const struct connection *connection)
 {
@@ -172,7 +172,7 @@ static enum stay stay_of(const struct connection *connection)
     if (connection->pending || connection->admitted || connection->stops_server || connection->cut)
         return STAY_FOR_GOOD;
     if (connection->asked)
-        return STAY_ANSWERED;
+        return connection->answered ? STAY_IDLE : STAY_ANSWERED;
     if (!is_authenticated(connection))
         return STAY_STRANGER;
     return is_one_of_a_crowd(connection) ? STAY_CROWD : STAY_SILENT;

@@ -18,7 +18,8 @@
 
 #define CONNECTION_LIFE_MS 10000 /* to send a request; and again, to take the answer */
 #define HEADERS_MAX 8192
-#define LOG_LINES 5 /* about strangers, in each LOG_WINDOW_MS */
+#define REQUESTS_MAX 16 /* on a connection that stays; an exchange has 9 at most */
+#define LOG_LINES 5     /* about strangers, in each LOG_WINDOW_MS */
 #define LOG_WINDOW_MS 10000
 
 /* Who asks: what a connection has to be for a request to count. */
@@ -46,8 +47,9 @@ struct connection {
     deadline life;
     const char *cut;              /* why we cut it, or NULL */
     bool asked;                   /* it has made an authenticated request */
+    unsigned requests;            /* how many */
     bool stops_server;            /* its handler called peer_server_stop */
-    bool answered;                /* the kernel has its answer */
+    bool answered;                /* the kernel has the answer to the last one */
     struct peer_request *pending; /* that waits for its answer, or NULL; the handler's */
 
     json_t *admitted; /* body of its request "stream", until handler.stream or .withdrawn */
@@ -130,7 +132,10 @@ void deferred_drop(struct connection *connection);
 /* The connection is going: what waits for it waits in vain. */
 void deferred_orphan(struct connection *connection);
 
-/* Whether a request asks for a stream as it should. server_stream.c */
+/* Whether a list of tokens (RFC 9110 section 5.6.1) has this one, in whatever case; list: NULL:
+ * none. server_stream.c */
+bool header_has_token(const char *list, const char *token);
+/* Whether a request asks for a stream as it should. */
 bool stream_is_asked_for(struct evhttp_request *request);
 /* The handler has admitted body (borrowed): answer, and make it a stream. */
 void stream_start(struct evhttp_request *request, struct connection *connection, json_t *body);

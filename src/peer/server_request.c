@@ -26,6 +26,7 @@ static void on_answered(struct evhttp_request *request, void *context)
 {
     struct connection *connection = context;
     connection->answered = true;
+    connection_restart_life(connection); /* for its next request, if it stays */
     connection_stop_server(connection);
 }
 
@@ -40,13 +41,24 @@ void connection_stop_server(struct connection *connection)
     event_base_loopbreak(server->base);
 }
 
+/* Whether more may come on the connection: its peer wishes that, and was not refused anything. */
+static bool may_stay(struct evhttp_request *request, const struct connection *connection,
+                     int status)
+{
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(request);
+    return status == 200 && connection->requests < REQUESTS_MAX && !connection->stops_server &&
+           connection->server->bound && /* it is not being ended */
+           header_has_token(evhttp_find_header(headers, "Connection"), "keep-alive");
+}
+
 static void send_text(struct evhttp_request *request, struct connection *connection, int status,
                       const char *reason, const char *type, const char *text)
 {
     struct evbuffer *buffer __attribute__((cleanup(cleanup_evbuffer))) = evbuffer_new();
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
     if (!buffer || evbuffer_add(buffer, text, strlen(text)) != 0 ||
-        evhttp_add_header(headers, "Connection", "close") != 0 ||
+        evhttp_add_header(headers, "Connection",
+                          may_stay(request, connection, status) ? "keep-alive" : "close") != 0 ||
         evhttp_add_header(headers, "Content-Type", type) != 0) {
         evhttp_connection_free(evhttp_request_get_connection(request));
         return;
@@ -205,12 +217,14 @@ void server_handle_request(struct evhttp_request *request, void *context)
     struct error err = ERROR_INIT;
     /* libevent 2.1 keeps a connection open after CONNECT, whatever the headers of the answer say.
      * One without TLS cannot be, and must not be answered. */
-    if (!connection || connection->asked ||
+    if (!connection || (connection->asked && !connection->answered) ||
         evhttp_request_get_command(request) == EVHTTP_REQ_CONNECT) {
         evhttp_connection_free(http);
         return;
     }
     connection->asked = true;
+    connection->answered = false;
+    connection->requests++;
     if (!server_identify(connection, &asker, &err)) {
         refuse(request, connection, 403, "Forbidden", err.message);
         return;

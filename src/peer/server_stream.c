@@ -16,8 +16,7 @@
 #include "peer/server_private.h"
 #include "peer/stream.h"
 
-/* Whether a list of tokens (RFC 9110 section 5.6.1) has this one, in whatever case. */
-static bool has_token(const char *list, const char *token)
+bool header_has_token(const char *list, const char *token)
 {
     size_t length = strlen(token);
     while (list && *list) {
@@ -33,8 +32,8 @@ static bool has_token(const char *list, const char *token)
 bool stream_is_asked_for(struct evhttp_request *request)
 {
     const struct evkeyvalq *headers = evhttp_request_get_input_headers(request);
-    return has_token(evhttp_find_header(headers, "Connection"), "upgrade") &&
-           has_token(evhttp_find_header(headers, "Upgrade"), STREAM_PROTOCOL);
+    return header_has_token(evhttp_find_header(headers, "Connection"), "upgrade") &&
+           header_has_token(evhttp_find_header(headers, "Upgrade"), STREAM_PROTOCOL);
 }
 
 /* libevent has freed its part: the SSL is ours alone. */

@@ -145,11 +145,11 @@ static CURLcode wait_for_tls(struct peer_stream *stream, int result, deadline wh
 static CURLcode connect_tls(struct peer_stream *stream, deadline when)
 {
     struct call *call = &stream->call;
-    stream->context = tls_context_new(call->client->identity, &call->peers, &call->error);
+    stream->context = tls_context_new(call->client->identity, &call->tls->peers, &call->error);
     if (!stream->context || !relay_prefer_ciphers(stream->context, &call->error))
         return CURLE_SSL_CONNECT_ERROR;
     stream->ssl = SSL_new(stream->context);
-    if (!stream->ssl || !tls_session_attach(stream->ssl, &call->session) ||
+    if (!stream->ssl || !tls_session_attach(stream->ssl, &call->tls->session) ||
         SSL_set_fd(stream->ssl, stream->fd) != 1)
         return CURLE_OUT_OF_MEMORY;
     for (;;) {
@@ -174,7 +174,7 @@ static CURLcode read_some(void *context, void *data, size_t size, size_t *count)
         if (result > 0)
             return CURLE_OK;
         CURLcode code = wait_for_tls(stream, result, stream->when);
-        if (code == CURLE_GOT_NOTHING && stream->call.session.alert_received == 0)
+        if (code == CURLE_GOT_NOTHING && stream->call.tls->session.alert_received == 0)
             return CURLE_OK;
         if (code != CURLE_OK)
             return code;

@@ -239,7 +239,8 @@ static void cancel(struct round *round, const struct error *why)
         round->asks[i].body = json_incref(body);
         round->asks[i].client.interrupted = NULL;
     }
-    peer_call_many(round->asks, round->count, "cancel", deadline_in_ms(CANCEL_MS), NULL);
+    peer_call_many(round->asks, round->count, "cancel", deadline_in_ms(CANCEL_MS), NULL,
+                   round->links);
 }
 
 bool negotiate_with_peers(const struct exchange_self *self, const struct negotiate_others *others,

@@ -15,7 +15,8 @@ bool round_begin(struct round *round, const struct exchange_self *self,
 {
     round->self = self;
     round->asks = calloc(count + 1, sizeof(*round->asks));
-    if (!round->asks)
+    round->links = peer_links_new();
+    if (!round->asks || !round->links)
         return error_no_memory(err);
     round->count = count;
     for (size_t i = 0; i < count; i++)
@@ -32,6 +33,7 @@ void round_free(struct round *round)
     for (size_t i = 0; i < round->count; i++)
         peer_ask_clear(&round->asks[i]);
     free(round->asks);
+    peer_links_free(round->links);
     *round = (struct round){0};
 }
 
@@ -95,7 +97,8 @@ static bool ask_again(struct round *round, const char *name)
             (self->interrupted && *self->interrupted))
             break;
         poll(NULL, 0, RETRY_MS);
-        peer_call_many(round->asks, round->count, name, self->when, self->interrupted);
+        peer_call_many(round->asks, round->count, name, self->when, self->interrupted,
+                       round->links);
     }
     for (size_t i = 0; i < round->count; i++)
         round->asks[i].skip = skipped[i];
@@ -110,7 +113,8 @@ bool round_send(struct round *round, const char *name, json_t *body, bool patien
         peer_ask_clear(&round->asks[i]);
         round->asks[i].body = json_incref(shared);
     }
-    return peer_call_many(round->asks, round->count, name, self->when, self->interrupted) ||
+    return peer_call_many(round->asks, round->count, name, self->when, self->interrupted,
+                          round->links) ||
            (patient && ask_again(round, name));
 }
 
@@ -132,6 +136,8 @@ bool round_ask(struct round *round, const char *name, json_t *body, bool patient
 bool round_call(struct round *round, const char *name, struct error *err)
 {
     const struct exchange_self *self = round->self;
-    return judge_sent(
-        round, peer_call_many(round->asks, round->count, name, self->when, self->interrupted), err);
+    return judge_sent(round,
+                      peer_call_many(round->asks, round->count, name, self->when, self->interrupted,
+                                     round->links),
+                      err);
 }

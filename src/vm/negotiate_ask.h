@@ -14,6 +14,7 @@ struct round {
     struct exchange *exchange;
     struct peer_ask *asks;
     size_t count;
+    struct peer_links *links; /* one connection to each for all requests */
 };
 
 bool round_begin(struct round *round, const struct exchange_self *self,

@@ -80,16 +80,16 @@ START_TEST(all_answer)
     servers_start();
     for (int i = 0; i < SERVERS; i++)
         asks[i] = ask_of(port_of((size_t)i), i);
-    ck_assert(peer_call_many(asks, SERVERS, "echo", deadline_in_ms(20000), NULL));
+    ck_assert(peer_call_many(asks, SERVERS, "echo", deadline_in_ms(20000), NULL, NULL));
     for (int i = 0; i < SERVERS; i++)
         has_answer(&asks[i], i);
     /* Again, and with one left out: its answer stays as it was. */
     asks[1].skip = true;
     json_t *before = asks[1].answer;
-    ck_assert(peer_call_many(asks, SERVERS, "echo", deadline_in_ms(20000), NULL));
+    ck_assert(peer_call_many(asks, SERVERS, "echo", deadline_in_ms(20000), NULL, NULL));
     ck_assert_ptr_eq(asks[1].answer, before);
     has_answer(&asks[3], 3);
-    ck_assert(peer_call_many(asks, 0, "echo", deadline_in_ms(20000), NULL));
+    ck_assert(peer_call_many(asks, 0, "echo", deadline_in_ms(20000), NULL, NULL));
     clear(asks, SERVERS);
     servers_stop();
     ck_assert_int_eq(servers[0].calls, 2);
@@ -113,7 +113,7 @@ START_TEST(each_for_itself)
     asks[2].client.peer = &stranger;   /* another key is there */
     asks[3].client.identity = mallory; /* not trusted there */
     asks[5].client.host = "no-such-host.invalid";
-    ck_assert(!peer_call_many(asks, 6, "echo", deadline_in_ms(20000), NULL));
+    ck_assert(!peer_call_many(asks, 6, "echo", deadline_in_ms(20000), NULL, NULL));
     has_answer(&asks[0], 0);
     has_failed(&asks[1], STATUS_UNAVAILABLE, "cannot connect");
     ck_assert(asks[1].retryable);
@@ -136,17 +136,17 @@ START_TEST(errors_of_peers)
     servers_start();
     for (int i = 0; i < 2; i++)
         asks[i] = ask_of(port_of((size_t)i), i);
-    ck_assert(!peer_call_many(asks, 2, "fail", deadline_in_ms(20000), NULL));
+    ck_assert(!peer_call_many(asks, 2, "fail", deadline_in_ms(20000), NULL, NULL));
     for (int i = 0; i < 2; i++) {
         has_failed(&asks[i], STATUS_DRIFT, "bob: it cannot be");
         ck_assert(!asks[i].retryable);
     }
     /* What went wrong before is forgotten. */
-    ck_assert(peer_call_many(asks, 2, "echo", deadline_in_ms(20000), NULL));
+    ck_assert(peer_call_many(asks, 2, "echo", deadline_in_ms(20000), NULL, NULL));
     has_answer(&asks[0], 0);
     clear(asks, 2);
     /* Nothing to ask. */
-    ck_assert(!peer_call_many(asks, 2, "echo", deadline_in_ms(20000), NULL));
+    ck_assert(!peer_call_many(asks, 2, "echo", deadline_in_ms(20000), NULL, NULL));
     has_failed(&asks[0], STATUS_INTERNAL, "");
     servers_stop();
 }
@@ -163,7 +163,7 @@ START_TEST(deadline_of_all)
         asks[i] = ask_of(port_of((size_t)i), i);
     asks[1].client.port = mute;
     int64_t before = now_ms();
-    ck_assert(!peer_call_many(asks, 3, "echo", deadline_in_ms(1500), NULL));
+    ck_assert(!peer_call_many(asks, 3, "echo", deadline_in_ms(1500), NULL, NULL));
     int64_t took = now_ms() - before;
     ck_assert_msg(took >= 1400 && took < 15000, "%lld ms", (long long)took);
     has_answer(&asks[0], 0);
@@ -196,7 +196,7 @@ START_TEST(interrupted_call)
     interrupted = 0;
     ck_assert_int_eq(pthread_create(&thread, NULL, interrupt_soon, NULL), 0);
     int64_t before = now_ms();
-    ck_assert(!peer_call_many(asks, 3, "echo", deadline_in_ms(30000), &interrupted));
+    ck_assert(!peer_call_many(asks, 3, "echo", deadline_in_ms(30000), &interrupted, NULL));
     ck_assert_int_lt(now_ms() - before, 10000);
     pthread_join(thread, NULL);
     has_answer(&asks[0], 0);
@@ -214,7 +214,7 @@ START_TEST(a_hundred)
     servers_start();
     for (int i = 0; i < MANY; i++)
         asks[i] = ask_of(port_of((size_t)i), i);
-    ck_assert(peer_call_many(asks, MANY, "echo", deadline_in_ms(60000), NULL));
+    ck_assert(peer_call_many(asks, MANY, "echo", deadline_in_ms(60000), NULL, NULL));
     for (int i = 0; i < MANY; i++)
         has_answer(&asks[i], i);
     clear(asks, MANY);
@@ -247,7 +247,7 @@ START_TEST(slow_ones_together)
         asks[i] = ask_of(port, i);
     }
     int64_t before = now_ms();
-    ck_assert(!peer_call_many(asks, SLOW, "echo", deadline_in_ms(20000), NULL));
+    ck_assert(!peer_call_many(asks, SLOW, "echo", deadline_in_ms(20000), NULL, NULL));
     int64_t took = now_ms() - before;
     ck_assert_msg(took >= 1900 && took < 2000 * SLOW / 2, "%lld ms", (long long)took);
     for (int i = 0; i < SLOW; i++) {
