@@ -214,14 +214,14 @@ static bool examine_host(struct adopt_command *command, struct error *err)
     autofree char *model = NULL, *text = NULL;
     if (adopt_model_is_named(command->look.model) && !(model = strdup(command->look.model)))
         return error_no_memory(err);
-    autojson json_t *payload = profile_make(&command->config, command->context->paths.state,
-                                            &command->qemu, &parameters, &model, err);
+    autojson json_t *payload =
+        profile_make(&command->config, command->context->paths.state, &command->qemu, &parameters,
+                     &model, command->host_digest, err);
     if (model && !(agreement->parties[0].request.model = strdup(model)))
         return error_no_memory(err);
     return payload && profile_read(payload, &command->profile, err) &&
            envelope_sign_digest(command->identity, PROFILE_TYPE, payload, &text,
                                 agreement->parties[0].profile, err) &&
-           profile_digest_host(payload, command->host_digest, err) &&
            adopt_devices(command->config.host_name, &command->profile.devices,
                          strcmp(command->runs, command->qemu.binary.path) == 0,
                          &command->running.arguments, &agreement->devices, err) &&

@@ -102,7 +102,7 @@ static json_t *make_payload(const struct context *context, const struct profile_
     if (!qemu_choose_accel(&accel, 1, err))
         return NULL;
     struct probe_parameters parameters = {.machine = type->name, .accel = accel};
-    return profile_make(&config, state, &qemu, &parameters, NULL, err);
+    return profile_make(&config, state, &qemu, &parameters, NULL, NULL, err);
 }
 
 /* Recorded replies are nobody's word: such a profile is not signed. */

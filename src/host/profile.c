@@ -25,17 +25,16 @@ void profile_free(struct profile *profile)
     *profile = (struct profile){0};
 }
 
-/* The serial of a profile with this content: one more than that of the last different one. */
-static bool next_serial(const char *state_folder, const json_t *content, int64_t *serial,
+/* The serial of a profile whose content has this digest: one more than that of the last different
+ * one. */
+static bool next_serial(const char *state_folder, const char *digest, int64_t *serial,
                         struct error *err)
 {
-    autofree char *text = json_to_text(content);
     autofree char *path = path_join(state_folder, "profile-serial.json", "");
     autofree char *lock_path = path_join(state_folder, "profile-serial.lock", "");
-    char digest[DIGEST_HEX_SIZE];
-    if (!text || !path || !lock_path)
+    if (!path || !lock_path)
         return error_no_memory(err);
-    if (!digest_hex(text, strlen(text), digest, err) || !folder_make(state_folder, 0700, err))
+    if (!folder_make(state_folder, 0700, err))
         return false;
     autoclose int lock = file_lock(lock_path, true, NULL, err);
     if (lock < 0)
@@ -80,8 +79,6 @@ static json_t *describe(const struct config *config, const struct qemu *qemu, co
     if (!system_physical_features(&offer->physical, err))
         return NULL;
     offer->physical_known = true;
-    if (strcmp(offer->accel, "kvm") == 0)
-        system_kvm_tsc(&offer->tsc_khz, &offer->tsc_scales);
     if (!system_boot_id(boot_id, sizeof(boot_id), err))
         return NULL;
     autojson json_t *kernel = system_kernel(err);
@@ -104,12 +101,19 @@ static json_t *describe(const struct config *config, const struct qemu *qemu, co
     return content;
 }
 
+static bool digest_content(const json_t *content, char hex[DIGEST_HEX_SIZE], struct error *err)
+{
+    autofree char *text = json_to_text(content);
+    return text ? digest_hex(text, strlen(text), hex, err) : error_no_memory(err);
+}
+
 json_t *profile_make(const struct config *config, const char *state_folder, const struct qemu *qemu,
-                     const struct probe_parameters *parameters, char **model, struct error *err)
+                     const struct probe_parameters *parameters, char **model,
+                     char host[DIGEST_HEX_SIZE], struct error *err)
 {
     autocpuoffer struct cpu_offer offer = {0};
     autodeviceoffer struct device_offer devices = {0};
-    char files[DIGEST_HEX_SIZE];
+    char files[DIGEST_HEX_SIZE], digest[DIGEST_HEX_SIZE];
     if (!qemu_probe_cpu(qemu, parameters, state_folder, model, &offer, &devices, files, err) ||
         (state_folder && !backends_take_kept(state_folder, &devices, err)) ||
         !backends_examine(&devices, err) ||
@@ -117,7 +121,8 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
         return NULL;
     autojson json_t *content = describe(config, qemu, files, parameters, &offer, &devices, err);
     int64_t serial = 0, now = time(NULL);
-    if (!content || (state_folder && !next_serial(state_folder, content, &serial, err)))
+    if (!content || !digest_content(content, digest, err) ||
+        (state_folder && !next_serial(state_folder, digest, &serial, err)))
         return NULL;
     if (json_object_set_new(content, "serial", json_integer(serial)) != 0 ||
         json_object_set_new(content, "issued", json_integer(now)) != 0 ||
@@ -125,22 +130,9 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
         error_no_memory(err);
         return NULL;
     }
+    if (host)
+        memcpy(host, *files ? digest : "", *files ? sizeof(digest) : 1);
     return STEAL(content);
-}
-
-bool profile_digest_host(const json_t *payload, char hex[DIGEST_HEX_SIZE], struct error *err)
-{
-    autojson json_t *content = json_copy((json_t *)payload);
-    const char *files =
-        json_string_value(json_object_get(json_object_get(payload, "qemu"), "files"));
-    hex[0] = '\0';
-    if (!files || !*files)
-        return true;
-    json_object_del(content, "serial");
-    json_object_del(content, "issued");
-    json_object_del(content, "expires");
-    autofree char *text = content ? json_to_text(content) : NULL;
-    return text ? digest_hex(text, strlen(text), hex, err) : error_no_memory(err);
 }
 
 static bool copy_text(char **place, const char *text)

@@ -39,15 +39,13 @@ void profile_free(struct profile *profile);
 /* Examine this host for the given QEMU, machine type, accelerator and so on. model: as for
  * qemu_probe_cpu. state_folder: where the serial is kept, and what QEMU has answered before
  * (probe_cache.h), and the kernel of taps (backends_kept.h); NULL: both are asked anew, serial 0,
- * nothing is written. A new payload for
- * envelope_sign; NULL with STATUS_CONFIG or STATUS_CANNOT_WRITE. */
+ * nothing is written. host: NULL, or gets a digest of all that is said of this host and its QEMU,
+ * but for when it is said: what was found out under it holds as long as it stays the same; "" when
+ * it is in doubt which QEMU runs. A new payload for envelope_sign; NULL with STATUS_CONFIG or
+ * STATUS_CANNOT_WRITE. */
 json_t *profile_make(const struct config *config, const char *state_folder, const struct qemu *qemu,
-                     const struct probe_parameters *parameters, char **model, struct error *err);
-
-/* A digest of all that a payload of profile_make says of this host and its QEMU, but for when it
- * was said: what was found out under it holds as long as it stays the same. hex becomes "" when it
- * is in doubt which QEMU runs. STATUS_INTERNAL. */
-bool profile_digest_host(const json_t *payload, char hex[DIGEST_HEX_SIZE], struct error *err);
+                     const struct probe_parameters *parameters, char **model,
+                     char host[DIGEST_HEX_SIZE], struct error *err);
 
 #define PROFILE_IMPORT_SIZE_MAX ((size_t)4 << 20)
 

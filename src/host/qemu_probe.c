@@ -225,6 +225,8 @@ static bool probe(struct qemu_session *session, const struct probe_parameters *p
         return false;
     if (!(kvm ? system_phys_bits(&offer->phys_bits, err) : read_vcpu(session, offer, err)))
         return false;
+    if (kvm) /* a VM for the question: kept with the rest */
+        system_kvm_tsc(&offer->tsc_khz, &offer->tsc_scales);
     return read_models(session, offer, aliases, err);
 }
 

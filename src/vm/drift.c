@@ -53,7 +53,7 @@ static bool look(const struct paths *paths, const struct config *config,
         .accel = agreement->baseline.accel,
         .kernel_irqchip = *agreement->kernel_irqchip ? agreement->kernel_irqchip : NULL,
         .cpu_pm = agreement->cpu_pm};
-    autojson json_t *payload = profile_make(config, NULL, qemu, &parameters, NULL, err);
+    autojson json_t *payload = profile_make(config, NULL, qemu, &parameters, NULL, NULL, err);
     return payload && profile_read(payload, &now->profile, err) &&
            backends_keep(paths->state, &now->profile.devices, err) &&
            (now->facts = drift_facts(payload, err));

@@ -85,11 +85,11 @@ bool exchange_make_profile(struct exchange *exchange, struct error *err)
         .accel = exchange->accel,
         .kernel_irqchip = *exchange->kernel_irqchip ? exchange->kernel_irqchip : NULL,
         .cpu_pm = exchange->cpu_pm};
-    autojson json_t *payload = profile_make(self->config, self->paths->state, self->qemu,
-                                            &parameters, &exchange->request.model, err);
+    autojson json_t *payload =
+        profile_make(self->config, self->paths->state, self->qemu, &parameters,
+                     &exchange->request.model, exchange->host_digest, err);
     autofree char *path = payload ? statement_path(exchange, err) : NULL;
-    if (!path || !profile_read(payload, &exchange->profile, err) ||
-        !profile_digest_host(payload, exchange->host_digest, err))
+    if (!path || !profile_read(payload, &exchange->profile, err))
         return false;
     if (self->role != ROLE_PARTY &&
         !cpu_request_check_names(&exchange->request, &exchange->profile.offer.known, err))
