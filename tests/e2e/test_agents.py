@@ -353,15 +353,19 @@ class Crash:
         pid = {"initiator": process.pid, "worker": agent.pid}.get(victim) or children(agent.pid)[0]
         os.kill(pid, signal.SIGKILL)
 
+    def request(self, step):
+        """The proxy's turn with which request number `step` of the next launch begins: after one for the handshake."""
+        return self.proxy.turns + 2 + step
+
     def case(self, victim, step, answered):
         """One kill: when request number `step` has reached b's agent, or when its answer has not come back yet."""
         self.count += 1
         what = f"{victim} killed {'after' if answered else 'before'} {REQUESTS[step]} ({self.vm})"
         reached = []
-        number = len(self.proxy.connections) + step + 1
+        number = self.request(step)
         # A request is held up as it is; an answer is on its way for so long that there is time to hold it up.
         hold = (lambda: self.proxy.delay(0.5)) if answered else (lambda: self.proxy.stall("forward"))
-        self.proxy.on_connection(number, lambda: (hold(), reached.append(True)))
+        self.proxy.on_turn(number, lambda: (hold(), reached.append(True)))
         process = self.launch(dry=True)
         wait_until(lambda: reached or not process.alive(), 30, f"request {REQUESTS[step]}: {what}")
         check(process.alive(), f"the launch ended before: {what}: {process.stderr()}")
@@ -430,9 +434,9 @@ def says_what_it_found(t):
         ("initiator, and then b is down", "found an agreement that not all have acknowledged"),
     ):
         crash.count += 1
-        number = len(crash.proxy.connections) + len(REQUESTS)
+        number = crash.request(len(REQUESTS) - 1)
         reached = []
-        crash.proxy.on_connection(number, lambda: (crash.proxy.stall("forward"), reached.append(True)))
+        crash.proxy.on_turn(number, lambda: (crash.proxy.stall("forward"), reached.append(True)))
         process = crash.launch(dry=True)
         wait_until(lambda: reached, 30, f"commit ({victim})")
         crash.kill("initiator", process)

@@ -235,3 +235,21 @@ def hooks(t):
             read(one, 1)
             nothing(one)
         check_equal(proxy.carried(FORWARD) - 1, 99, "bytes forward")
+
+
+@test()
+def turns(t):
+    """at the n-th time that a client begins to speak, however often it is said before the other side speaks, and not a byte
+    of that is carried"""
+    with network() as (proxy, connect, taken):
+        called = []
+        with connect() as one:
+            one.sendall(b"x")
+            read(one, 1)
+            proxy.on_turn(proxy.turns + 2, lambda: (called.append(proxy.turns), proxy.stall(FORWARD)))
+            one.sendall(b"x")
+            read(one, 1)
+            check_equal((called, proxy.turns), ([], 2), "turns")
+            one.sendall(b"x")
+            nothing(one)
+            check_equal((called, proxy.carried(FORWARD)), ([3], 2), "turns, bytes forward")

@@ -45,6 +45,7 @@ class Connection:
         self.forward = Flow(FORWARD)
         self.backward = Flow(BACKWARD)
         self.lost = False  # neither end exists any more
+        self.speaks = None  # the direction of what was taken last
 
     def ends(self, flow):
         """(from where, to where) the flow goes."""
@@ -81,7 +82,8 @@ class Proxy:
         self._stalled, self._dropped = set(), set()
         self._delay, self._rate, self._allowance, self._counted = 0.0, None, 0.0, time.monotonic()
         self._broken = None  # how it is cut
-        self._on_connection, self._on_bytes, self._total = [], [], 0
+        self._on_connection, self._on_turn, self._on_bytes, self._total = [], [], [], 0
+        self.turns = 0  # how often a client has begun to speak: first, or after the other side
         self._lock = threading.RLock()
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -144,6 +146,13 @@ class Proxy:
         byte of it is carried. Hooks run in the proxy's thread."""
         with self._changing():
             self._on_connection.append((number, call))
+
+    def on_turn(self, number, call):
+        """Calls call() once when a client has begun to speak for the `number`th time (.turns: so far, all connections that
+        ever were together), before a byte of that is carried. With TLS 1.3 and no tickets the first turn of a connection
+        is the handshake's, each other one a request; and the last, when all is answered, the end."""
+        with self._changing():
+            self._on_turn.append((number, call))
 
     def after_bytes(self, count, call):
         """Calls call() once when `count` more bytes than now (and none beyond) have been carried, both directions
@@ -273,6 +282,12 @@ class Proxy:
             data = sender.recv(CHUNK)
         except (BlockingIOError, InterruptedError):
             return
+        if data and flow.direction == FORWARD and connection.speaks != FORWARD:
+            self.turns += 1
+            self._hook(self._on_turn, self.turns)
+            if connection.lost:  # by the hook
+                return
+        connection.speaks = flow.direction if data else connection.speaks
         if not data:
             flow.ended = True
         elif flow.direction not in self._dropped:
