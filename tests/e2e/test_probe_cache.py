@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What QEMU answered before: a launch starts no QEMU to ask again, and asks again as soon as anything has changed."""
 import json
+from pathlib import Path
 import os
 import re
 import shutil
@@ -77,7 +78,7 @@ def second_launch_asks_qemu_nothing(t):
 
 @test(timeout=60)
 def nothing_is_started(t):
-    """with what is known, profile starts no process but the one that asks the kernel about devices, and no thread"""
+    """with what is known, profile starts no process but one that asks vhost devices, if there are any, and no thread"""
     probe = t.run("unshare", "-p", "-f", "--mount-proc", "true")
     if probe.returncode:
         t.skip(f"unshare -p: {probe.stderr.strip()}")
@@ -90,7 +91,7 @@ def nothing_is_started(t):
         return int(result.stdout) - 3
 
     check(pids() >= 2, "no QEMU was started at first")
-    check_equal(pids(), 1, "processes and threads that were started")
+    check_equal(pids(), 1 if list(Path("/dev").glob("vhost-*")) else 0, "processes and threads that were started")
 
 
 @test(timeout=90)
