@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What QEMU answered before: a launch starts no QEMU to ask again, and asks again as soon as anything has changed."""
 import json
-from pathlib import Path
 import os
 import re
 import shutil
 import time
+from pathlib import Path
 
 from lib.harness import check, check_equal, check_in, test
 from lib.pair import VM, Pair
