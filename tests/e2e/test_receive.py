@@ -182,6 +182,22 @@ def a_command_line_is_proposed(t):
     b.serial.check_continues(a.serial)
 
 
+@test()
+def a_proposal_that_reads_otherwise(t):
+    """a source whose command line turns the direction of writing, or has control characters: nothing of it is shown, 65"""
+    for name in ("web\u202e1", "web\x1b[8m1", "web\u200b1"):
+        kept, t.dir = t.dir, t.dir / str(ord(name[3]))
+        t.dir.mkdir()
+        site = Site(t, "ab")
+        a = site.launch("a", "b", guest=site.guest("a") + ["-name", name])
+        t.dir = kept
+        done = site["b"].run("receive", VM, "--from", "a", check=65)
+        check_in("has characters that cannot be shown", done.stderr, "what is said")
+        check_equal(done.stdout, "", "what is shown")
+        check(name not in done.stderr, f"it is shown all the same: {done.stderr}")
+        a.process.kill()
+
+
 @test(timeout=90)
 def what_differs_is_named(t):
     """other devices, memory or vCPUs than at the source: 10, each by name; --dry-run says what would be done"""
