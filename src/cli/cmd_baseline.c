@@ -150,6 +150,7 @@ static bool lend_models(struct baseline_command *command, struct error *err)
         lender = &command->lender;
     }
     for (size_t i = 0; i < command->count && !lender; i++)
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as many are filled as count says */
         if (command->offers[i]->model_count > 0)
             lender = command->offers[i];
     for (size_t i = 0; i < command->count && lender; i++) {

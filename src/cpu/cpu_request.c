@@ -222,9 +222,11 @@ bool cpu_request_copy(const struct cpu_request *request, struct cpu_request *cop
 static bool knobs_are_equal(const struct cpu_knobs *a, const struct cpu_knobs *b,
                             const char *host_a, const char *host_b, struct error *err)
 {
-    for (size_t i = 0, j = 0; i < a->count || j < b->count;) {
+    for (size_t i = 0, j = 0;;) {
         const struct cpu_knob *x = i < a->count ? &a->items[i] : NULL;
         const struct cpu_knob *y = j < b->count ? &b->items[j] : NULL;
+        if (!x && !y)
+            return true;
         int order = !x ? 1 : !y ? -1 : strcmp(x->name, y->name);
         if (order == 0 && strcmp(x->value, y->value) == 0) {
             i++, j++;
@@ -236,7 +238,6 @@ static bool knobs_are_equal(const struct cpu_knobs *a, const struct cpu_knobs *b
                          order <= 0 ? x->value : "not given", host_a,
                          order >= 0 ? y->value : "not given", host_b);
     }
-    return true;
 }
 
 bool cpu_request_join(const struct cpu_request *const requests[], const char *const hosts[],

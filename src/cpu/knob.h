@@ -31,7 +31,7 @@ bool cpu_knobs_set(struct cpu_knobs *knobs, const char *name, const char *value)
 void cpu_knobs_remove(struct cpu_knobs *knobs, const char *name);
 bool cpu_knobs_copy(struct cpu_knobs *copy, const struct cpu_knobs *knobs);
 /* {"NAME":"VALUE"}; NULL for want of memory. */
-json_t *cpu_knobs_to_json(const struct cpu_knobs *knobs);
+json_t *cpu_knobs_to_json(const struct cpu_knobs *set);
 /* Only knobs for which is_good(name, value) is true are taken: knob_is_carried or knob_is_kept.
  * what names it for the message. STATUS_DATA. */
 bool cpu_knobs_from_json(json_t *json, const char *what,

@@ -186,7 +186,7 @@ add_values(struct strbuf *text, const struct comparison *comparison, const struc
         bool seen = false;
         for (size_t i = 0; i < said.count; i++) {
             named[i] = strcmp(said.items[i], said.items[h]) == 0;
-            seen = seen || (named[i] && i < h);
+            seen = seen || (i < h && named[i]);
         }
         if (seen)
             continue;

@@ -176,7 +176,7 @@ bool guest_table_read(const void *bytes, size_t length, struct guest_table *tabl
     if (!made.rows)
         return error_no_memory(err);
     for (uint32_t i = 0; i < count; i++)
-        if (!read_row(at + HEADER_SIZE + i * ROW_SIZE, &made.rows[made.count++], err))
+        if (!read_row(at + HEADER_SIZE + (size_t)i * ROW_SIZE, &made.rows[made.count++], err))
             return false;
     if (!rows_are_good(&made, err))
         return false;

@@ -42,10 +42,10 @@ void probe_question_free(struct probe_question *question);
 /* A question of these words (used up; NULL: it stays empty), asked now. */
 void probe_question_init(struct probe_question *question, json_t *words);
 
-/* The answer that was kept, a new reference, and the files that QEMU was made of (into *files,
+/* The answer that was kept, a new reference, and the files that QEMU was made of (into *out,
  * which is empty). NULL, when there is none that can be used, is no error: QEMU is asked, then. */
 json_t *probe_cache_find(const char *state_folder, const struct probe_question *question,
-                         struct strlist *files);
+                         struct strlist *out);
 
 /* Keep an answer (used up; NULL for want of memory). files: what QEMU was made of
  * (qemu_files_list); nothing is kept when it is empty, when a file is not what this process sees

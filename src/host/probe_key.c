@@ -11,8 +11,6 @@
 #include "host/qemu_files.h"
 #include "host/system.h"
 
-extern char **environ;
-
 /* A line for what is at path: its identity, or the path alone when there is nothing. */
 static bool push_identity(struct strlist *list, const char *path)
 {

@@ -270,11 +270,11 @@ static bool add_features(json_t *entry, const json_t *features, struct error *er
             if (!add_feature(entry, text, text ? strcspn(text, ":") : 0))
                 return error_no_memory(err);
         }
-    for (size_t k = 0; k < sizeof(newer) / sizeof(newer[0]); k++) {
-        if (!(rest >> newer[k].bit & 1))
+    for (size_t n = 0; n < sizeof(newer) / sizeof(newer[0]); n++) {
+        if (!(rest >> newer[n].bit & 1))
             continue;
-        rest &= ~(1ULL << newer[k].bit);
-        if (!add_feature(entry, newer[k].name, strlen(newer[k].name)))
+        rest &= ~(1ULL << newer[n].bit);
+        if (!add_feature(entry, newer[n].name, strlen(newer[n].name)))
             return error_no_memory(err);
     }
     int unknown = __builtin_popcountll(rest) +

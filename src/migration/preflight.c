@@ -180,7 +180,7 @@ static bool compare_devices(struct comparison *c)
 {
     const json_t *lists[2] = {json_object_get(c->machines[0], "devices"),
                               json_object_get(c->machines[1], "devices")};
-    size_t counts[2] = {json_array_size(lists[0]), json_array_size(lists[1])};
+    const size_t counts[2] = {json_array_size(lists[0]), json_array_size(lists[1])};
     autofree bool *paired = calloc(counts[0] + counts[1] + 1, sizeof(bool));
     if (!paired)
         return false;

@@ -89,7 +89,7 @@ struct peer_server {
 
 /* evhttp asks for the bufferevent of each connection that it accepts. Never returns NULL, which
  * would mean plaintext. server_connection.c */
-struct bufferevent *server_new_bufferevent(struct event_base *base, void *server);
+struct bufferevent *server_new_bufferevent(struct event_base *base, void *context);
 /* A bufferevent on which nothing can be sent or received; NULL for want of memory. */
 struct bufferevent *server_new_mute(struct event_base *base);
 /* Give it its time again. */
@@ -107,7 +107,7 @@ void server_close_untrusted(struct peer_server *server);
 void connection_detach(struct connection *connection);
 
 /* evhttp's callback for every request. server_request.c */
-void server_handle_request(struct evhttp_request *request, void *server);
+void server_handle_request(struct evhttp_request *request, void *context);
 /* End peer_server_run if this connection's handler wanted that. */
 void connection_stop_server(struct connection *connection);
 /* Fill asker, whose entry is of now. STATUS_NOT_TRUSTED, STATUS_INTERNAL. */
@@ -123,7 +123,7 @@ void server_send_sealed(struct evhttp_request *request, struct connection *conne
                         const char *sealed);
 
 /* Give body (borrowed) to handler.begin, or answer that there is no room. server_deferred.c */
-void deferred_begin(struct evhttp_request *request, struct connection *connection,
+void deferred_begin(struct evhttp_request *http, struct connection *connection,
                     const struct asker *asker, const char *name, const char *digest, json_t *body);
 /* The time for the answer is over. */
 void deferred_time_out(struct connection *connection);
