@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What error.h says of its functions and an analyzer, which reads one file at a time, does not see: they return false.
- * tests/analysis/run puts this before each file but error.c.
+ * What error.h says of its functions and an analyzer, which reads one file at a time, does not see:
+ * they return false. tests/analysis/run puts this before each file but error.c.
  */
 #include "base/error.h"
 
