@@ -351,10 +351,11 @@ START_TEST(tap_that_hangs)
 END_TEST
 
 /* What `examine` finds when it begins with what is kept, and keeps what it finds. */
-static char *examine_kept(void)
+static char *examine_kept(bool kept)
 {
     autodeviceoffer struct device_offer offer = {.table = BACKEND_TABLE_VERSION};
     MUST(backends_take_kept(unit_folder, &offer, &err));
+    ck_assert((device_offer_find_backend(&offer, "tun") != NULL) == kept);
     MUST(backends_examine(&offer, &err));
     MUST(backends_keep(unit_folder, &offer, &err));
     const struct backend_offer *tap = device_offer_find_backend(&offer, "tun");
@@ -371,11 +372,11 @@ START_TEST(tap_is_tried_once)
     static const struct {
         enum tap_trouble trouble;
         int error;
+        bool kept; /* nobody tries */
         const char *expected;
     } rows[] = {
-        {NO_TAP, 0, "unknown"},                       /* not kept */
-        {FINE, 0, known},         {KILLED, 0, known}, /* nobody tries */
-        {FINE, ENOENT, "absent"}, {FINE, EACCES, known},
+        {NO_TAP, 0, false, "unknown"},   {FINE, 0, false, known},     {KILLED, 0, true, known},
+        {FINE, ENOENT, false, "absent"}, {FINE, EACCES, true, known},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         kernel_reset();
@@ -384,7 +385,7 @@ START_TEST(tap_is_tried_once)
         kernel.tun_flags &= ~(unsigned)IFF_MULTI_QUEUE;
         kernel.trouble = rows[i].trouble;
         kernel.tun_error = rows[i].error;
-        autofree char *found = examine_kept();
+        autofree char *found = examine_kept(rows[i].kept);
         ck_assert_str_eq(found, rows[i].expected);
     }
 }

@@ -171,9 +171,16 @@ START_TEST(not_asked_for)
     ck_assert_ptr_null(ask.tls);
     ck_assert_int_eq(server.calls, 2);
     SSL *ssl = tls_connect(alice, peer_server_port(server.server), NULL);
-    autofree char *request = http_post("echo", "{}");
+    struct error err = ERROR_INIT;
+    char exporter[TLS_EXPORTER_SIZE];
+    autofree char *sealed = NULL;
+    autojson json_t *body = json_object();
+    ck_assert(
+        tls_exporter(ssl, exporter, &err) &&
+        message_seal(alice, "echo", MESSAGE_INITIATOR, exporter, "", body, &sealed, NULL, &err));
+    autofree char *request = http_post("echo", sealed);
     autofree char *answer = tls_talk(ssl, request);
-    ck_assert(strstr(answer, "Connection: close"));
+    ck_assert(strstr(answer, "HTTP/1.1 200") && strstr(answer, "Connection: close"));
     tls_close(ssl);
     peer_ask_clear(&ask);
     bob_stop(&server);
