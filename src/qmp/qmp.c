@@ -93,8 +93,9 @@ static enum line read_line(struct qmp *qmp, deadline when, json_t **json, struct
 /* A line that must come: late and closed are errors too. */
 static json_t *need_line(struct qmp *qmp, deadline when, struct error *err)
 {
+    struct error inner = ERROR_INIT; /* the caller may want none */
     json_t *json = NULL;
-    switch (read_line(qmp, when, &json, err)) {
+    switch (read_line(qmp, when, &json, &inner)) {
     case LINE_GOOD:
         return json;
     case LINE_LATE:
@@ -106,8 +107,8 @@ static json_t *need_line(struct qmp *qmp, deadline when, struct error *err)
     case LINE_BAD:
         break;
     }
-    err->status = err->status == STATUS_DATA ? STATUS_PROTOCOL : err->status;
-    error_wrap(err, "QMP");
+    error_set(err, inner.status == STATUS_DATA ? STATUS_PROTOCOL : inner.status, "QMP: %s",
+              inner.message);
     return NULL;
 }
 
