@@ -30,6 +30,14 @@ static void write_file(const uint8_t *data, size_t size)
     MUST(fclose(stream) == 0);
 }
 
+static void check_config(const struct config *config)
+{
+    static const char word[] = "file=/images/a.qcow2,backing=\"/images/b/c\",x=/imagesd:/images";
+    autofree char *mapped = path_map_apply(&config->map, word);
+    MUST(config->host_name && name_is_host(config->host_name));
+    MUST(mapped && (config->map.count > 0 || strcmp(mapped, word) == 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > 0 && data[0] == 'q') {
@@ -43,6 +51,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!config_load(folder, NULL, &config, &err))
         MUST(err.status == STATUS_CONFIG && *err.message);
     else
-        MUST(config.host_name && name_is_host(config.host_name));
+        check_config(&config);
     return 0;
 }

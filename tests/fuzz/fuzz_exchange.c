@@ -102,7 +102,9 @@ static json_t *right_baseline(const struct exchange *exchange)
 {
     autobaseline struct baseline baseline = {0};
     json_t *json =
-        exchange_baseline(exchange, &baseline, NULL, NULL) ? baseline_to_json(&baseline) : NULL;
+        exchange->step >= STEP_PROFILE && exchange_baseline(exchange, &baseline, NULL, NULL)
+            ? baseline_to_json(&baseline)
+            : NULL;
     return json ? json : json_null();
 }
 

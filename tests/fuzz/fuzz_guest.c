@@ -2,14 +2,15 @@
  *
  * What the built-in guest leaves in RAM, and the guest CPU table in JSON. What is read survives
  * JSON, does not differ from itself, and a changed bit is told. The first four bytes say what is
- * tried: JSON or a stream, the stream as it is or with a header and a checksum that are right, and
- * which bit is changed.
+ * tried: JSON or a stream, the stream as it is or with a header and a checksum that are right, or
+ * what a QEMU prints that does not want the CPU; and which bit is changed.
  */
 #include "base/digest.h"
 #include "fuzz.h"
 #include "guest/compare.h"
 #include "guest/explain.h"
 #include "guest/features.h"
+#include "guest/refusal.h"
 
 #define HEADER 16
 #define ROW 25
@@ -142,11 +143,24 @@ static void check_change(const struct guest_table *table, const uint8_t choices[
     }
 }
 
+static void check_refusal(const uint8_t *data, size_t size)
+{
+    autofree char *said = fuzz_text(data, size);
+    autostrlist struct strlist names = {0};
+    MUST(guest_refusal_features(said, &names));
+    for (size_t i = 0; i < names.count; i++)
+        MUST(name_is_feature(names.items[i]));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < CHOICES)
         return 0;
     autoguesttable struct guest_table table = {0};
+    if (data[0] & 4) {
+        check_refusal(data + CHOICES, size - CHOICES);
+        return 0;
+    }
     bool good = data[0] & 1 ? read_json(data + CHOICES, size - CHOICES, &table)
                             : read_stream(data + CHOICES, size - CHOICES, data[0] & 2, &table);
     if (!good)
