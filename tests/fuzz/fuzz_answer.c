@@ -2,7 +2,8 @@
  *
  * What a trusted peer can answer to our request, over TLS. The first byte says which: 's' the
  * answer to request "stream" (from memory), 'j' the body of a message, which is sealed and sent as
- * it should be, anything else a whole HTTP answer to a usual request.
+ * it should be, anything else a whole HTTP answer to a usual request, after which 'b' says the last
+ * byte more often than anybody takes.
  */
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -59,13 +60,24 @@ static bool read_request(struct fuzz_wire *wire, struct strbuf *text)
     }
 }
 
+static void write_much(struct fuzz_wire *wire, char byte)
+{
+    char chunk[16384];
+    memset(chunk, byte, sizeof(chunk));
+    for (size_t written = 0; written <= MESSAGE_MAX; written += sizeof(chunk))
+        fuzz_wire_write(wire, chunk, sizeof(chunk));
+}
+
 static void answer(struct fuzz_wire *wire)
 {
     autostrbuf struct strbuf request = {0};
     if (!read_request(wire, &request))
         return;
     if (peer.size == 0 || peer.data[0] != 'j') {
-        fuzz_wire_write(wire, peer.data, peer.size);
+        bool much = peer.size > 1 && peer.data[0] == 'b';
+        fuzz_wire_write(wire, peer.data + much, peer.size - much);
+        if (much)
+            write_much(wire, (char)peer.data[peer.size - 1]);
         return;
     }
     autofree char *sealed = seal(wire, request.data);

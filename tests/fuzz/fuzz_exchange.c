@@ -5,11 +5,13 @@
  *   "asks"      true: this side asks, and the messages are the peer's answers
  *   "settings"  of this side: "accel", "prove", "machine" ...; all may be missing
  *   "machines"  of this side's QEMU
- *   "profile"   of this side, a payload; "assumed": one of a host that is not asked
+ *   "profile"   of this side, a payload; "assumed": one of a host that is not asked; "last": the
+ *               last one of the peer that was seen
  *   "tables"    what a guest sees here, one for each proof; null: QEMU refuses smap
  *   "messages"  [{"name", "body"}...]
  * What a body has of signed things is an unsigned payload, which is signed by the peer; true is in
- * their place one that is right, and of a profile its digest. No QEMU is started: this file has the functions of vm/proof.c.
+ * their place one that is right, {"patch": {...}} one with these members in it. No QEMU is started:
+ * this file has the functions of vm/proof.c.
  */
 #include <unistd.h>
 
@@ -86,6 +88,16 @@ static json_t *sign(const struct talk *talk, const char *type, json_t *payload, 
     return envelope ? envelope : json_null();
 }
 
+/* One that behaves as the second does. */
+static void add_third(json_t *parties)
+{
+    static const char pin[] = "sha256//zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz8=";
+    json_t *third = json_deep_copy(json_array_get(parties, 1));
+    json_object_set_new(third, "host", json_string("third"));
+    json_object_set_new(third, "pin", json_string(pin));
+    json_array_append_new(parties, third);
+}
+
 /* What this side would compute, too. */
 static json_t *right_agreement(struct exchange *exchange)
 {
@@ -95,6 +107,8 @@ static json_t *right_agreement(struct exchange *exchange)
     json_t *payload =
         exchange_agree(exchange, FUZZ_NOW, NULL) ? agreement_to_json(&exchange->agreement) : NULL;
     exchange->step = step;
+    if (exchange->is_given && payload) /* of a group: it has a party more */
+        add_third(json_object_get(payload, "parties"));
     return payload ? payload : json_null();
 }
 
@@ -122,35 +136,38 @@ static json_t *right_document(const struct talk *talk, json_t *approval)
 static void finish_body(struct talk *talk, const char *name, json_t *body, json_t *approval)
 {
     json_t *profile = json_object_get(body, "profile"), *made = NULL;
-    if (strcmp(name, "profile") == 0 && json_is_true(profile))
-        json_object_set_new(body, "profile",
-                            json_string(talk->respond.exchange.peers[0].profile_digest));
-    else if (strcmp(name, "profile") == 0 && profile)
+    if (strcmp(name, "profile") == 0 && profile)
         json_object_set_new(body, "profile", sign(talk, PROFILE_TYPE, profile, NULL));
     json_t *agreement = json_object_get(body, "agreement");
-    if (json_is_true(agreement))
-        agreement = made = right_agreement(&talk->respond.exchange);
+    if (json_is_true(agreement) || json_object_get(agreement, "patch")) {
+        made = right_agreement(&talk->respond.exchange);
+        json_object_update(made, json_object_get(agreement, "patch"));
+        agreement = made;
+    }
     if (agreement)
         json_object_set_new(body, "agreement",
                             sign(talk, AGREEMENT_TYPE, agreement, &talk->proposal));
     json_decref(made);
-    if (json_is_true(json_object_get(body, "baseline")))
-        json_object_set_new(body, "baseline", right_baseline(&talk->respond.exchange));
+    json_t *baseline = json_object_get(body, "baseline");
+    if (json_is_true(baseline) || json_object_get(baseline, "patch")) {
+        autojson json_t *right = right_baseline(&talk->respond.exchange);
+        json_object_update(right, json_object_get(baseline, "patch"));
+        json_object_set(body, "baseline", right);
+    }
     if (json_is_true(json_object_get(body, "document")))
         json_object_set_new(body, "document", right_document(talk, approval));
 }
 
-/* This side's own profile, so that it need not be made. */
-static bool give_profile(struct exchange *exchange, json_t *payload)
+/* This side's own profile, so that it need not be made; without one only hello is taken. */
+static void give_profile(struct exchange *exchange, json_t *payload)
 {
     autofree char *text = NULL;
     if (!json_is_object(payload) || !profile_read(payload, &exchange->profile, NULL) ||
         !envelope_sign_digest(exchange->self->identity, PROFILE_TYPE, payload, &text,
                               exchange->profile_digest, NULL))
-        return false;
+        return;
     exchange->profile_payload = json_incref(payload);
     exchange->profile_envelope = json_loads(text, 0, NULL);
-    return exchange->profile_envelope != NULL;
 }
 
 static void check(const json_t *answer, const struct error *err)
@@ -181,7 +198,7 @@ static void be_asked(struct talk *talk, const json_t *messages)
                 exchange_take_hello(exchange, &exchange->peers[0], body, &talk->home->entry, &err)
                     ? exchange_hello_body(exchange, &err)
                     : NULL;
-        else if (exchange->step >= STEP_HELLO)
+        else if (exchange->step >= STEP_HELLO && exchange->profile_envelope)
             answer = respond_to(&talk->respond, name, body, &err);
         else
             continue;
@@ -224,7 +241,8 @@ static void ask(struct talk *talk, const json_t *messages)
         if (!name || !json_is_object(body))
             continue;
         finish_body(talk, name, body, NULL);
-        take_answer(talk, name, body, &err);
+        if (strcmp(name, "hello") == 0 || exchange->profile_envelope)
+            take_answer(talk, name, body, &err);
     }
     if (exchange->step < STEP_PROFILE)
         return;
@@ -236,8 +254,7 @@ static void ask(struct talk *talk, const json_t *messages)
 /* What an earlier input has left in the state folder. */
 static void forget_files(const struct paths *paths)
 {
-    static const char *const files[] = {"profiles/peer.json", "agreements/" VM ".json",
-                                        "agreements/" VM ".pending"};
+    static const char *const files[] = {"agreements/" VM ".json", "agreements/" VM ".pending"};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         fuzz_write_json(paths->state, files[i], NULL);
 }
@@ -256,12 +273,13 @@ static void run(const struct fuzz_home *home, json_t *json, struct exchange_self
         exchange->arguments.accel = strdup(self->accel);
         MUST(exchange->arguments.machine && exchange->arguments.accel);
     }
-    if (give_profile(exchange, json_object_get(json, "profile"))) {
-        autofree char *text = assumed ? json_to_text(assumed) : NULL;
-        if (asks && text)
-            exchange_assume(exchange, text, &home->entry, "assumed", NULL);
-        (asks ? ask : be_asked)(&talk, json_object_get(json, "messages"));
-    }
+    autojson json_t *last = sign(&talk, PROFILE_TYPE, json_object_get(json, "last"), NULL);
+    fuzz_write_json(home->paths.state, "profiles/peer.json", last);
+    give_profile(exchange, json_object_get(json, "profile"));
+    autofree char *text = assumed ? json_to_text(assumed) : NULL;
+    if (asks && text)
+        exchange_assume(exchange, text, &home->entry, "assumed", NULL);
+    (asks ? ask : be_asked)(&talk, json_object_get(json, "messages"));
     free(talk.proposal);
     exchange_free(exchange);
 }

@@ -156,6 +156,8 @@ static void try_backends(const struct fuzz_home *home, json_t *entry)
         if (item->d_name[0] != '.')
             fuzz_write_json(folder, item->d_name, entry);
     MUST(dir && closedir(dir) == 0);
+    autodeviceoffer struct device_offer kept = {0};
+    MUST(backends_take_kept(home->paths.state, &kept, &err));
     MUST(backends_keep(home->paths.state, &unknown, &err));
 }
 
@@ -181,7 +183,9 @@ static void try_bytes(const struct fuzz_home *home, const uint8_t *data, size_t 
     }
     MUST(folder && good && file_read(good, 65536, false, &text, &length, NULL));
     fuzz_write(folder, key ? "identity.crt" : "identity.key", text, length);
-    fuzz_write(folder, key ? "identity.key" : "identity.crt", data + 1, size - 1);
+    fuzz_write_json(folder, key ? "identity.key" : "identity.crt", NULL);
+    if (size > 1)
+        fuzz_write(folder, key ? "identity.key" : "identity.crt", data + 1, size - 1);
     try_identity(folder);
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The readers of what profiles and agreements consist of, each given one member of an object:
- * "set", "offer" (with its models), "identity", "knobs", "request", "baseline", "machines". What
- * is read and written again is the same.
+ * "set", "offer" (with its models), "identity", "knobs", "request", "baseline", "machines",
+ * "devices". What is read and written again is the same.
  */
 #include "cpu/baseline.h"
 #include "cpu/machine.h"
+#include "device/device_offer.h"
 #include "fuzz.h"
 
 /* A reader and a writer of struct TYPE, in a function that shows that they agree. */
@@ -71,6 +72,12 @@ static bool read_machines(json_t *json, struct machine_list *machines)
     return machine_list_from_json(json, machines, NULL);
 }
 
+static bool read_devices(json_t *json, struct device_offer *devices)
+{
+    return device_offer_from_json(json, devices, NULL);
+}
+
+ROUND_TRIP(devices, device_offer, device_offer_free, read_devices, device_offer_to_json)
 ROUND_TRIP(set, featureset, featureset_free, read_set, featureset_to_json)
 ROUND_TRIP(identity, cpu_identity, clean_identity, read_identity, cpu_identity_to_json)
 ROUND_TRIP(knobs, cpu_knobs, cpu_knobs_free, read_knobs, cpu_knobs_to_json)
@@ -105,6 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_offer(json_object_get(json, "offer"));
     check_request(json_object_get(json, "request"));
     check_baseline(json_object_get(json, "baseline"));
+    check_devices(json_object_get(json, "devices"));
     check_machines(json_object_get(json, "machines"));
     check_choice(json);
     return 0;

@@ -3,14 +3,15 @@
  * What a store answers, and what a host says of itself in it. The input is taken for any answer,
  * for a presence, and for the payload of one that is rightly signed; an object with "members", an
  * array of [KEY, payload, "own" or "peer": who signs it], for an answer with these in it. "seen" is
- * the last serial of the peer that is known here.
+ * the last serial of the peer that is known here, "until" when its trust entry expires, 0: there is
+ * none.
  */
 #include "home.h"
 #include "peer/envelope.h"
 #include "pool/etcd_reply.h"
 #include "pool/members.h"
 
-static void try_range(const char *text, size_t size, const json_t *last)
+static void try_range(const char *text, size_t size, const json_t *json)
 {
     const struct fuzz_home *home = fuzz_home();
     static const struct etcd_asked asked = {
@@ -27,10 +28,14 @@ static void try_range(const char *text, size_t size, const json_t *last)
     for (size_t i = 0; i < range.count; i++)
         MUST(strncmp(range.kvs[i].key, asked.key, strlen(asked.key)) == 0 &&
              range.kvs[i].value_length < size && range.kvs[i].mod_revision >= 0);
+    const json_t *last = json_object_get(json, "seen"), *until = json_object_get(json, "until");
+    struct trust_entry entry = home->entry;
+    struct trust trust = {.entries = &entry, .count = !until || json_integer_value(until) != 0};
+    entry.expires = until ? json_integer_value(until) : TRUST_NEVER;
     const struct members_setup setup = {.folder = asked.key,
                                         .host_name = "us",
                                         .pin = home->own->pin,
-                                        .trust = &home->trust,
+                                        .trust = &trust,
                                         .now = FUZZ_NOW};
     if (last)
         MUST(seen_note(&seen, home->peer->pin, "peer", json_integer_value(last), FUZZ_NOW - 60));
@@ -108,7 +113,7 @@ static void try_members(json_t *json)
                                        "count", (json_int_t)json_array_size(kvs));
     autofree char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
     MUST(text);
-    try_range(text, strlen(text), json_object_get(json, "seen"));
+    try_range(text, strlen(text), json);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

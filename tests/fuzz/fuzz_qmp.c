@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What a QEMU answers. Bytes that are no object are said as they are, after a first byte from
- * 'g' (all of it, greeting included) or anything else (after a good greeting). An object is a
- * script: "replies" (an array: answers and events in their order), "greeting", which reader takes
- * them ("ask": a name in the table below), and what that has to know: "machine", "accel", "model".
+ * What a QEMU answers. Bytes that are no object are said as they are: after a first byte 'g' they
+ * are all that is said, greeting included, after 't' as well, but it does not hang up and soon it
+ * is too late; after any other they follow a good greeting. An object is a script: "replies" (an
+ * array: answers and events in their order), "greeting", which reader takes them ("ask": a name in
+ * the table below), and what that has to know: "machine", "accel", "model".
  */
 #include <limits.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "fake_qemu.h"
@@ -17,6 +19,7 @@
 #include "vm/vcpu.h"
 
 #define TALK_MS 10000
+#define LATE_MS 20
 
 static void check(bool good, const struct error *err)
 {
@@ -177,11 +180,33 @@ static void say_bytes(const char *bytes, size_t size)
     fake_qemu_free(qemu);
 }
 
+/* One that answers no more. */
+static void be_late(const char *bytes, size_t size)
+{
+    struct error err = ERROR_INIT;
+    bool closed;
+    int pair[2];
+    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    send(pair[0], bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    autoqmp struct qmp *qmp = qmp_open(pair[1], deadline_in_ms(LATE_MS), &err);
+    check(qmp, &err);
+    if (qmp) {
+        qmp_execute(qmp, "query-status", NULL, deadline_in_ms(LATE_MS), STATUS_PROTOCOL, NULL,
+                    &err);
+        for (json_t *event; (event = qmp_next_event(qmp, deadline_in_ms(LATE_MS), &closed));)
+            json_decref(event);
+        json_decref(qmp_next_event(qmp, deadline_in_ms(0), &closed));
+    }
+    close(pair[0]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     autojson json_t *script = json_loadb((const char *)data, size, JSON_ALLOW_NUL, NULL);
     if (json_is_object(script))
         run_script(script);
+    else if (size > 0 && data[0] == 't')
+        be_late((const char *)data + 1, size - 1);
     else if (size > 0)
         say_bytes((const char *)data, size);
     return 0;

@@ -4,13 +4,15 @@
  * TLS. The first byte says to which of two servers, one that answers at once ('a', 'A') and one
  * that answers later ('l', 'L'), and what follows: a whole HTTP request (small letters), or the
  * name of a request, a newline and a body, which is sealed and sent as it should be (capitals).
- * After 's' the same as after 'A', with the headers that make the connection a stream.
+ * After 's' the same as after 'A', with the headers that make the connection a stream; after 'x'
+ * a message's whole payload, which is signed as it is, but for "exporter":"$": that is right then.
  */
 #include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
 
 #include "wire.h"
+#include "peer/envelope.h"
 #include "peer/message.h"
 #include "peer/server.h"
 #include "peer/stream.h"
@@ -18,7 +20,7 @@
 #define HEAD "POST /v1/%s HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n"
 #define UPGRADE "Connection: upgrade\r\nUpgrade: " STREAM_PROTOCOL "\r\n"
 
-#define ANSWER_MS 200 /* of bytes that need not have one */
+#define ANSWER_MS 1000 /* of bytes that need not have one */
 
 enum { AT_ONCE, LATER, SERVERS };
 static struct peer_server *servers[SERVERS];
@@ -80,6 +82,29 @@ static void start(void)
     }
 }
 
+static bool write_request(struct fuzz_wire *wire, const char *name, const char *sealed,
+                          bool upgrade)
+{
+    autofree char *head =
+        string_format(HEAD "%s\r\n", name, strlen(sealed), upgrade ? UPGRADE : "");
+    MUST(head);
+    fuzz_wire_write(wire, head, strlen(head));
+    fuzz_wire_write(wire, sealed, strlen(sealed));
+    return true;
+}
+
+static bool write_signed(struct fuzz_wire *wire, const char *text)
+{
+    autojson json_t *payload = json_loads(text, 0, NULL);
+    autofree char *sealed = NULL;
+    const char *exporter = json_string_value(json_object_get(payload, "exporter"));
+    if (exporter && strcmp(exporter, "$") == 0)
+        json_object_set_new(payload, "exporter", json_string(wire->exporter));
+    return json_is_object(payload) &&
+           envelope_sign(fuzz_home()->peer, MESSAGE_TYP, payload, &sealed, NULL) &&
+           write_request(wire, "hello", sealed, false);
+}
+
 /* The request as it should be, sealed for this connection, if there is a body that can be. */
 static bool write_sealed(struct fuzz_wire *wire, const char *text, bool upgrade)
 {
@@ -91,12 +116,7 @@ static bool write_sealed(struct fuzz_wire *wire, const char *text, bool upgrade)
     if (!json_is_object(body) ||
         !message_seal(own, name, MESSAGE_INITIATOR, wire->exporter, "", body, &sealed, NULL, NULL))
         return false;
-    autofree char *head =
-        string_format(HEAD "%s\r\n", name, strlen(sealed), upgrade ? UPGRADE : "");
-    MUST(head);
-    fuzz_wire_write(wire, head, strlen(head));
-    fuzz_wire_write(wire, sealed, strlen(sealed));
-    return true;
+    return write_request(wire, name, sealed, upgrade);
 }
 
 /* Whether a server would wait for more of these bytes. */
@@ -113,7 +133,9 @@ static void talk(struct fuzz_wire *wire, char kind, const uint8_t *data, size_t 
     struct pollfd answer = {.fd = wire->fd, .events = POLLIN};
     char ignored[4096];
     bool sealed = kind == 'A' || kind == 'L' || kind == 's';
-    if (sealed)
+    if (kind == 'x')
+        sealed = write_signed(wire, text);
+    else if (sealed)
         sealed = write_sealed(wire, text, kind == 's');
     else
         fuzz_wire_write(wire, data, size);

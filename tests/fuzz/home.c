@@ -81,7 +81,10 @@ const struct fuzz_home *fuzz_home(void)
 {
     if (home.own)
         return &home;
-    MUST(mkdtemp(root));
+    if (!mkdtemp(root)) {
+        snprintf(root, sizeof(root), "/tmp/qml-fuzz-XXXXXX");
+        MUST(mkdtemp(root));
+    }
     atexit(forget);
     home.folder = root;
     MUST(paths_init(&home.paths, root, NULL));
