@@ -7,6 +7,7 @@
  */
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@ static struct {
     struct trust trust;
     const uint8_t *data; /* what is said next */
     size_t size;
+    sem_t done; /* with one connection */
 } peer;
 
 /* The answer to the request in text, as it should be, with the body that is to be said. */
@@ -97,12 +99,13 @@ static void *listen_on(void *context)
         MUST(fd >= 0);
         if (fuzz_wire_open(&wire, home->peer, &peer.trust, fd, true)) {
             answer(&wire);
-            SSL_shutdown(wire.ssl);
+            fuzz_wire_end(&wire);
             shutdown(fd, SHUT_WR);
             while (recv(fd, ignored, sizeof(ignored), 0) > 0)
                 continue;
         }
         fuzz_wire_close(&wire);
+        MUST(sem_post(&peer.done) == 0);
     }
     return NULL;
 }
@@ -122,6 +125,7 @@ static void start(void)
     MUST(listen(peer.listener, 4) == 0);
     MUST(getsockname(peer.listener, (struct sockaddr *)&address, &size) == 0);
     peer.port = ntohs(address.sin_port);
+    MUST(sem_init(&peer.done, 0, 0) == 0);
     MUST(pthread_create(&thread, NULL, listen_on, NULL) == 0);
     pthread_detach(thread);
 }
@@ -141,6 +145,8 @@ static void call(void)
         MUST(json_is_object(found));
     else
         MUST(err.status != STATUS_OK && err.status != STATUS_NOT_TRUSTED && *err.message);
+    while (sem_wait(&peer.done) != 0) /* it may still be reading what it was to say */
+        continue;
 }
 
 /* The answer to "stream". */

@@ -140,7 +140,7 @@ static void talk(struct fuzz_wire *wire, char kind, const uint8_t *data, size_t 
     else
         fuzz_wire_write(wire, data, size);
     if (!sealed && !(is_whole(text) && poll(&answer, 1, ANSWER_MS) > 0))
-        SSL_shutdown(wire->ssl);
+        fuzz_wire_end(wire);
     while (fuzz_wire_read(wire, ignored, sizeof(ignored)) > 0)
         continue;
 }

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "peer/sigpipe.h"
+
 #define WAIT_S 20 /* longer than anything here takes */
 
 int fuzz_connect(uint16_t port)
@@ -32,15 +34,29 @@ bool fuzz_wire_open(struct fuzz_wire *wire, const struct identity *identity,
     MUST(context && (wire->ssl = SSL_new(context)) != NULL);
     SSL_CTX_free(context); /* the SSL holds it */
     MUST(tls_session_attach(wire->ssl, &wire->session) && SSL_set_fd(wire->ssl, fd) == 1);
-    return (is_server ? SSL_accept(wire->ssl) : SSL_connect(wire->ssl)) == 1 &&
-           tls_exporter(wire->ssl, wire->exporter, NULL) &&
+    struct sigpipe_guard guard;
+    sigpipe_block(&guard);
+    bool good = (is_server ? SSL_accept(wire->ssl) : SSL_connect(wire->ssl)) == 1;
+    sigpipe_restore(&guard);
+    return good && tls_exporter(wire->ssl, wire->exporter, NULL) &&
            tls_peer_pin(wire->ssl, wire->pin, NULL);
 }
 
 void fuzz_wire_write(struct fuzz_wire *wire, const void *data, size_t size)
 {
+    struct sigpipe_guard guard;
+    sigpipe_block(&guard);
     if (size > 0)
         SSL_write(wire->ssl, data, (int)size);
+    sigpipe_restore(&guard);
+}
+
+void fuzz_wire_end(struct fuzz_wire *wire)
+{
+    struct sigpipe_guard guard;
+    sigpipe_block(&guard);
+    SSL_shutdown(wire->ssl);
+    sigpipe_restore(&guard);
 }
 
 size_t fuzz_wire_read(struct fuzz_wire *wire, void *data, size_t size)

@@ -25,7 +25,9 @@ bool fuzz_wire_open(struct fuzz_wire *wire, const struct identity *identity,
 void fuzz_wire_write(struct fuzz_wire *wire, const void *data, size_t size);
 /* At most size bytes; 0 at the end. */
 size_t fuzz_wire_read(struct fuzz_wire *wire, void *data, size_t size);
-/* Says that nothing more comes, and forgets the connection at once. */
+/* Says that nothing more comes. */
+void fuzz_wire_end(struct fuzz_wire *wire);
+/* Forgets the connection at once. */
 void fuzz_wire_close(struct fuzz_wire *wire);
 
 #endif
