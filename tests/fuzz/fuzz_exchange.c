@@ -136,7 +136,10 @@ static json_t *right_document(const struct talk *talk, json_t *approval)
 static void finish_body(struct talk *talk, const char *name, json_t *body, json_t *approval)
 {
     json_t *profile = json_object_get(body, "profile"), *made = NULL;
-    if (strcmp(name, "profile") == 0 && profile)
+    if (strcmp(name, "profile") == 0 && json_is_true(profile))
+        json_object_set_new(body, "profile",
+                            json_string(talk->respond.exchange.peers[0].profile_digest));
+    else if (strcmp(name, "profile") == 0 && profile)
         json_object_set_new(body, "profile", sign(talk, PROFILE_TYPE, profile, NULL));
     json_t *agreement = json_object_get(body, "agreement");
     if (json_is_true(agreement) || json_object_get(agreement, "patch")) {
