@@ -2,6 +2,8 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/http.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -208,6 +210,15 @@ static void answer_request(struct evhttp_request *request, struct connection *co
         server_send_sealed(request, connection, answer);
 }
 
+/* Headers and body leave in two writes: on a connection that stays, Nagle's algorithm would hold
+ * the second back until the peer acknowledges the first, which it delays by 40 ms. */
+static void send_at_once(const struct connection *connection)
+{
+    const int on = 1;
+    setsockopt(bufferevent_getfd(connection->bufferevent), IPPROTO_TCP, TCP_NODELAY, &on,
+               sizeof(on));
+}
+
 void server_handle_request(struct evhttp_request *request, void *context)
 {
     struct evhttp_connection *http = evhttp_request_get_connection(request);
@@ -225,6 +236,7 @@ void server_handle_request(struct evhttp_request *request, void *context)
     connection->asked = true;
     connection->answered = false;
     connection->requests++;
+    send_at_once(connection);
     if (!server_identify(connection, &asker, &err)) {
         refuse(request, connection, 403, "Forbidden", err.message);
         return;
