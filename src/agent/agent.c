@@ -161,7 +161,7 @@ static bool listen_where(struct agent *agent, struct error *err)
     if (agent->listener >= 0)
         return true;
     if (text && !parse_address(text, &host, &port))
-        return error_set(err, agent->setup->listen ? STATUS_USAGE : STATUS_CONFIG,
+        return error_refuse(err, agent->setup->listen ? STATUS_USAGE : STATUS_CONFIG,
                          "--listen: '%.80s' is not [ADDR]:PORT", text);
     agent->listener = peer_listen(host, port, &problem);
     if (agent->listener >= 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,18 +21,34 @@ static void finish(struct error *err, int length)
     make_printable(err->message);
 }
 
+static void fill(struct error *err, enum status status, const char *format, va_list args)
+{
+    char text[ERROR_MESSAGE_SIZE]; /* an argument may be err->message itself */
+    int length = vsnprintf(text, sizeof(text), format, args);
+    err->status = status;
+    memcpy(err->message, text, sizeof(text));
+    finish(err, length);
+}
+
 bool error_set(struct error *err, enum status status, const char *format, ...)
 {
     if (!err)
         return false;
-    char text[ERROR_MESSAGE_SIZE]; /* an argument may be err->message itself */
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(text, sizeof(text), format, args);
+    fill(err, status, format, args);
     va_end(args);
-    err->status = status;
-    memcpy(err->message, text, sizeof(text));
-    finish(err, length);
+    return false;
+}
+
+bool error_refuse(struct error *err, enum status status, const char *format, ...)
+{
+    if (!err || errno == ENOMEM)
+        return error_no_memory(err);
+    va_list args;
+    va_start(args, format);
+    fill(err, status, format, args);
+    va_end(args);
     return false;
 }
 
@@ -44,7 +61,7 @@ bool error_set_errno(struct error *err, enum status status, int errnum, const ch
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    err->status = status;
+    err->status = errnum == ENOMEM ? STATUS_INTERNAL : status;
     finish(err, snprintf(err->message, sizeof(err->message), "%s: %s", text, strerror(errnum)));
     return false;
 }

@@ -33,7 +33,13 @@ struct error {
 bool error_set(struct error *err, enum status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Like error_set, with ": " and the text of errnum (an errno value) added. */
+/* Like error_set, for a text that a reader did not take, unless errno is ENOMEM: then it is want of
+ * memory, and that is said. Only behind readers that say so of errno. */
+bool error_refuse(struct error *err, enum status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Like error_set, with ": " and the text of errnum (an errno value) added. Want of memory (ENOMEM)
+ * is STATUS_INTERNAL, whatever it was for. */
 bool error_set_errno(struct error *err, enum status status, int errnum, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/json.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,9 +93,10 @@ static json_t *parse(const char *text, size_t length, size_t max_size, struct er
         return NULL;
     }
     json_error_t detail;
+    errno = 0; /* jansson itself does not always say that memory lacked */
     json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &detail);
     if (!json) {
-        error_set(err, STATUS_DATA, "not valid JSON: line %d: %s", detail.line, detail.text);
+        error_refuse(err, STATUS_DATA, "not valid JSON: line %d: %s", detail.line, detail.text);
         return NULL;
     }
     if (!json_is_object(json)) {

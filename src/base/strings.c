@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,6 +275,7 @@ bool parse_address(const char *text, char **host, uint16_t *port)
 {
     const char *rest;
     autofree char *name = NULL;
+    errno = 0;
     if (text[0] == '[') {
         const char *end = strchr(text, ']');
         struct in6_addr address;

@@ -68,8 +68,8 @@ bool name_is_model(const char *text);
 bool name_is_vm(const char *text);
 
 /* HOST[:PORT], [V6]:PORT, :PORT, or a bare IPv6 literal in brackets. host may come out empty;
- * *port stays as it was when there is none. Returns false for anything else, nothing filled.
- * *host is for the caller to free. */
+ * *port stays as it was when there is none. Returns false for anything else, nothing filled;
+ * errno is ENOMEM when memory lacked (error_refuse). *host is for the caller to free. */
 bool parse_address(const char *text, char **host, uint16_t *port);
 
 /* Is text printable ASCII only, blanks included? */

@@ -30,7 +30,7 @@ const struct trust_entry *launch_find_peer(const struct launch *launch, const ch
     uint16_t given_port = 0;
     if (!name_is_vm(text) || !entry || strcmp(entry->name, text) != 0) {
         if (!parse_address(text, &given, &given_port) || !*given) {
-            error_set(err, STATUS_USAGE, "%s: '%.80s' is not HOST[:PORT]", option, text);
+            error_refuse(err, STATUS_USAGE, "%s: '%.80s' is not HOST[:PORT]", option, text);
             return NULL;
         }
         if (!entry)

@@ -21,7 +21,7 @@ static bool listen_address(struct launch *launch, struct error *err)
     if (!text)
         return true;
     if (!parse_address(text, &launch->listen_host, &launch->listen_port))
-        return error_set(err, STATUS_USAGE, "--listen: '%.80s' is not [ADDR]:PORT", text);
+        return error_refuse(err, STATUS_USAGE, "--listen: '%.80s' is not [ADDR]:PORT", text);
     if (!*launch->listen_host) {
         free(launch->listen_host);
         launch->listen_host = NULL;

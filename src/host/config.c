@@ -58,18 +58,19 @@ static bool set_listen_address(struct config *config, const char *value, struct 
     autofree char *host = NULL;
     uint16_t port = 0;
     if (!parse_address(value, &host, &port))
-        return error_set(err, STATUS_CONFIG, "'%.80s' is not an address", value);
+        return error_refuse(err, STATUS_CONFIG, "'%.80s' is not an address", value);
     return set_text(&config->listen_address, value, err);
 }
 
 static bool set_migration_ports(struct config *config, const char *value, struct error *err)
 {
-    autofree char *first = strdup(value);
-    char *last = first ? strchr(first, '-') : NULL;
+    char first[8] = "";
+    size_t length = strcspn(value, "-");
     uint64_t from, to;
-    if (last)
-        *last++ = '\0';
-    if (!last || !parse_number(first, 1, 65535, &from) || !parse_number(last, from, 65535, &to))
+    if (length < sizeof(first))
+        memcpy(first, value, length);
+    if (!value[length] || !parse_number(first, 1, 65535, &from) ||
+        !parse_number(value + length + 1, from, 65535, &to))
         return error_set(err, STATUS_CONFIG, "'%.80s' is not a range of ports like 49152-49215",
                          value);
     config->migration_port_first = (uint16_t)from;
@@ -228,12 +229,14 @@ bool config_load(const char *folder, const char *file, struct config *out, struc
         struct error inner = ERROR_INIT;
         struct reading reading = {.config = &config, .err = &inner, .next = text};
         int line = ini_parse_stream(read_line, &reading, read_entry, &reading);
+        if (line == -2) /* inih's word for it */
+            return error_no_memory(err);
         if (line != 0 && (!reading.failed || line < reading.line))
             return error_set(err, STATUS_CONFIG, "%s: line %d: neither [section] nor key = value",
                              path, line);
         if (reading.failed)
-            return error_set(err, STATUS_CONFIG, "%s: line %d: %s", path, reading.line,
-                             inner.message);
+            return error_set(err, inner.status == STATUS_INTERNAL ? STATUS_INTERNAL : STATUS_CONFIG,
+                             "%s: line %d: %s", path, reading.line, inner.message);
     }
     if (!pool_config_check(&config.pool, err))
         return error_wrap(err, "%s", path);

@@ -53,7 +53,7 @@ static bool add_endpoint(struct strlist *endpoints, bool tls, const char *text, 
     autofree char *host = NULL;
     uint16_t port = POOL_DEFAULT_PORT;
     if (!parse_address(text, &host, &port) || !*host)
-        return error_set(err, STATUS_CONFIG, "'%.80s' is not HOST[:PORT]", text);
+        return error_refuse(err, STATUS_CONFIG, "'%.80s' is not HOST[:PORT]", text);
     if (!tls && !is_loopback(host))
         return error_set(err, STATUS_CONFIG,
                          "etcd+http:// is for this machine only (127.0.0.1, [::1]): %.80s needs "
@@ -128,7 +128,7 @@ static bool set_address(struct pool_config *pool, const char *value, struct erro
     autofree char *host = NULL;
     uint16_t port = 0;
     if (!parse_address(value, &host, &port) || !*host)
-        return error_set(err, STATUS_CONFIG, "'%.80s' is not HOST[:PORT]", value);
+        return error_refuse(err, STATUS_CONFIG, "'%.80s' is not HOST[:PORT]", value);
     return set_text(&pool->address, value, err);
 }
 

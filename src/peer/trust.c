@@ -64,7 +64,7 @@ static bool parse_entry(struct trust_entry *entry, json_t *json, const char *nam
     if (!take_pins(entry, pins, err))
         return false;
     if (address && (!parse_address(address, &entry->host, &entry->port) || !*entry->host))
-        return error_set(err, STATUS_DATA, "'%.80s' is not HOST[:PORT]", address);
+        return error_refuse(err, STATUS_DATA, "'%.80s' is not HOST[:PORT]", address);
     if (expires < 0)
         return error_set(err, STATUS_DATA, "expires is before 1970");
     entry->expires = expires;

@@ -69,7 +69,7 @@ static bool check_words(const char *name, const char *pin, const char *address, 
                          "('identity show' prints it)",
                          pin);
     if (address && (!parse_address(address, &host, &port) || !*host))
-        return error_set(err, STATUS_USAGE, "'%.80s' is not HOST[:PORT]", address);
+        return error_refuse(err, STATUS_USAGE, "'%.80s' is not HOST[:PORT]", address);
     if (expires < 0)
         return error_set(err, STATUS_USAGE, "an entry cannot expire before 1970");
     return true;

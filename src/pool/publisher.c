@@ -228,7 +228,7 @@ static bool prepare(const struct publisher_setup *setup, struct publishing *publ
     presence->port = setup->port;
     if (config->pool.address &&
         !parse_address(config->pool.address, &presence->address, &presence->port))
-        return error_set(err, STATUS_CONFIG, "[pool] address is not HOST[:PORT]");
+        return error_refuse(err, STATUS_CONFIG, "[pool] address is not HOST[:PORT]");
     if (!presence->address)
         presence->address = strdup(setup->address ? setup->address : "");
     presence->host = strdup(config->host_name);
