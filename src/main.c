@@ -143,6 +143,8 @@ int main(int argc, char **argv)
         good = put_line("qemu-migrate-launch " PACKAGE_VERSION, &err);
     else if (good && context.help)
         good = print_help(named ? command : NULL, &err);
+    if (!good && err.status == STATUS_OK) /* scripts must not take it for success */
+        error_set(&err, STATUS_INTERNAL, "it failed, and does not say why: please report this");
     if (!good)
         log_error_lines(err.message);
     paths_free(&context.paths);

@@ -144,7 +144,8 @@ static json_t *row_to_json(const struct agreement *agreement, const char *digest
 {
     autojson json_t *hosts = json_array();
     for (size_t i = 0; i < agreement->party_count; i++)
-        json_array_append_new(hosts, json_string(agreement->parties[i].host));
+        if (json_array_append_new(hosts, json_string(agreement->parties[i].host)) != 0)
+            return NULL;
     return json_pack("{s:s, s:s, s:s, s:s?, s:O, s:I, s:b, s:s?, s:s?}", "vm", agreement->vm,
                      "digest", digest, "machine", agreement->machine, "model",
                      agreement->baseline.model, "hosts", hosts, "issued",

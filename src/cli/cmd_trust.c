@@ -47,20 +47,22 @@ static void format_date(int64_t when, char *text, size_t size)
         snprintf(text, size, "never");
 }
 
+/* NULL for want of memory, as below. */
 static json_t *entry_to_json(const struct trust_entry *entry)
 {
     autojson json_t *json = json_pack("{s:s}", "name", entry->name);
-    json_t *pins = json_array();
-    for (size_t i = 0; i < entry->pin_count; i++)
-        json_array_append_new(pins, json_string(entry->pins[i]));
-    json_object_set_new(json, "pins", pins);
-    if (entry->host)
-        json_object_set_new(json, "host", json_string(entry->host));
-    if (entry->port)
-        json_object_set_new(json, "port", json_integer(entry->port));
-    if (entry->expires != TRUST_NEVER)
-        json_object_set_new(json, "expires", json_integer(entry->expires));
-    return STEAL(json);
+    autojson json_t *pins = json_array();
+    bool good = true;
+    for (size_t i = 0; good && i < entry->pin_count; i++)
+        good = json_array_append_new(pins, json_string(entry->pins[i])) == 0;
+    good = good && json_object_set(json, "pins", pins) == 0;
+    if (good && entry->host)
+        good = json_object_set_new(json, "host", json_string(entry->host)) == 0;
+    if (good && entry->port)
+        good = json_object_set_new(json, "port", json_integer(entry->port)) == 0;
+    if (good && entry->expires != TRUST_NEVER)
+        good = json_object_set_new(json, "expires", json_integer(entry->expires)) == 0;
+    return good ? STEAL(json) : NULL;
 }
 
 static bool list(struct context *context, struct error *err)
@@ -69,10 +71,11 @@ static bool list(struct context *context, struct error *err)
     if (!trust_load(context->paths.config, &trust, err))
         return false;
     if (context->json) {
-        json_t *array = json_array();
+        autojson json_t *array = json_array();
         for (size_t i = 0; i < trust.count; i++)
-            json_array_append_new(array, entry_to_json(&trust.entries[i]));
-        return put_json(json_pack("{s:o}", "peers", array), err);
+            if (json_array_append_new(array, entry_to_json(&trust.entries[i])) != 0)
+                return error_no_memory(err);
+        return put_json(json_pack("{s:O}", "peers", array), err);
     }
     for (size_t i = 0; i < trust.count; i++) {
         const struct trust_entry *entry = &trust.entries[i];

@@ -12,11 +12,13 @@ json_t *losses_to_json(const struct baseline_report *report)
     autojson json_t *array = json_array();
     for (size_t i = 0; i < report->loss_count; i++) {
         const struct loss *loss = &report->losses[i];
-        json_t *missing = json_array();
+        autojson json_t *missing = json_array();
         for (size_t h = 0; h < loss->hosts.count; h++)
-            json_array_append_new(missing, json_pack("{s:s, s:s}", "host", loss->hosts.items[h],
-                                                     "why", loss_cause_name(loss->causes[h])));
-        if (json_array_append_new(array, json_pack("{s:s, s:o, s:b}", "feature", loss->feature,
+            if (json_array_append_new(missing,
+                                      json_pack("{s:s, s:s}", "host", loss->hosts.items[h], "why",
+                                                loss_cause_name(loss->causes[h]))) != 0)
+                return NULL;
+        if (json_array_append_new(array, json_pack("{s:s, s:O, s:b}", "feature", loss->feature,
                                                    "missing_on", missing, "security",
                                                    (int)loss->security)) != 0)
             return NULL;

@@ -133,22 +133,24 @@ json_t *system_processor(struct error *err)
     return processor;
 }
 
-/* {"NAME": "VALUE"} of a module's parameters. */
+/* {"NAME": "VALUE"} of a module's parameters; NULL for want of memory. */
 static json_t *module_parameters(const char *folder)
 {
     autojson json_t *parameters = json_object();
+    bool good = true;
     DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+    for (struct dirent *entry; good && dir && (entry = readdir(dir));) {
         if (entry->d_name[0] == '.')
             continue;
         autofree char *path = path_join(folder, entry->d_name, "");
         autofree char *value = path ? read_line_of(path) : NULL;
+        good = path != NULL;
         if (value && strlen(entry->d_name) < 64)
-            json_object_set_new(parameters, entry->d_name, plain_string(value));
+            good = json_object_set_new(parameters, entry->d_name, plain_string(value)) == 0;
     }
     if (dir)
         closedir(dir);
-    return STEAL(parameters);
+    return good ? STEAL(parameters) : NULL;
 }
 
 static json_t *kvm_modules(void)

@@ -122,6 +122,10 @@ static bool move(struct migration *m, struct error *err)
     json_decref(m->record->migration.undo);
     m->record->migration.undo = json_pack("{s:O, s:O}", "capabilities", side->undo_capabilities,
                                           "parameters", side->undo_parameters);
+    if (!m->record->migration.undo) {
+        error_no_memory(err);
+        return not_begun(m, err);
+    }
     m->record->role = ROLE_SOURCE;
     if (!migration_store(m, PLACE_MOVING, err))
         return not_begun(m, err);

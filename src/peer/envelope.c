@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "peer/envelope.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -133,9 +134,10 @@ static bool take_key(const json_t *payload, const char *pin, EVP_PKEY **key, str
         return false;
     if (strcmp(its_pin, pin) != 0)
         return error_set(err, STATUS_DATA, "its key is %s, its kid says %s", its_pin, pin);
+    errno = 0;
     EVP_PKEY *result = ed25519_from_spki(der, length);
     if (!result)
-        return error_set(err, STATUS_DATA, "its key cannot be used");
+        return error_refuse(err, STATUS_DATA, "its key cannot be used");
     *key = result;
     return true;
 }
@@ -155,9 +157,10 @@ static bool verify_signature(EVP_PKEY *key, const char *input, const char *signa
         ERR_clear_error();
         return error_set(err, STATUS_INTERNAL, "OpenSSL cannot verify");
     }
+    errno = 0;
     if (EVP_DigestVerify(context, signature, length, (const uint8_t *)input, strlen(input)) != 1) {
         ERR_clear_error();
-        return error_set(err, STATUS_DATA, "its signature is wrong");
+        return error_refuse(err, STATUS_DATA, "its signature is wrong");
     }
     return true;
 }

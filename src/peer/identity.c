@@ -74,12 +74,15 @@ static bool read_key(const char *path, EVP_PKEY **result, struct error *err)
     size_t length = 0;
     if (!file_read_private(path, IDENTITY_FILE_MAX, &text, &length, err))
         return false;
+    errno = 0;
     autokey EVP_PKEY *key = parse_key(text, length);
+    int saved = errno;
     OPENSSL_cleanse(text, length);
     free(text);
+    errno = saved;
     if (!key)
-        return error_set(err, STATUS_CONFIG, "%s: not a private key in PEM without passphrase",
-                         path);
+        return error_refuse(err, STATUS_CONFIG, "%s: not a private key in PEM without passphrase",
+                            path);
     if (EVP_PKEY_get_id(key) != EVP_PKEY_ED25519)
         return error_set(err, STATUS_CONFIG, "%s: not an Ed25519 key", path);
     *result = STEAL(key);
@@ -92,11 +95,12 @@ static bool read_certificate(const char *path, X509 **result, struct error *err)
     size_t length = 0;
     if (!file_read_trusted(path, IDENTITY_FILE_MAX, false, &text, &length, err))
         return false;
+    errno = 0;
     autobio BIO *bio = BIO_new_mem_buf(text, (int)length);
     X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, no_passphrase, NULL) : NULL;
     ERR_clear_error();
     if (!certificate)
-        return error_set(err, STATUS_CONFIG, "%s: not a certificate in PEM", path);
+        return error_refuse(err, STATUS_CONFIG, "%s: not a certificate in PEM", path);
     *result = certificate;
     return true;
 }

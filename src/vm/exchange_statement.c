@@ -21,11 +21,16 @@ static char *statement_path(const struct exchange *exchange, struct error *err)
     autofree char *folder = path_join(exchange->self->paths->state, "statements", "");
     autofree char *what = string_format("%s %s %s %d", exchange->machine, exchange->accel,
                                         exchange->kernel_irqchip, exchange->cpu_pm);
-    if (!folder || !what || !digest_hex(what, strlen(what), digest, err) ||
-        !folder_make(folder, 0700, err))
-        return NULL;
-    digest[16] = '\0';
-    return path_join(folder, digest, ".json");
+    char *path = NULL;
+    if (!folder || !what)
+        error_no_memory(err);
+    else if (digest_hex(what, strlen(what), digest, err) && folder_make(folder, 0700, err)) {
+        digest[16] = '\0';
+        path = path_join(folder, digest, ".json");
+        if (!path)
+            error_no_memory(err);
+    }
+    return path;
 }
 
 /* The last statement, if it is by this key, young, and of a host that was as it is now. One that

@@ -54,6 +54,38 @@ static void leave_no_core(struct start_state *state)
     setrlimit(RLIMIT_CORE, &none);
 }
 
+/* fd is one that an exec hands on, or there is none. False for want of memory. */
+static bool look_at(struct start_state *state, int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+    bool inherited = flags >= 0 && !(flags & FD_CLOEXEC) && (fd >= 3 || !state->closed[fd]);
+    return !inherited || remember(state, fd);
+}
+
+static bool remember_inherited(struct start_state *state)
+{
+    bool good = true;
+    DIR *dir = opendir("/proc/self/fd");
+    struct dirent *entry = NULL;
+    errno = 0;
+    while (good && dir && (entry = readdir(dir))) {
+        int fd = (int)strtol(entry->d_name, NULL, 10);
+        good = entry->d_name[0] == '.' || fd == dirfd(dir) || look_at(state, fd);
+        errno = 0;
+    }
+    bool listed = dir && errno == 0;
+    if (dir)
+        closedir(dir);
+    if (listed || !good)
+        return good;
+    /* No /proc, or not all of it: each number that there can be. */
+    long most = sysconf(_SC_OPEN_MAX);
+    state->inherited_count = 0;
+    for (int fd = 0; good && fd < (most > 65536 || most < 0 ? 65536 : (int)most); fd++)
+        good = look_at(state, fd);
+    return good;
+}
+
 struct start_state *start_state_save(void)
 {
     struct start_state *state = calloc(1, sizeof(*state));
@@ -68,21 +100,10 @@ struct start_state *start_state_save(void)
         if (state->closed[fd])
             open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY); /* the lowest free one: fd */
     }
-    DIR *dir = opendir("/proc/self/fd");
-    if (!dir)
-        return state;
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        int fd = (int)strtol(entry->d_name, NULL, 10);
-        int flags = entry->d_name[0] == '.' || fd == dirfd(dir) ? -1 : fcntl(fd, F_GETFD);
-        if (flags < 0 || (flags & FD_CLOEXEC) || (fd < 3 && state->closed[fd]))
-            continue;
-        if (!remember(state, fd)) {
-            closedir(dir);
-            start_state_free(state);
-            return NULL;
-        }
+    if (!remember_inherited(state)) {
+        start_state_free(state);
+        return NULL;
     }
-    closedir(dir);
     return state;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "unit.h"
 
+#include <errno.h>
 #include <stdint.h>
 
 #include "base/deadline.h"
@@ -403,6 +404,18 @@ START_TEST(errors)
     ck_assert_str_eq(err.message, "<context: a?b?[1m?>");
     ck_assert(!error_set_errno(&err, STATUS_CONFIG, 2, "x"));
     ck_assert_str_eq(err.message, "x: No such file or directory");
+    /* Want of memory says nothing about what it was needed for. */
+    ck_assert(!error_set_errno(&err, STATUS_CONFIG, ENOMEM, "x"));
+    ck_assert_int_eq(err.status, STATUS_INTERNAL);
+    ck_assert_str_eq(err.message, "x: Cannot allocate memory");
+    errno = ENOMEM;
+    ck_assert(!error_refuse(&err, STATUS_DATA, "not a %s", "number"));
+    ck_assert_int_eq(err.status, STATUS_INTERNAL);
+    ck_assert_str_eq(err.message, "out of memory");
+    errno = EINVAL;
+    ck_assert(!error_refuse(&err, STATUS_DATA, "not a %s", "number"));
+    ck_assert_int_eq(err.status, STATUS_DATA);
+    ck_assert_str_eq(err.message, "not a number");
     for (int i = 0; i < 2; i++) {
         if (i == 0)
             error_set(&err, STATUS_DATA, "%0*d", 5000, 1);
@@ -413,6 +426,7 @@ START_TEST(errors)
     }
     ck_assert(!error_set(NULL, STATUS_DATA, "x") && !error_wrap(NULL, "x"));
     ck_assert(!error_set_errno(NULL, STATUS_DATA, 2, "x") && !error_no_memory(NULL));
+    ck_assert(!error_refuse(NULL, STATUS_DATA, "x"));
 }
 END_TEST
 
