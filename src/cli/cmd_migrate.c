@@ -143,12 +143,12 @@ static bool put_result(const struct context *context, const char *vm,
 {
     if (context->json)
         return put_json(json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o}", "status", "completed", "vm",
-                                  vm, "to", result->peer, "transferred",
+                                  vm, "to", *result->peer ? result->peer : NULL, "transferred",
                                   number_or_null(result->transferred), "elapsed_ms",
                                   number_or_null(result->elapsed_ms), "downtime_ms",
                                   number_or_null(result->downtime_ms)),
                         err);
-    if (!result->peer) /* --resume-on has said what it did */
+    if (!*result->peer) /* --resume-on has said what it did */
         return true;
     autofree char *size = progress_size(result->transferred);
     if (result->transferred < 0 || result->elapsed_ms < 0 || result->downtime_ms < 0 || !size)
@@ -178,7 +178,7 @@ static bool check_options(const struct migration_options *options, struct error 
 bool command_migrate(struct context *context, int count, char **words, struct error *err)
 {
     struct migrate_command command = {.context = context};
-    automigrationresult struct migration_result result = {0};
+    struct migration_result result = {0};
     struct operands operands;
     if (!command_options(context, count, words, migrate_options, &command, &operands, err))
         return false;

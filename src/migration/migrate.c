@@ -2,6 +2,7 @@
 #include "migration/migrate.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,12 +15,6 @@
 
 #define WATCHER_MS 30000 /* how long a watcher at work is waited for */
 #define LOCK_STEP_MS 100
-
-void migration_result_free(struct migration_result *result)
-{
-    free(result->peer);
-    *result = (struct migration_result){0};
-}
 
 /* The VM's lock; a watcher that is seeing to it is waited for, and the guardian's short moments. */
 static int lock_vm(const struct paths *paths, const char *vm, struct error *err)
@@ -36,19 +31,13 @@ static int lock_vm(const struct paths *paths, const char *vm, struct error *err)
     }
 }
 
-static bool fill_result(const struct migration *m, struct migration_result *result,
-                        struct error *err)
+static void fill_result(const struct migration *m, struct migration_result *result)
 {
-    int64_t downtime = m->downtime_ms >= 0 ? m->downtime_ms : m->look.downtime_ms;
-    char *peer = strdup(m->peer->name);
-    if (!peer)
-        return error_no_memory(err);
-    migration_result_free(result);
-    *result = (struct migration_result){.peer = peer,
-                                        .transferred = m->look.sample.transferred,
+    *result = (struct migration_result){.transferred = m->look.sample.transferred,
                                         .elapsed_ms = m->look.sample.elapsed_ms,
-                                        .downtime_ms = downtime};
-    return true;
+                                        .downtime_ms = m->downtime_ms >= 0 ? m->downtime_ms
+                                                                           : m->look.downtime_ms};
+    snprintf(result->peer, sizeof(result->peer), "%s", m->peer->name);
 }
 
 /* Into m->record->migration, with where it goes. */
@@ -159,15 +148,20 @@ static bool run(const struct paths *paths, const char *vm, const struct migratio
         bool here = false;
         if (!migration_recover(&m, err) || !migration_take_up(&m, &here, err))
             return false;
-        if (!here)
-            return fill_result(&m, result, err);
+        if (!here) {
+            fill_result(&m, result);
+            return true;
+        }
         log_info("%s", err->message);
         if (!load(paths, vm, &record, err))
             return false;
     }
     automigration struct migration m = {
         .paths = paths, .options = options, .record = &record, .downtime_ms = -1};
-    return move(&m, err) && fill_result(&m, result, err);
+    if (!move(&m, err))
+        return false;
+    fill_result(&m, result);
+    return true;
 }
 
 /* The cases that need no migration, or can have none. */
@@ -210,8 +204,10 @@ static bool decide(const struct paths *paths, struct vm_record *record,
                          record->vm);
     if (!migration_recover(&m, err) || !migration_resume_on(&m, err))
         return false;
-    if (record->place == PLACE_MOVED)
-        return fill_result(&m, result, err);
+    if (record->place == PLACE_MOVED) {
+        fill_result(&m, result);
+        return true;
+    }
     log_info("%s %s here", record->vm, record->migration.run ? "runs on" : "stays paused");
     return true;
 }

@@ -27,13 +27,11 @@ struct migration_options {
 
 /* How it went. Milliseconds and bytes, -1: not known. */
 struct migration_result {
-    char *peer; /* where the guest is now; NULL: here, by --resume-on or with all said in a log */
+    char peer[65]; /* where the guest is now (a trust entry's name, without memory that could lack
+                    * once it has moved); "": here, by --resume-on or with all said in a log */
     int64_t transferred, elapsed_ms;
     int64_t downtime_ms; /* how long the guest stood still */
 };
-
-void migration_result_free(struct migration_result *result);
-#define automigrationresult __attribute__((cleanup(migration_result_free)))
 
 /* Move the VM, or do what --resume-on says. To be called before there are threads: a watcher is
  * forked. True: it runs where it was to. Else: STATUS_MIGRATION: the guest runs on here, or stays
