@@ -180,9 +180,14 @@ static bool runs(const struct vm_record *record)
 /* End the record's QEMU, which runs. */
 static bool end_qemu(struct vm_record *record, struct error *err)
 {
-    autoclose int pidfd = pidfd_open_process((pid_t)record->pid);
-    if (pidfd < 0 || !vm_record_is_running(record))
+    autoclose int pidfd = -1;
+    enum vm_life life = vm_record_open_process(record, &pidfd);
+    if (life == LIFE_ENDED)
         return true;
+    if (life == LIFE_UNKNOWN)
+        return error_set(err, STATUS_DECISION,
+                         "it cannot be seen whether QEMU (pid %lld) has ended",
+                         (long long)record->pid);
     pidfd_signal(pidfd, SIGKILL);
     return pidfd_has_ended(pidfd, 5000) ||
            error_set(err, STATUS_DECISION, "QEMU (pid %lld) does not end", (long long)record->pid);

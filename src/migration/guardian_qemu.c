@@ -74,11 +74,8 @@ bool guardian_look_at_qemu(struct guardian *guardian)
     if (guardian->pidfd >= 0)
         close(guardian->pidfd);
     /* With -daemonize it has another pid than the process that became it. */
-    guardian->pidfd = vm_record_is_running(&guardian->record)
-                          ? pidfd_open_process((pid_t)guardian->record.pid)
-                          : -1;
-    if (guardian->pidfd >= 0 && !pidfd_has_ended(guardian->pidfd, 0))
-        return false;
+    if (vm_record_open_process(&guardian->record, &guardian->pidfd) != LIFE_ENDED)
+        return false; /* what cannot be seen is looked at again at the next turn */
     guardian->qemu_ended = true;
     qmp_close(STEAL(guardian->qmp));
     log_info("%s: QEMU (pid %lld) has ended%s", guardian->record.vm,

@@ -184,8 +184,13 @@ bool migration_ran_shortly(const struct migration *m, struct error *err)
 /* It is not needed any more; what does not end by itself is ended. */
 static void end_source(struct migration *m)
 {
-    autoclose int pidfd = pidfd_open_process((pid_t)m->record->pid);
-    if (pidfd < 0 || !vm_record_is_running(m->record))
+    autoclose int pidfd = -1;
+    enum vm_life life = vm_record_open_process(m->record, &pidfd);
+    if (life == LIFE_UNKNOWN)
+        log_warning("%s: it cannot be seen whether its old QEMU here (pid %lld) has ended: it is "
+                    "paused",
+                    m->record->vm, (long long)m->record->pid);
+    if (life != LIFE_RUNS)
         return;
     if (m->qmp &&
         qmp_execute(m->qmp, "quit", NULL, deadline_in_ms(QUIT_MS), STATUS_UNAVAILABLE, NULL,

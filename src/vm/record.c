@@ -4,16 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "base/unix_socket.h"
 #include "base/log.h"
 #include "host/system.h"
 #include "vm/argv_json.h"
-#include "vm/command_line.h"
 
 #define RECORD_SIZE_MAX ((size_t)512 << 10)
 #define RECORD_VERSION 4
@@ -206,60 +203,6 @@ bool vm_record_store(const struct paths *paths, const struct vm_record *record, 
     return file_write_atomic(path, text, strlen(text), 0600, err);
 }
 
-/* Field 22 of /proc/PID/stat: when the process started, in clock ticks since boot. */
-static bool process_start_time(int64_t pid, uint64_t *started)
-{
-    autofree char *path = string_format("/proc/%lld/stat", (long long)pid);
-    autofree char *text = NULL;
-    size_t length;
-    if (!path || !file_read(path, 4096, false, &text, &length, NULL))
-        return false;
-    char *rest = strrchr(text, ')'); /* the name in field 2 may have anything in it */
-    if (!rest)
-        return false;
-    char *field = rest + 1;
-    for (int i = 3; i <= 22 && field; i++) {
-        field = strchr(field, ' ');
-        field = field ? field + 1 : NULL;
-    }
-    if (!field)
-        return false;
-    char *state = rest + 2;
-    *started = strtoull(field, NULL, 10);
-    return *state != 'Z' && *state != 'X';
-}
-
-/* The process that listens on the record's socket into pid (SO_PEERCRED, unix(7)). */
-static bool find_listener(const struct vm_record *record, int64_t *pid)
-{
-    struct ucred who;
-    socklen_t size = sizeof(who);
-    autoclose int fd = unix_connect(record->socket, SOCK_NONBLOCK);
-    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
-        return false;
-    *pid = who.pid;
-    return who.pid > 0;
-}
-
-bool vm_record_is_running(struct vm_record *record)
-{
-    char boot_id[40];
-    uint64_t started;
-    int64_t pid;
-    if (!record->vm || !system_boot_id(boot_id, sizeof(boot_id), NULL) ||
-        strcmp(boot_id, record->boot_id) != 0)
-        return false;
-    if (process_start_time(record->pid, &started) && started == record->started)
-        return true;
-    /* At a socket that the user chose another QEMU may listen by now. */
-    if (!vm_socket_is_private(record->socket, record->vm) || !find_listener(record, &pid) ||
-        !process_start_time(pid, &started))
-        return false;
-    record->pid = pid;
-    record->started = started;
-    return true;
-}
-
 bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_back,
                             struct error *err)
 {
@@ -324,21 +267,6 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
             "not: --renegotiate --here",
             record->vm, record->peer);
     return true;
-}
-
-bool vm_record_set_self(struct vm_record *record, struct error *err)
-{
-    return vm_record_set_process(record, getpid(), err);
-}
-
-bool vm_record_set_process(struct vm_record *record, pid_t pid, struct error *err)
-{
-    uint64_t started;
-    if (!process_start_time(pid, &started))
-        return error_set(err, STATUS_CONFIG, "there is no process %ld", (long)pid);
-    record->pid = pid;
-    record->started = started;
-    return system_boot_id(record->boot_id, sizeof(record->boot_id), err);
 }
 
 /* A copy in place of what was there. */

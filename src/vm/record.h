@@ -84,10 +84,21 @@ bool vm_record_load(const struct paths *paths, const char *vm, struct vm_record 
                     struct error *err);
 bool vm_record_store(const struct paths *paths, const struct vm_record *record, struct error *err);
 
+enum vm_life {
+    LIFE_ENDED,
+    LIFE_RUNS,
+    LIFE_UNKNOWN, /* for want of descriptors, say, it cannot be found out now */
+};
+
 /* The QEMU of the record still runs: same boot, same pid, same start time. With -daemonize that pid
  * was QEMU's launcher's: then who listens on the record's socket counts, and pid and start time
  * become its. */
+enum vm_life vm_record_look(struct vm_record *record);
+/* It runs, or that cannot be ruled out: for whoever would start it, or take it for lost. */
 bool vm_record_is_running(struct vm_record *record);
+/* For whoever would end it, or wait for its end: the process into *pidfd, for the caller to close,
+ * if it certainly runs; else -1. */
+enum vm_life vm_record_open_process(struct vm_record *record, int *pidfd);
 
 /* The VM may be started here: it does not run here, is not moving and, unless `incoming` (then it
  * comes here) or `take_back`, has not moved away. STATUS_DECISION that says where it is. */
@@ -96,7 +107,8 @@ bool vm_record_check_launch(struct vm_record *record, bool incoming, bool take_b
 
 /* This process's pid, start time and boot id into the record. */
 bool vm_record_set_self(struct vm_record *record, struct error *err);
-/* The same of another process. STATUS_CONFIG if it has ended. */
+/* The same of another process. STATUS_CONFIG if it has ended, STATUS_INTERNAL if that
+ * cannot be found out. */
 bool vm_record_set_process(struct vm_record *record, pid_t pid, struct error *err);
 
 /* The user's QEMU command line into the record; one that is too long for it (argv_json.h) is left

@@ -14,9 +14,9 @@ from lib.injected import sweep
 from lib.injected_cases import EACH
 
 SAMPLES = {
-    **{"OfProfile": 50, "UnderAgreement": 25, "WithAgent": 40, "Listener": 6, "Cold": 6, "Receive": 15},
-    **{"Agent": 25, "AgentStart": 12, "Starts": 5, "Waits": 5, "Migrate": 6, "Guardian": 5},
-    **{"MigrateDirect": 2, "MigratePostcopy": 3},
+    **{"OfProfile": 40, "UnderAgreement": 15, "WithAgent": 30, "Listener": 5, "Cold": 4, "Receive": 10},
+    **{"Agent": 20, "AgentStart": 8, "RunsAlready": 30, "Starts": 4, "Waits": 4, "Migrate": 5, "Guardian": 4},
+    **{"MigrateDirect": 1, "MigratePostcopy": 2},
 }
 SEED = 8
 HOURS = 3600

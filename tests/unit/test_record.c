@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -248,6 +249,31 @@ START_TEST(who_runs)
     ck_assert(!vm_record_is_running(&record));
     record.pid = INT64_MAX;
     ck_assert(!vm_record_is_running(&record));
+}
+END_TEST
+
+/* Without a descriptor to look with, nobody may take it for ended: it would be started twice. */
+START_TEST(who_cannot_be_seen)
+{
+    autovmrecord struct vm_record record;
+    struct rlimit limit, none;
+    int pidfd = 7;
+    make(&record);
+    ck_assert_int_eq(vm_record_open_process(&record, &pidfd), LIFE_RUNS);
+    close(pidfd);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    enum vm_life life = vm_record_look(&record), opened = vm_record_open_process(&record, &pidfd);
+    bool running = vm_record_is_running(&record);
+    struct error err = ERROR_INIT;
+    bool may = vm_record_check_launch(&record, false, false, &err);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ck_assert_int_eq(life, LIFE_UNKNOWN);
+    ck_assert_int_eq(opened, LIFE_UNKNOWN);
+    ck_assert_int_eq(pidfd, -1);
+    ck_assert(running);
+    ck_assert(!may && err.status == STATUS_DECISION);
 }
 END_TEST
 
@@ -515,11 +541,17 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {round_trip,   round_trip_of_a_migration,
-                                  who_runs,     children,
-                                  launching,    damaged,
-                                  other_types,  lock,
-                                  command_line, long_command_line,
+    const TTest *const tests[] = {round_trip,
+                                  round_trip_of_a_migration,
+                                  who_runs,
+                                  who_cannot_be_seen,
+                                  children,
+                                  launching,
+                                  damaged,
+                                  other_types,
+                                  lock,
+                                  command_line,
+                                  long_command_line,
                                   elsewhere};
     return unit_run("record", tests, COUNT(tests));
 }

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from .injected import DOCUMENTED, Case, Played
-from .pair import VM, Launched, Pair
+from .pair import VM, Launched, Pair, guest_args
 from .process import end_marked, free_port
 from .qmp import QMPClosed, QMPTimeout
 from .wait import Failure, wait_until
@@ -135,6 +135,8 @@ class Moves(Case):
         self.restore()
         self.up(self.source_env and env or {}, self.destination_env and env or {}, "--no-proof")
         played = self.move(env)
+        played.fired = self.injection.fired()
+        self.injection.rest()
         self.judge(played)
         return played
 
@@ -164,7 +166,6 @@ class Moves(Case):
             played.problems.append(f"status {played.status}, and it runs on {runs}")
         if played.status in (0, -999):
             return
-        self.injection.rest()
         again = self.run(self.pair.a, "migrate", VM)
         if again.status and self.state(self.b) == "gone":
             self.new_destination(played)
@@ -192,7 +193,7 @@ class Moves(Case):
 class Migrate(Moves):
     """migrate on the source."""
 
-    no_memory = {0, 70, 13, 14}
+    no_memory = {0, 69, 70, 76, 13, 14}
 
 
 class MigrateDirect(Migrate):
@@ -233,6 +234,7 @@ class Agent(Case):
     """An agent that serves: what it does for a launch. It lives, or ends as is documented, and is started again."""
 
     no_memory = {0, 69, 70, 76}
+    several = True  # the launch tells how it waits for an agent that has ended
     words = ("--no-proof",)
 
     def __init__(self, t):
@@ -260,11 +262,11 @@ class Agent(Case):
         return played
 
     def after(self):
-        try:
-            return super().after()
-        finally:
-            if not self.agent.alive():
-                self.serve(self.injection.env)
+        self.injection.rest()
+        time.sleep(0.3)  # one that is about to end has ended then
+        if not self.agent.alive():
+            self.serve(self.injection.env)
+        return super().after()
 
 
 class AgentStart(Agent):
@@ -315,6 +317,30 @@ class Receive(Case):
         return self.run(self.pair.b, "receive", VM, "--from", "a", *DRY, "--", *self.pair.guest("b"), env=env)
 
 
+class RunsAlready(Case):
+    """launch of a VM that runs here already: whatever fails, it is not started twice."""
+
+    wanted = 14
+    bound = 15
+    no_memory = {14, 70}
+
+    def __init__(self, t):
+        super().__init__(t)
+        self.pair = Pair(t)
+        self.hosts = [self.pair.a, self.pair.b]
+        self.injection.rest()
+        listener, connector = self.pair.listen("--no-proof"), self.pair.connect("--no-proof")
+        Launched(self.pair.b, listener, "b")
+        Launched(self.pair.a, connector, "a").serial.wait_lines(1)
+
+    def command(self, env):
+        words = ["--vm", VM, "--peer", "b", "--timeout", "10", "--", self.pair.qemu["a"], *guest_args(self.t, "second")]
+        played = self.run(self.pair.a, *words, env=env)
+        if played.status == 0:
+            played.problems.append("it was started twice")
+        return played
+
+
 class Starts(Moves):
     """launch on both sides, until both are QEMU; the fault is the source's."""
 
@@ -362,6 +388,6 @@ class Waits(Starts):
     faulty_one = "b"
 
 
-EACH = (OfProfile, UnderAgreement, WithAgent, Listener, Cold, Receive, Agent, AgentStart, Starts, Waits)
+EACH = (OfProfile, UnderAgreement, WithAgent, Listener, Cold, Receive, Agent, AgentStart, RunsAlready, Starts, Waits)
 EACH += (Migrate, Guardian, MigrateDirect, MigratePostcopy)
 CASES = {case.__name__: case for case in EACH}
