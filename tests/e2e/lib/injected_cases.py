@@ -167,7 +167,8 @@ class Moves(Case):
         if played.status in (0, -999):
             return
         again = self.run(self.pair.a, "migrate", VM)
-        if again.status and self.state(self.b) == "gone":
+        if again.status and (self.state(self.b) == "gone" or "--incoming --agreement" in again.stderr):
+            self.b.process.kill()
             self.new_destination(played)
             again = self.run(self.pair.a, "migrate", VM)
         done = again.status == 0 or "has moved to b already" in again.stderr
