@@ -14,6 +14,8 @@ static bool try_asking(struct qemu_session *session, const char *command, json_t
     if (qmp_execute(session->qmp, command, arguments, session->when, STATUS_USAGE, result, words) ||
         words->status == STATUS_USAGE)
         return true;
+    if (words->status == STATUS_INTERNAL) /* nothing that QEMU could be asked about */
+        return error_set(err, words->status, "%s", words->message);
     /* The conversation is over: this tells what became of QEMU. */
     return qemu_session_ask(session, command, json_object(), NULL, err) ||
            error_set(err, STATUS_CONFIG, "QEMU: %s", words->message);

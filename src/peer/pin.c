@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "peer/pin.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <string.h>
 
@@ -40,10 +41,11 @@ bool pin_from_spki(const uint8_t *der, size_t length, char pin[PIN_SIZE], struct
 bool pin_from_certificate(X509 *certificate, char pin[PIN_SIZE], struct error *err)
 {
     unsigned char *der = NULL;
+    errno = 0;
     int length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
     if (length <= 0) {
         ERR_clear_error();
-        return error_set(err, STATUS_DATA, "a certificate has no usable key");
+        return error_refuse(err, STATUS_DATA, "a certificate has no usable key");
     }
     bool good = pin_from_spki(der, (size_t)length, pin, err);
     OPENSSL_free(der);

@@ -216,13 +216,25 @@ void server_close_untrusted(struct peer_server *server)
     }
 }
 
+#define BUFFEREVENT_MEMORY 16384 /* more than one takes */
+
+/* libevent 2.1 does not survive it when memory lacks in the middle of making a bufferevent. That it
+ * is there is seen before: what is given back at once is what it takes next. */
+static bool has_memory(void)
+{
+    void *volatile room = malloc(BUFFEREVENT_MEMORY); /* volatile: or the compiler leaves it out */
+    bool good = room != NULL;
+    free(room);
+    return good;
+}
+
 static struct bufferevent *new_connection(struct peer_server *server)
 {
     struct connection *connection = calloc(1, sizeof(*connection));
     SSL *ssl = SSL_new(server->context);
     if (connection)
         connection->timer = evtimer_new(server->base, on_timer, connection);
-    if (!connection || !ssl || !connection->timer ||
+    if (!connection || !ssl || !connection->timer || !has_memory() ||
         !tls_session_attach(ssl, &connection->session)) {
         if (connection && connection->timer)
             event_free(connection->timer);

@@ -60,7 +60,8 @@ int peer_listen(const char *address, uint16_t port, struct error *err)
         snprintf(service, sizeof(service), "%u", port);
         int result = getaddrinfo(address, service, &hints, &list);
         if (result != 0) {
-            error_set(err, STATUS_CONFIG, "cannot listen on %s: %s", address, gai_strerror(result));
+            error_set(err, result == EAI_MEMORY ? STATUS_INTERNAL : STATUS_CONFIG,
+                      "cannot listen on %s: %s", address, gai_strerror(result));
             return -1;
         }
         for (const struct addrinfo *item = list; item && fd < 0; item = item->ai_next)

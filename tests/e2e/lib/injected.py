@@ -13,6 +13,9 @@ from .wait import Failure
 DOCUMENTED = {0, 10, 11, 12, 13, 14, 64, 65, 69, 70, 73, 76, 77, 78}  # EXIT STATUS of the manual page
 NEWS = ("warning: ", "waiting for ", "agreed ", "lost (", "debug: ")
 NEAR = 400
+# Where a library cannot bear it. new_connection: libevent 2.1's bufferevent_openssl_socket_new frees what is half made;
+# the program looks whether there is memory before.
+UNSOUND = ("new_connection",)
 
 
 @dataclass
@@ -157,11 +160,13 @@ def sweep(case, most=None, seed=1, modes=None, kinds=None, report=None, seen=Non
         plan = sample(plan, seed, most)
     results = []
     for site, mode in plan:
+        where = case.injection.where(site)
+        if any(f" {name} " in where for name in UNSOUND):
+            continue
         played = case.faulty(site, mode)
         if played.problems or played.status != case.wanted:
             played.problems += case.after()
         said = (played.errors(case.good) or [""])[-1]
-        where = case.injection.where(site)
         results.append(Result(site.kind, mode, where, played.status, said, played.fired, played.seconds, played.problems))
         if report:
             report.write(json.dumps({"case": type(case).__name__, **vars(results[-1])}) + "\n")
