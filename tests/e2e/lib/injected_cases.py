@@ -92,7 +92,7 @@ class Moves(Case):
     """Two hosts whose guest is to be moved from a to b; each time both start again from the same state."""
 
     bound = 60
-    source_env = destination_env = None
+    source_env, destination_env = False, False  # whether the faults are for the launch there
     options = ()
 
     def __init__(self, t):
@@ -195,12 +195,6 @@ class Migrate(Moves):
     """migrate on the source."""
 
     no_memory = {0, 69, 70, 76, 13, 14}
-
-
-class MigrateDirect(Migrate):
-    """migrate --direct: without the relay."""
-
-    options = ("--direct",)
 
 
 class MigratePostcopy(Migrate):
@@ -390,5 +384,5 @@ class Waits(Starts):
 
 
 EACH = (OfProfile, UnderAgreement, WithAgent, Listener, Cold, Receive, Agent, AgentStart, RunsAlready, Starts, Waits)
-EACH += (Migrate, Guardian, MigrateDirect, MigratePostcopy)
+EACH += (Migrate, Guardian, MigratePostcopy)
 CASES = {case.__name__: case for case in EACH}
