@@ -162,7 +162,7 @@ static bool listen_where(struct agent *agent, struct error *err)
         return true;
     if (text && !parse_address(text, &host, &port))
         return error_refuse(err, agent->setup->listen ? STATUS_USAGE : STATUS_CONFIG,
-                         "--listen: '%.80s' is not [ADDR]:PORT", text);
+                            "--listen: '%.80s' is not [ADDR]:PORT", text);
     agent->listener = peer_listen(host, port, &problem);
     if (agent->listener >= 0)
         return true;

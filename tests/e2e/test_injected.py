@@ -15,7 +15,7 @@ from lib.injected_cases import EACH
 
 SAMPLES = {
     **{"OfProfile": 40, "UnderAgreement": 15, "WithAgent": 30, "Listener": 5, "Cold": 4, "Receive": 10},
-    **{"Agent": 20, "AgentStart": 8, "RunsAlready": 30, "Starts": 4, "Waits": 4, "Migrate": 5, "Guardian": 4},
+    **{"Agent": 12, "AgentStart": 6, "RunsAlready": 30, "Starts": 4, "Waits": 4, "Migrate": 5, "Guardian": 4},
     **{"MigratePostcopy": 2},
 }
 SEED = 8
