@@ -71,8 +71,8 @@ class Crowd:
 
 
 def own_memory(pid):
-    """KiB of a process's memory that nobody else has."""
-    return memory_kib(pid, "Private_Dirty", "smaps_rollup") + memory_kib(pid, "Private_Clean", "smaps_rollup")
+    """KiB of memory that a process has written to and shares with nobody."""
+    return memory_kib(pid, "Private_Dirty", "smaps_rollup")
 
 
 def fitting(times):

@@ -113,20 +113,22 @@ class Watch:
         """Waits until both sides are through with it."""
         self.held += self._event(self.source, "MIGRATION", "device")
         ended = self._event(self.source, "MIGRATION", "completed")
-        self.report = self.source.command("query-migrate")
         self.held -= max(ended, self._event(self.destination, "MIGRATION", "completed"))
 
     def resumes(self):
         """Waits until the guest runs there."""
         self.resumed = self._event(self.destination, "RESUME")
         self.held += self.resumed
+        self.report = self.source.command("query-migrate")
+        while not self.report["total-time"]:  # QEMU says "completed" before it has computed that (7.2)
+            self.report = self.source.command("query-migrate")
         self.used = cpu_seconds(*self.pids) - self.used
 
     def move(self, wall, near, far):
         """What it came to."""
         return Move(
             total=self.report["total-time"],
-            downtime=self.report["downtime"],
+            downtime=max(1, self.report["downtime"]),  # QEMU counts whole ones
             still=(self.resumed - self.stopped) * 1e3,
             held=self.held * 1e3,
             until=(self.resumed - self.clock) * 1e3,
