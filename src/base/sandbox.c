@@ -2,12 +2,15 @@
 #include "base/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -30,9 +33,7 @@ static const char *const common_calls[] = {
     "readv",
     "writev",
     "recvfrom",
-    "sendto",
     "recvmsg",
-    "sendmsg",
     "accept",
     "accept4",
     "shutdown",
@@ -44,9 +45,6 @@ static const char *const common_calls[] = {
     "dup",
     "dup2",
     "dup3",
-    "fcntl",
-    "fcntl64",
-    "ioctl",
     "fstat",
     "newfstatat",
     "fstat64",
@@ -106,7 +104,6 @@ static const char *const common_calls[] = {
     "restart_syscall",
     "exit",
     "exit_group",
-    "tgkill",
 };
 
 static const char *const guardian_calls[] = {
@@ -206,6 +203,40 @@ static bool add_limited_calls(scmp_filter_ctx filter)
                             SCMP_A0(SCMP_CMP_MASKED_EQ, thread, 0)) >= 0;
 }
 
+/* Allow the call where its argument, an int, is one of these. */
+static bool add_values(scmp_filter_ctx filter, const char *name, unsigned argument,
+                       const unsigned values[], size_t count)
+{
+    int number = seccomp_syscall_resolve_name(name);
+    if (number == __NR_SCMP_ERROR || number < 0)
+        return true;
+    for (size_t i = 0; i < count; i++)
+        if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 1,
+                             SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, UINT32_MAX, values[i])) < 0)
+            return false;
+    return true;
+}
+
+/* Signals to itself only: tgkill reaches whoever has the same user, and so does the kernel for an
+ * owner set by fcntl or ioctl. No other ioctl: TIOCSTI types at the terminal that standard error
+ * may be. A message that is the first one of a connection (MSG_FASTOPEN) connects, and is no
+ * connect(2) to Landlock. */
+static bool add_careful_calls(scmp_filter_ctx filter)
+{
+    const unsigned descriptors[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL};
+    const unsigned requests[] = {FIONREAD, FIONBIO, TCGETS};
+    const scmp_datum_t self = (scmp_datum_t)getpid(), connects = MSG_FASTOPEN;
+    return add_values(filter, "fcntl", 1, descriptors, COUNT_OF(descriptors)) &&
+           add_values(filter, "fcntl64", 1, descriptors, COUNT_OF(descriptors)) &&
+           add_values(filter, "ioctl", 1, requests, COUNT_OF(requests)) &&
+           seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                            SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, self)) >= 0 &&
+           seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1,
+                            SCMP_A3(SCMP_CMP_MASKED_EQ, connects, 0)) >= 0 &&
+           seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1,
+                            SCMP_A2(SCMP_CMP_MASKED_EQ, connects, 0)) >= 0;
+}
+
 static bool add_sockets(scmp_filter_ctx filter)
 {
     const int families[] = {AF_UNIX, AF_INET, AF_INET6};
@@ -226,7 +257,7 @@ static bool restrict_calls(enum sandbox_kind kind, struct error *err)
                  (add_calls(filter, SCMP_ACT_ALLOW, guardian_calls, COUNT_OF(guardian_calls)) &&
                   add_sockets(filter))) &&
                 add_calls(filter, SCMP_ACT_KILL_PROCESS, deadly_calls, COUNT_OF(deadly_calls)) &&
-                add_limited_calls(filter);
+                add_limited_calls(filter) && add_careful_calls(filter);
     int status = good ? seccomp_load(filter) : -EINVAL;
     seccomp_release(filter);
     if (status < 0)

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -204,6 +205,67 @@ static int try_signal(void)
     return kill(getpid(), 0) < 0 ? errno : DONE;
 }
 
+/* The one that it came from would hear it. */
+static int try_signal_by_thread(void)
+{
+    return syscall(SYS_tgkill, getppid(), getppid(), 0) < 0 ? errno : DONE;
+}
+
+static int try_signal_to_itself(void)
+{
+    return syscall(SYS_tgkill, getpid(), getpid(), 0) < 0 ? errno : DONE;
+}
+
+static int try_signal_by_owner(void)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return DONE;
+    return fcntl(pair[0], F_SETOWN, getppid()) < 0 ? errno : DONE;
+}
+
+static int try_signal_by_request(void)
+{
+    int pair[2], owner = getppid();
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return DONE;
+    return ioctl(pair[0], FIOSETOWN, &owner) < 0 ? errno : DONE;
+}
+
+/* ENOTTY would be the kernel's word. */
+static int try_typing(void)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return DONE;
+    return ioctl(pair[0], TIOCSTI, "x") < 0 ? errno : DONE;
+}
+
+static int listener = -1;
+
+/* A listener that is shut down can be used to connect. Nobody listens on port 1. */
+static int try_connecting_by_sending(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(1)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    shutdown(listener, SHUT_RDWR);
+    return sendto(listener, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)&address,
+                  sizeof(address)) < 0
+               ? errno
+               : DONE;
+}
+
+static int try_connecting_by_a_message(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(1)};
+    struct iovec bytes = {.iov_base = (char[]){'x'}, .iov_len = 1};
+    struct msghdr message = {
+        .msg_name = &address, .msg_namelen = sizeof(address), .msg_iov = &bytes, .msg_iovlen = 1};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    shutdown(listener, SHUT_RDWR);
+    return sendmsg(listener, &message, MSG_FASTOPEN | MSG_NOSIGNAL) < 0 ? errno : DONE;
+}
+
 static int try_proc(void)
 {
     FILE *file = fopen("/proc/self/status", "re");
@@ -284,7 +346,14 @@ static const struct {
     {"ask the kernel about the network", try_netlink, EPERM, EPERM, false},
     {"listen to all packets", try_packets, EPERM, EPERM, false},
     {"connect to a host", try_connecting, EPERM, EACCES, true},
+    {"connect by a listener that is shut down", try_connecting_by_sending, EPERM, EPERM, false},
+    {"connect by a message", try_connecting_by_a_message, EPERM, EPERM, false},
     {"signal a process", try_signal, EPERM, DONE, false},
+    {"signal a thread of another process", try_signal_by_thread, EPERM, EPERM, false},
+    {"signal itself", try_signal_to_itself, DONE, DONE, false},
+    {"have the kernel signal a socket's owner", try_signal_by_owner, EPERM, EPERM, false},
+    {"have it do so by an ioctl", try_signal_by_request, EPERM, EPERM, false},
+    {"type at a terminal", try_typing, EPERM, EPERM, false},
     {"leave a core", try_core, EPERM, EPERM, false},
     {"take much memory", try_much_memory, ENOMEM, ENOMEM, false},
     {"open many descriptors", try_many_descriptors, EMFILE, EMFILE, false},
@@ -323,6 +392,12 @@ static void make_files(void)
 START_TEST(attempts)
 {
     make_files();
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(listener, 0);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    ck_assert_int_eq(listen(listener, 1), 0);
     for (size_t i = 0; is_locked_in() && i < COUNT(rows); i++) {
         check_end(rows[i].name, "network", locked_in(SANDBOX_NETWORK, rows[i].attempt),
                   rows[i].network);
@@ -330,6 +405,7 @@ START_TEST(attempts)
             check_end(rows[i].name, "guardian", locked_in(SANDBOX_GUARDIAN, rows[i].attempt),
                       rows[i].guardian);
     }
+    close(listener);
 }
 END_TEST
 
