@@ -15,7 +15,7 @@
 static bool name_is_secret(const char *name)
 {
     static const char *const words[] = {"password", "passwd",  "passphrase", "secret",
-                                        "token",    "keyfile", "private-key"};
+                                        "token",    "keyfile", "private-key", "cookie"};
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         for (const char *p = name; *p; p++)
             if (strncasecmp(p, words[i], strlen(words[i])) == 0)
@@ -30,14 +30,26 @@ static bool object_is_secret(const char *type)
            string_starts_with(type, "authz-");
 }
 
+/* Where USER:PASSWORD ends, at '@' if it is that. Among KEY=VALUE pieces a comma ends the value, and
+ * one in it is written twice. */
+static const char *end_of_user(const char *text, bool in_pieces)
+{
+    for (;;) {
+        text += strcspn(text, in_pieces ? "@/, \"" : "@/ \"");
+        if (text[0] != ',' || text[1] != ',')
+            return text;
+        text += 2;
+    }
+}
+
 /* SCHEME://USER:PASSWORD@ and rbd:…:key=…: in place of what is secret the words. */
-static char *hide_in_url(const char *value)
+static char *hide_in_url(const char *value, bool in_pieces)
 {
     autostrbuf struct strbuf text = {0};
     strbuf_puts(&text, "");
     const char *p = value;
     for (const char *found; (found = strstr(p, "://"));) {
-        const char *user = found + 3, *at = user + strcspn(user, "@/, \"");
+        const char *user = found + 3, *at = end_of_user(user, in_pieces);
         size_t name = strcspn(user, ":%@");
         strbuf_add(&text, p, (size_t)(user - p));
         p = user;
@@ -80,7 +92,7 @@ static bool hide_in_json(json_t *json)
         if (name_is_secret(key))
             good = good && json_object_set_new(json, key, json_string(VISIBLE_NOT_TOLD)) == 0;
         else if (json_is_string(value)) {
-            autofree char *hidden = hide_in_url(json_string_value(value));
+            autofree char *hidden = hide_in_url(json_string_value(value), false);
             good = good && hidden && json_object_set_new(json, key, json_string(hidden)) == 0;
         } else {
             good = good && hide_in_json(value);
@@ -89,7 +101,7 @@ static bool hide_in_json(json_t *json)
     for (size_t i = 0; i < json_array_size(json); i++) {
         json_t *entry = json_array_get(json, i);
         autofree char *hidden =
-            json_is_string(entry) ? hide_in_url(json_string_value(entry)) : NULL;
+            json_is_string(entry) ? hide_in_url(json_string_value(entry), false) : NULL;
         if (json_is_string(entry))
             good = good && hidden && json_array_set_new(json, i, json_string(hidden)) == 0;
         else
@@ -162,7 +174,7 @@ static char *hide(const struct arg_item *item)
     if (!keyval_parse(&keys, item->value, KEYVAL_OPTS, item->option->implied_key, NULL))
         return NULL;
     hidden = hide_pieces(option, &keys, item->value);
-    return hidden ? hide_in_url(hidden) : NULL;
+    return hidden ? hide_in_url(hidden, true) : NULL;
 }
 
 static bool is_secret(const struct arg_item *item, bool *secret, struct error *err)
@@ -208,7 +220,7 @@ bool arglist_without_secrets(const struct arglist *list, struct arglist *out,
         }
         autofree char *hidden = item->value    ? hide(item)
                                 : item->option ? NULL
-                                               : hide_in_url(item->text);
+                                               : hide_in_url(item->text, false);
         const char *shown = item->value ? item->value : item->text;
         if (!hidden && (item->value || !item->option))
             return error_no_memory(err);
