@@ -47,9 +47,12 @@ static void reload_trust(struct guardian *guardian)
     struct stat info;
     autofree char *folder = path_join(guardian->setup->paths->config, "trust.d", "");
     autotrust struct trust fresh = {0};
-    if (!folder || stat(folder, &info) < 0)
+    if (!folder)
         return;
-    int64_t changed = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    /* A folder that is gone trusts nobody. */
+    int64_t changed = stat(folder, &info) < 0 ? -1
+                                              : (int64_t)info.st_mtim.tv_sec * 1000000000 +
+                                                    info.st_mtim.tv_nsec;
     if (changed == guardian->trust_changed)
         return;
     guardian->trust_changed = changed;
