@@ -252,6 +252,9 @@ static json_t *commit(struct responder *responder, const struct trust_entry *pee
         error_set(err, STATUS_NOT_TRUSTED, "%s has not proposed that agreement", peer->name);
         return NULL;
     }
+    /* What was proven in an exchange is of the agreement that was approved in it, and no other. */
+    if (session && strcmp(session->respond.exchange.agreement_digest, digest) != 0)
+        session = NULL;
     if (!keep(responder, peer, pin, session, agreement.vm, document, digest, err))
         return NULL;
     if (session)
