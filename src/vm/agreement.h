@@ -131,7 +131,8 @@ bool agreement_store_pending(const char *state_folder, const char *vm, const cha
 struct agreement_pending {
     char digest[DIGEST_HEX_SIZE];
     char pin[PIN_SIZE]; /* of who proposed it */
-    int64_t issued;     /* Unix seconds */
+    int64_t issued;     /* Unix seconds, by its clock */
+    int64_t stored;     /* by the clock here */
 };
 void agreement_load_pending(const char *state_folder, const char *vm,
                             struct agreement_pending *pending);

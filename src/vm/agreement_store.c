@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -261,13 +262,15 @@ void agreement_load_pending(const char *state_folder, const char *vm,
     autofree char *text = NULL;
     autoenvelope struct envelope envelope = {0};
     size_t length;
+    struct stat info;
     *pending = (struct agreement_pending){0};
-    if (!path || !file_read_trusted(path, AGREEMENT_SIZE_MAX, true, &text, &length, NULL) ||
+    if (!path || stat(path, &info) < 0 || !file_read_trusted(path, AGREEMENT_SIZE_MAX, true, &text, &length, NULL) ||
         !text || !envelope_open(text, length, AGREEMENT_SIZE_MAX, AGREEMENT_TYPE, &envelope, NULL))
         return;
     memcpy(pending->digest, envelope.digest, DIGEST_HEX_SIZE);
     memcpy(pending->pin, envelope.pin, PIN_SIZE);
     pending->issued = json_integer_value(json_object_get(envelope.payload, "issued"));
+    pending->stored = info.st_mtime;
 }
 
 static void forget(const char *state_folder, const char *vm, const char *suffix)

@@ -22,12 +22,13 @@ static bool check_clock(json_t *payload, struct error *err)
                      (long long)issued, (long long)now);
 }
 
-/* What another peer was given an approval for just now, it is about to commit. */
+/* What another peer was given an approval for just now, it is about to commit. Its own clock does
+ * not count: it may be ahead of the one here. */
 static bool check_pending(const struct exchange *exchange, struct error *err)
 {
     struct agreement_pending pending;
     agreement_load_pending(exchange->self->paths->state, exchange->vm, &pending);
-    int64_t age = (int64_t)time(NULL) - pending.issued;
+    int64_t age = (int64_t)time(NULL) - pending.stored;
     return !*pending.digest || strcmp(pending.pin, exchange->peers[0].pin) == 0 || age < 0 ||
            age > PENDING_OTHER_S ||
            error_set(err, STATUS_UNAVAILABLE,

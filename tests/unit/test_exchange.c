@@ -691,6 +691,13 @@ START_TEST(much_happens_in_between)
     MUST(agreement_store_pending(hosts[1].paths.state, "web1", text, &err));
     MUST_FAIL(STATUS_UNAVAILABLE, "with another peer",
               respond_to(&hosts[1].respond, "propose", proposal, &err));
+    /* its clock may be ahead */
+    json_object_set_new(payload, "issued", json_integer(time(NULL) + 200));
+    autojson json_t *ahead = sign_proposal(payload, hosts[2].identity, digest);
+    autofree char *ahead_text = json_to_text(json_object_get(ahead, "agreement"));
+    MUST(agreement_store_pending(hosts[1].paths.state, "web1", ahead_text, &err));
+    MUST_FAIL(STATUS_UNAVAILABLE, "with another peer",
+              respond_to(&hosts[1].respond, "propose", proposal, &err));
     agreement_forget_pending(hosts[1].paths.state, "web1");
     autovmrecord struct vm_record record = {.vm = strdup("web1"),
                                             .place = PLACE_HERE,
