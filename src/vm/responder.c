@@ -215,6 +215,22 @@ static bool note_record(struct responder *responder, const char *home, struct se
            (!payload || drift_remember(paths, vm, payload, err));
 }
 
+/* Whether this host has approved that agreement, or knows the VM: a lock makes a file, and is not to
+ * be made for any name. What counts is looked at under the lock. */
+static bool is_expected(const struct paths *paths, const char *vm, const char *digest,
+                        struct error *err)
+{
+    struct agreement_pending pending;
+    autojson json_t *document = NULL;
+    agreement_load_pending(paths->state, vm, &pending);
+    if (strcmp(pending.digest, digest) == 0)
+        return true;
+    if (!agreement_load(paths->state, vm, &document, err))
+        return false;
+    return document || error_set(err, STATUS_PROTOCOL,
+                                 "a commit of an agreement that was not approved here");
+}
+
 /* The one who proposed it is where the VM lives. Under the VM's lock: nothing of it changes between
  * this look and what is kept. */
 static bool keep(struct responder *responder, const struct trust_entry *home, const char *pin,
@@ -225,6 +241,8 @@ static bool keep(struct responder *responder, const struct trust_entry *home, co
     const struct exchange_self self = {.paths = paths, .config = responder->setup.config};
     struct exchange_peer peer = {.name = home->name, .renegotiate = true, .lives = true};
     autovmrecord struct vm_record record = {0};
+    if (!is_expected(paths, vm, digest, err))
+        return false;
     autoclose int lock = vm_record_lock(paths, vm, err);
     if (lock < 0 || !vm_record_load(paths, vm, &record, err))
         return false;
