@@ -18,10 +18,14 @@ static bool is_printable_ascii(const char *text, size_t length)
     return true;
 }
 
-/* jansson's own limit of depth (2048) is its parser's recursion: ours comes before it runs. */
-static bool depth_is_bounded(const char *text, size_t length)
+/* jansson's own limit of depth (2048) is its parser's recursion: ours comes before it runs. "{}"
+ * with its comma takes three bytes of a text and over 200 of memory, so there are not too many
+ * either. */
+static bool shape_is_bounded(const char *text, size_t length, size_t containers_max,
+                             struct error *err)
 {
     int depth = 0;
+    size_t containers = 0;
     bool in_string = false;
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
@@ -34,7 +38,9 @@ static bool depth_is_bounded(const char *text, size_t length)
             in_string = true;
         } else if (c == '{' || c == '[') {
             if (++depth > JSON_MAX_DEPTH)
-                return false;
+                return error_set(err, STATUS_DATA, "JSON is nested too deeply");
+            if (++containers > containers_max)
+                return error_set(err, STATUS_DATA, "JSON with too many objects and arrays");
         } else if (c == '}' || c == ']') {
             depth--;
         }
@@ -82,16 +88,15 @@ static bool value_is_strict(const json_t *value, struct error *err)
     }
 }
 
-static json_t *parse(const char *text, size_t length, size_t max_size, struct error *err)
+static json_t *parse(const char *text, size_t length, size_t max_size, size_t containers_max,
+                     struct error *err)
 {
     if (length > max_size) {
         error_set(err, STATUS_DATA, "%zu bytes are more than the limit of %zu", length, max_size);
         return NULL;
     }
-    if (!depth_is_bounded(text, length)) {
-        error_set(err, STATUS_DATA, "JSON is nested too deeply");
+    if (!shape_is_bounded(text, length, containers_max, err))
         return NULL;
-    }
     json_error_t detail;
     errno = 0; /* jansson itself does not always say that memory lacked */
     json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &detail);
@@ -113,7 +118,7 @@ json_t *json_parse_strict(const char *text, size_t length, size_t max_size, stru
         error_set(err, STATUS_DATA, "not printable ASCII");
         return NULL;
     }
-    autojson json_t *json = parse(text, length, max_size, err);
+    autojson json_t *json = parse(text, length, max_size, JSON_MAX_CONTAINERS, err);
     if (!json || !value_is_strict(json, err))
         return NULL;
     return STEAL(json);
@@ -121,7 +126,7 @@ json_t *json_parse_strict(const char *text, size_t length, size_t max_size, stru
 
 json_t *json_parse_qmp(const char *text, size_t length, size_t max_size, struct error *err)
 {
-    return parse(text, length, max_size, err);
+    return parse(text, length, max_size, SIZE_MAX, err);
 }
 
 bool json_take(json_t *json, struct error *err, const char *what, const char *format, ...)

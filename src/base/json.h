@@ -14,6 +14,7 @@
 #include "base/strings.h"
 
 #define JSON_MAX_DEPTH 16
+#define JSON_MAX_CONTAINERS 32768
 
 static inline void cleanup_json(json_t **json)
 {
@@ -23,10 +24,10 @@ static inline void cleanup_json(json_t **json)
 #define autojson __attribute__((cleanup(cleanup_json)))
 
 /* Parse one JSON object. Refused with STATUS_DATA: more than max_size bytes, any byte outside
- * printable ASCII and blanks, duplicate keys, nesting over JSON_MAX_DEPTH, integers outside
- * 64 bits signed, numbers that are not integers, strings with characters outside printable ASCII
- * (also when written as \u escapes), anything but blanks after the object.
- * Returns a new reference, or NULL. */
+ * printable ASCII and blanks, duplicate keys, nesting over JSON_MAX_DEPTH, over JSON_MAX_CONTAINERS
+ * objects and arrays, integers outside 64 bits signed, numbers that are not integers, strings with
+ * characters outside printable ASCII (also when written as \u escapes), anything but blanks after
+ * the object. Returns a new reference, or NULL. */
 json_t *json_parse_strict(const char *text, size_t length, size_t max_size, struct error *err);
 
 /* Like json_parse_strict for QEMU's replies: any UTF-8 and real numbers are taken. */

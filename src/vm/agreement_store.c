@@ -264,8 +264,9 @@ void agreement_load_pending(const char *state_folder, const char *vm,
     size_t length;
     struct stat info;
     *pending = (struct agreement_pending){0};
-    if (!path || stat(path, &info) < 0 || !file_read_trusted(path, AGREEMENT_SIZE_MAX, true, &text, &length, NULL) ||
-        !text || !envelope_open(text, length, AGREEMENT_SIZE_MAX, AGREEMENT_TYPE, &envelope, NULL))
+    if (!path || stat(path, &info) < 0 ||
+        !file_read_trusted(path, AGREEMENT_SIZE_MAX, true, &text, &length, NULL) || !text ||
+        !envelope_open(text, length, AGREEMENT_SIZE_MAX, AGREEMENT_TYPE, &envelope, NULL))
         return;
     memcpy(pending->digest, envelope.digest, DIGEST_HEX_SIZE);
     memcpy(pending->pin, envelope.pin, PIN_SIZE);

@@ -122,6 +122,26 @@ static char *nested(int depth, char open, char close)
     return strbuf_steal(&buf);
 }
 
+/* Many small ones take much more memory than text; QEMU may have them. */
+START_TEST(containers)
+{
+    for (int extra = 0; extra < 2; extra++) {
+        autostrbuf struct strbuf text = {0};
+        strbuf_puts(&text, "{\"a\":[{}");
+        for (int i = 3; i < JSON_MAX_CONTAINERS + extra; i++)
+            strbuf_puts(&text, ",{}");
+        strbuf_puts(&text, "]}");
+        struct error err = ERROR_INIT;
+        autojson json_t *json = json_parse_strict(text.data, text.length, 1 << 20, &err);
+        ck_assert_msg((json == NULL) == (extra == 1), "%d: %s", extra, err.message);
+        if (!json)
+            check_error(&err, STATUS_DATA, "too many objects and arrays", "json_parse_strict");
+        autojson json_t *reply = json_parse_qmp(text.data, text.length, 1 << 20, NULL);
+        ck_assert_ptr_nonnull(reply);
+    }
+}
+END_TEST
+
 START_TEST(depth)
 {
     for (int kind = 0; kind < 2; kind++) {
@@ -251,7 +271,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        forms,  numbers,        texts,          depth, size, qmp_is_taken_more_freely,
+        forms,  numbers,        texts,          depth, containers, size, qmp_is_taken_more_freely,
         taking, lists_of_names, canonical_text,
     };
     return unit_run("json", tests, COUNT(tests));
