@@ -240,6 +240,7 @@ void peer_server_free(struct peer_server *server)
         item->timer = NULL;
     }
     streams_disarm(server);
+    server_end_lingering(server);
     if (server->http)
         evhttp_free(server->http);
     if (server->mute)

@@ -84,6 +84,13 @@ static void release_connection(struct tls_session *session)
     free(connection);
 }
 
+static void on_refused(struct tls_session *session, const SSL *ssl)
+{
+    struct connection *connection = (struct connection *)session;
+    if (connection->server && !connection->cut)
+        server_linger(connection->server, SSL_get_fd(ssl));
+}
+
 void connection_detach(struct connection *connection)
 {
     if (!connection->cut)
@@ -245,6 +252,7 @@ static struct bufferevent *new_connection(struct peer_server *server)
     }
     /* From here on, freeing the SSL frees the connection. */
     connection->session.release = release_connection;
+    connection->session.refused = on_refused;
     connection->server = server;
     connection->ssl = ssl;
     link_connection(server, connection);

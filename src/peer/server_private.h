@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Shared by server.c (life and loop), server_listen.c (the socket), server_connection.c (who may
- * stay how long), server_request.c (what is answered), server_deferred.c (what is answered later)
- * and server_stream.c (what leaves as a stream).
+ * stay how long), server_request.c (what is answered), server_deferred.c (what is answered later),
+ * server_stream.c (what leaves as a stream) and server_linger.c (who was refused).
  */
 #ifndef QML_PEER_SERVER_PRIVATE_H
 #define QML_PEER_SERVER_PRIVATE_H
@@ -71,11 +71,13 @@ struct peer_server {
     uint16_t port;
 
     struct connection *oldest, *newest;
-    size_t connection_count;    /* those not cut */
-    struct connection *current; /* whose handler runs */
-    size_t stopping;            /* connections with stops_server */
-    size_t pending;             /* connections with such a request */
-    struct bufferevent *mute;   /* a spare that cannot speak */
+    size_t connection_count;     /* those not cut */
+    struct connection *current;  /* whose handler runs */
+    size_t stopping;             /* connections with stops_server */
+    size_t pending;              /* connections with such a request */
+    struct bufferevent *mute;    /* a spare that cannot speak */
+    struct lingering *lingering; /* sockets of those who were refused just now */
+    size_t lingering_count;
 
     struct event *tick;
     deadline when;
@@ -105,6 +107,11 @@ void connection_cut(struct connection *connection, const char *why);
 void server_close_untrusted(struct peer_server *server);
 /* It is no longer one of the server's; what was there for that is freed. */
 void connection_detach(struct connection *connection);
+
+/* Keep this socket for a moment, also when fd is closed: its peer has to read why. server_linger.c
+ */
+void server_linger(struct peer_server *server, int fd);
+void server_end_lingering(struct peer_server *server);
 
 /* evhttp's callback for every request. server_request.c */
 void server_handle_request(struct evhttp_request *request, void *context);

@@ -134,6 +134,8 @@ static void watch_connection(const SSL *ssl, int where, int value)
         session->alert_sent = value & 0xff;
     if (session->alert_sent == SSL_AD_CERTIFICATE_REQUIRED)
         session->refusal = TLS_REFUSAL_NO_CERTIFICATE; /* the callback above is not asked then */
+    if (!(where & SSL_CB_READ) && session->refused)
+        session->refused(session, ssl);
 }
 
 bool tls_context_setup(SSL_CTX *context, const struct identity *identity,

@@ -41,6 +41,8 @@ struct tls_session {
     char remote[INET6_ADDRSTRLEN];  /* the peer's address, or "" */
     /* Called when the SSL is freed, if not NULL: it may free the session itself. */
     void (*release)(struct tls_session *session);
+    /* Called when an alert has been sent, if not NULL: we have refused the peer. */
+    void (*refused)(struct tls_session *session, const SSL *ssl);
 };
 
 /* Set up an SSL_CTX for either side. identity is used now only; peers is borrowed for as long as
