@@ -28,8 +28,8 @@ struct sandbox {
  * any more. No new privileges; no program is executed and no process made, or it dies by SIGSYS; of
  * other system calls that it has no use for each fails with EPERM; its limits are those of
  * sandbox_limits.c; its memory is in no core, and in no other process's hands (prctl(2),
- * PR_SET_DUMPABLE). A kernel without Landlock is no error. In a build with sanitizers nothing is done, since they need what is forbidden here.
- * STATUS_INTERNAL: the kernel refuses. */
+ * PR_SET_DUMPABLE). A kernel without Landlock is no error. In a build with sanitizers nothing is
+ * done, since they need what is forbidden here. STATUS_INTERNAL: the kernel refuses. */
 bool sandbox_enter(const struct sandbox *sandbox, struct error *err);
 
 /* --no-sandbox: from now on sandbox_enter does nothing but say so. */

@@ -50,9 +50,9 @@ static void reload_trust(struct guardian *guardian)
     if (!folder)
         return;
     /* A folder that is gone trusts nobody. */
-    int64_t changed = stat(folder, &info) < 0 ? -1
-                                              : (int64_t)info.st_mtim.tv_sec * 1000000000 +
-                                                    info.st_mtim.tv_nsec;
+    int64_t changed = stat(folder, &info) < 0
+                          ? -1
+                          : (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
     if (changed == guardian->trust_changed)
         return;
     guardian->trust_changed = changed;

@@ -12,9 +12,9 @@
 struct start_state;
 
 /* What this process was started with. Called first of all in main(). A standard descriptor that was
- * closed is opened on /dev/null, so that no file of ours becomes QEMU's standard output. From now on
- * this process, which may get to have a private key, leaves no core, and neither does what it starts
- * (probes and proofs). NULL for want of memory. */
+ * closed is opened on /dev/null, so that no file of ours becomes QEMU's standard output. From now
+ * on this process, which may get to have a private key, leaves no core, and neither does what it
+ * starts (probes and proofs). NULL for want of memory. */
 struct start_state *start_state_save(void);
 void start_state_free(struct start_state *state);
 

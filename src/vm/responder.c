@@ -215,8 +215,8 @@ static bool note_record(struct responder *responder, const char *home, struct se
            (!payload || drift_remember(paths, vm, payload, err));
 }
 
-/* Whether this host has approved that agreement, or knows the VM: a lock makes a file, and is not to
- * be made for any name. What counts is looked at under the lock. */
+/* Whether this host has approved that agreement, or knows the VM: a lock makes a file, and is not
+ * to be made for any name. What counts is looked at under the lock. */
 static bool is_expected(const struct paths *paths, const char *vm, const char *digest,
                         struct error *err)
 {
@@ -227,8 +227,8 @@ static bool is_expected(const struct paths *paths, const char *vm, const char *d
         return true;
     if (!agreement_load(paths->state, vm, &document, err))
         return false;
-    return document || error_set(err, STATUS_PROTOCOL,
-                                 "a commit of an agreement that was not approved here");
+    return document ||
+           error_set(err, STATUS_PROTOCOL, "a commit of an agreement that was not approved here");
 }
 
 /* The one who proposed it is where the VM lives. Under the VM's lock: nothing of it changes between

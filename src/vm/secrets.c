@@ -14,7 +14,7 @@
 /* A name that says that its value is secret, or what has it. */
 static bool name_is_secret(const char *name)
 {
-    static const char *const words[] = {"password", "passwd",  "passphrase", "secret",
+    static const char *const words[] = {"password", "passwd",  "passphrase",  "secret",
                                         "token",    "keyfile", "private-key", "cookie"};
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         for (const char *p = name; *p; p++)
@@ -30,8 +30,8 @@ static bool object_is_secret(const char *type)
            string_starts_with(type, "authz-");
 }
 
-/* Where USER:PASSWORD ends, at '@' if it is that. Among KEY=VALUE pieces a comma ends the value, and
- * one in it is written twice. */
+/* Where USER:PASSWORD ends, at '@' if it is that. Among KEY=VALUE pieces a comma ends the value,
+ * and one in it is written twice. */
 static const char *end_of_user(const char *text, bool in_pieces)
 {
     for (;;) {

@@ -144,8 +144,8 @@ static void no_cpus(void)
 static bool parses_request(struct error *err)
 {
     autocpurequest struct cpu_request request = {0};
-    return cpu_request_parse("Haswell-v1,+avx2,-smap,x-new=on,hv-spinlocks=0x1fff,tsc-freq=2G,kvm=off",
-                             &request, err);
+    return cpu_request_parse(
+        "Haswell-v1,+avx2,-smap,x-new=on,hv-spinlocks=0x1fff,tsc-freq=2G,kvm=off", &request, err);
 }
 
 static bool reads_request(struct error *err)
