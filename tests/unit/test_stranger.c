@@ -63,6 +63,35 @@ START_TEST(unknown_key)
 }
 END_TEST
 
+/* Who goes on talking when it is refused: what it says arrives, and it can read why. Whether it went
+ * well is not known where the machine took too long. */
+static bool talks_on(void)
+{
+    int alert = 0;
+    SSL *ssl = tls_connect(mallory, port, &alert);
+    ck_assert_ptr_nonnull(ssl);
+    struct pollfd refusal = {.fd = SSL_get_fd(ssl), .events = POLLIN};
+    ck_assert_int_eq(poll(&refusal, 1, 20000), 1);
+    int64_t refused_at = clock_now_ms();
+    int said = 0;
+    char byte;
+    for (; said < 3 && SSL_write(ssl, "x", 1) == 1; said++)
+        poll(NULL, 0, 20);
+    bool in_time = clock_now_ms() - refused_at < 500;
+    ck_assert_int_le(SSL_read(ssl, &byte, 1), 0);
+    tls_close(ssl);
+    ck_assert_msg(!in_time || said == 3, "the connection was reset after %d words", said);
+    ck_assert_int_eq(alert, SSL_AD_UNKNOWN_CA);
+    return in_time;
+}
+
+START_TEST(refused_while_it_talks)
+{
+    for (int i = 0; i < 10 && !talks_on(); i++)
+        continue;
+}
+END_TEST
+
 START_TEST(expired_entry)
 {
     entry_of_alice.expires = 1000; /* looked up at each handshake */
@@ -291,6 +320,7 @@ int main(void)
     tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, no_certificate);
     tcase_add_test(tcase, unknown_key);
+    tcase_add_test(tcase, refused_while_it_talks);
     tcase_add_test(tcase, old_tls);
     tcase_add_test(tcase, no_second_life);
     tcase_add_test(tcase, plaintext);
