@@ -63,8 +63,8 @@ START_TEST(unknown_key)
 }
 END_TEST
 
-/* Who goes on talking when it is refused: what it says arrives, and it can read why. Whether it went
- * well is not known where the machine took too long. */
+/* Who goes on talking when it is refused: what it says arrives, and it can read why. Whether it
+ * went well is not known where the machine took too long. */
 static bool talks_on(void)
 {
     int alert = 0;
