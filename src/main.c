@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/masquerade.h"
 
 #define WIDTH 80 /* of a terminal */
 
@@ -125,24 +126,30 @@ static bool print_help(const struct command *only, struct error *err)
                 : error_no_memory(err);
 }
 
+static bool run_command(struct context *context, int argc, char **argv, struct error *err)
+{
+    int count = argc - 1;
+    char **words = argv + 1;
+    bool named = false;
+    const struct command *command = argc > 0 ? take_command(&count, words, &named, err) : NULL;
+    bool good = command && command->run(context, count, words, err);
+    if (good && context->version)
+        return put_line("qemu-migrate-launch " PACKAGE_VERSION, err);
+    if (good && context->help)
+        return print_help(named ? command : NULL, err);
+    return good;
+}
+
 int main(int argc, char **argv)
 {
     struct error err = ERROR_INIT;
     struct context context = {.start = start_state_save()};
-    int count = argc - 1;
-    char **words = argv + 1;
     if (!context.start || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         log_error("out of memory");
         return STATUS_INTERNAL;
     }
-    bool good;
-    bool named = false;
-    const struct command *command = argc > 0 ? take_command(&count, words, &named, &err) : NULL;
-    good = command && command->run(&context, count, words, &err);
-    if (good && context.version)
-        good = put_line("qemu-migrate-launch " PACKAGE_VERSION, &err);
-    else if (good && context.help)
-        good = print_help(named ? command : NULL, &err);
+    bool good = masquerade_is_asked(argv[0]) ? masquerade_run(&context, argc, argv, &err)
+                                             : run_command(&context, argc, argv, &err);
     if (!good && err.status == STATUS_OK) /* scripts must not take it for success */
         error_set(&err, STATUS_INTERNAL, "it failed, and does not say why: please report this");
     if (!good)

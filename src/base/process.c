@@ -179,19 +179,19 @@ static bool is_executable(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-char *process_find_executable(const char *name, struct error *err)
+/* A file that is this program, by whatever name and link. */
+static bool is_own_file(const char *path)
 {
-    if (strchr(name, '/')) {
-        if (!is_executable(name)) {
-            error_set(err, STATUS_CONFIG, "%s: no such executable", name);
-            return NULL;
-        }
-        char *path = strdup(name);
-        if (!path)
-            error_no_memory(err);
-        return path;
-    }
+    struct stat own, st;
+    return stat("/proc/self/exe", &own) == 0 && stat(path, &st) == 0 && own.st_dev == st.st_dev &&
+           own.st_ino == st.st_ino;
+}
+
+static char *find_on_path(const char *name, struct error *err)
+{
     const char *search = getenv("PATH");
+    autofree char *found = NULL;
+    bool skipped = false;
     for (const char *p = search ? search : "/usr/bin:/bin"; *name;) {
         size_t length = strcspn(p, ":");
         autofree char *path = length > 0 ? string_format("%.*s/%s", (int)length, p, name)
@@ -200,14 +200,38 @@ char *process_find_executable(const char *name, struct error *err)
             error_no_memory(err);
             return NULL;
         }
-        if (is_executable(path))
-            return STEAL(path);
+        if (is_executable(path) && is_own_file(path)) {
+            free(STEAL(found));
+            skipped = true;
+        } else if (!found && is_executable(path)) {
+            found = STEAL(path);
+        }
         if (!p[length])
             break;
         p += length + 1;
     }
-    error_set(err, STATUS_CONFIG, "%s: not found on PATH", name);
-    return NULL;
+    if (!found)
+        error_set(err, STATUS_CONFIG, "%s: not found on PATH%s", name,
+                  skipped ? " behind this program itself, which is called so there: install QEMU, "
+                            "or put its folder last"
+                          : "");
+    return STEAL(found);
+}
+
+char *process_find_executable(const char *name, struct error *err)
+{
+    if (!strchr(name, '/'))
+        return find_on_path(name, err);
+    if (!is_executable(name) || is_own_file(name)) {
+        error_set(err, STATUS_CONFIG, "%s: %s", name,
+                  is_executable(name) ? "it is this program itself, not QEMU: name QEMU's own file"
+                                      : "no such executable");
+        return NULL;
+    }
+    char *path = strdup(name);
+    if (!path)
+        error_no_memory(err);
+    return path;
 }
 
 void process_close_others(int keep)

@@ -54,8 +54,10 @@ void process_close_others(int keep);
  * libraries that are as in their files. What is needed again comes back by itself. */
 void process_rest(void);
 
-/* Find name on PATH as execvp would; a name with a slash is itself. The caller frees it. NULL with
- * STATUS_CONFIG if there is no such executable. */
+/* Find name on PATH as execvp would; a name with a slash is itself. Never this program's own file,
+ * which may lie there under QEMU's name: then only what is further along PATH counts, so that of
+ * several copies none runs one before it. The caller frees it. NULL with STATUS_CONFIG if there is
+ * no such executable. */
 char *process_find_executable(const char *name, struct error *err);
 
 #endif

@@ -245,7 +245,7 @@ static bool exec_query(const struct launch *launch, struct error *err)
            exec_plain(launch->context->start, path, &argv, err);
 }
 
-static bool check_options(const struct launch_options *options, struct error *err)
+bool launch_check_options(const struct launch_options *options, struct error *err)
 {
     bool asks = options->peers.count + options->profiles.count > 0;
     if (options->agreement && asks)
@@ -302,6 +302,15 @@ static bool start(struct launch *launch, struct error *err)
            (launch->known ? launch_under_agreement(launch, err) : launch_agreed(launch, err));
 }
 
+bool launch_with_arguments(struct launch *launch, struct error *err)
+{
+    const struct paths *paths = &launch->context->paths;
+    catch_interrupts(true);
+    return trust_load(paths->config, &launch->trust, err) &&
+           (launch->identity = identity_load(paths->config, err)) &&
+           launch_read_arguments(launch, err) && start(launch, err);
+}
+
 static bool run(struct launch *launch, int count, char **words, struct error *err)
 {
     struct context *context = launch->context;
@@ -314,23 +323,13 @@ static bool run(struct launch *launch, int count, char **words, struct error *er
         return error_set(err, STATUS_USAGE,
                          "'%.80s' stands before --: QEMU and its arguments come behind it",
                          operands.words[0]);
-    if (operands.rest_count < 1)
-        return error_set(err, STATUS_USAGE,
-                         "say what to start: -- qemu-system-x86_64 ... "
-                         "(see --help)");
-    if (!arglist_parse(&launch->arguments, operands.rest_count, operands.rest, err))
+    if (!launch_find_arguments(launch, &operands, err))
         return false;
     if (arglist_is_query(&launch->arguments))
         return exec_query(launch, err);
-    if (!check_options(&launch->options, err))
-        return false;
-    catch_interrupts(true);
-    if (!config_load(context->paths.config, context->config_file, &launch->config, err) ||
-        !trust_load(context->paths.config, &launch->trust, err) ||
-        !(launch->identity = identity_load(context->paths.config, err)) ||
-        !launch_read_arguments(launch, err))
-        return false;
-    return start(launch, err);
+    return launch_check_options(&launch->options, err) &&
+           config_load(context->paths.config, context->config_file, &launch->config, err) &&
+           launch_with_arguments(launch, err);
 }
 
 bool command_launch(struct context *context, int count, char **words, struct error *err)

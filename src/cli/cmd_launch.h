@@ -80,6 +80,16 @@ bool launch_set_wait(void *target, const char *value, struct error *err);
 bool launch_read_arguments(struct launch *launch, struct error *err);
 void launch_free(struct launch *launch);
 
+/* cmd_launch_arguments.c: QEMU's command line, from behind -- or, without that, from the VM's file
+ * (vm/args_file.h), into launch->arguments. STATUS_USAGE, and what args_file_load reports. */
+bool launch_find_arguments(struct launch *launch, const struct operands *operands,
+                           struct error *err);
+/* cmd_launch.c: options that do not go together. STATUS_USAGE. */
+bool launch_check_options(const struct launch_options *options, struct error *err);
+/* The launch itself, with its options, arguments and configuration read. Returns only if that
+ * failed, or with --dry-run. */
+bool launch_with_arguments(struct launch *launch, struct error *err);
+
 /* An agreement that a launch goes by; owned. */
 struct launch_known {
     struct agreement agreement;

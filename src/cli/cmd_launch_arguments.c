@@ -5,9 +5,31 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cli/cmd_launch.h"
+#include "vm/args_file.h"
 #include "vm/config_files.h"
 #include "vm/device_use.h"
 #include "vm/invocation.h"
+
+bool launch_find_arguments(struct launch *launch, const struct operands *operands,
+                           struct error *err)
+{
+    const char *vm = launch->options.vm;
+    autostrlist struct strlist argv = {0};
+    autofree char *path = NULL;
+    if (operands->rest_count > 0)
+        return arglist_parse(&launch->arguments, operands->rest_count, operands->rest, err);
+    if (vm && operands->rest_count < 0 &&
+        !args_file_load(&launch->context->paths, vm, &path, &argv, err))
+        return false;
+    if (path)
+        return arglist_parse(&launch->arguments, (int)argv.count, argv.items, err) ||
+               error_wrap(err, "%s", path);
+    autofree char *file =
+        vm && operands->rest_count < 0 ? args_file_path(&launch->context->paths, vm) : NULL;
+    return error_set(err, STATUS_USAGE,
+                     "say what to start: -- qemu-system-x86_64 ...%s%s (see --help)",
+                     file ? ", or write it into " : "", file ? file : "");
+}
 
 /* What cannot be understood here need not be wrong: QEMU itself decides. */
 static bool read_visible(struct launch *launch, struct error *err)

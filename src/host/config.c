@@ -23,6 +23,8 @@ void config_free(struct config *config)
     featureset_free(&config->require);
     path_map_free(&config->map);
     pool_config_free(&config->pool);
+    config_launch_free(&config->launch);
+    free(config->path);
     *config = (struct config){0};
 }
 
@@ -100,30 +102,31 @@ static bool set_devices(struct config *config, const char *value, struct error *
            error_set(err, STATUS_CONFIG, "'%.80s' is neither known nor any", value);
 }
 
-static bool add_mapping(struct config *config, const char *key, const char *value,
+static bool add_mapping(struct config *config, const char *key, const char *value, int line,
                         struct error *err)
 {
     return path_map_add(&config->map, key, value, err);
 }
 
-static bool set_pool_key(struct config *config, const char *key, const char *value,
+static bool set_pool_key(struct config *config, const char *key, const char *value, int line,
                          struct error *err)
 {
     return pool_config_set(&config->pool, key, value, err);
 }
 
-/* Known to the format; read by commands that this version does not have yet. */
-static bool leave(struct config *config, const char *value, struct error *err)
+static bool add_launch_key(struct config *config, const char *key, const char *value, int line,
+                           struct error *err)
 {
-    return true;
+    return config_launch_add(&config->launch, key, value, line, err);
 }
 
 static const struct {
     const char *section;
     const char *key; /* NULL: any */
     bool (*set)(struct config *config, const char *value, struct error *err);
-    /* In place of it, where keys are no fixed words. */
-    bool (*add)(struct config *config, const char *key, const char *value, struct error *err);
+    /* In place of it, where keys are no fixed words; line: where it stands. */
+    bool (*add)(struct config *config, const char *key, const char *value, int line,
+                struct error *err);
 } keys[] = {
     {"host", "name", set_host_name, NULL},
     {"listen", "address", set_listen_address, NULL},
@@ -134,7 +137,7 @@ static const struct {
     {"policy", "devices", set_devices, NULL},
     {"pool", NULL, NULL, set_pool_key},
     {"map", NULL, NULL, add_mapping},
-    {"launch", NULL, leave, NULL},
+    {"launch", NULL, NULL, add_launch_key},
 };
 
 static int read_entry(void *user, const char *section, const char *name, const char *value)
@@ -149,7 +152,7 @@ static int read_entry(void *user, const char *section, const char *name, const c
         if (!keys[i].key || strcmp(keys[i].key, name) == 0) {
             done = true;
             const char *text = value ? value : "";
-            good = keys[i].add ? keys[i].add(reading->config, name, text, &err)
+            good = keys[i].add ? keys[i].add(reading->config, name, text, reading->line, &err)
                                : keys[i].set(reading->config, text, &err);
         }
     }
@@ -244,6 +247,7 @@ bool config_load(const char *folder, const char *file, struct config *out, struc
         return false;
     doubt_names(&config.deny, "deny");
     doubt_names(&config.require, "require");
+    config.path = text ? STEAL(path) : NULL;
     config_free(out);
     *out = config;
     config = (struct config){0};

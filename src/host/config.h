@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "cpu/featureset.h"
+#include "host/config_launch.h"
 #include "host/config_pool.h"
 #include "host/path_map.h"
 
@@ -26,6 +27,8 @@ struct config {
     bool devices_known;           /* [policy] devices = known, not any */
     struct path_map map;          /* [map] */
     struct pool_config pool;      /* [pool] */
+    struct config_launch launch;  /* [launch] */
+    char *path;                   /* of the file; NULL: there is none */
 };
 
 void config_free(struct config *config);

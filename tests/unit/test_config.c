@@ -44,7 +44,7 @@ START_TEST(everything)
               "[pool]\nurl = etcd+https://e1.lan,[::1]:5/prod/fleet-1\n"
               "url = etcd+https://e3:2380/prod/fleet-1\nca = /ca\ncert = /cert\nkey = /key\n"
               "user = us\npassword-file = /password\naddress = [::2]:99\n[map]\n/there = "
-              "/here\n[launch]\ncpu-form = host\n",
+              "/here\n[launch]\ncpu-form = host\nlisten =\n",
               0644, &config, &err));
     ck_assert_str_eq(config.host_name, "web-1.lan");
     ck_assert_str_eq(config.listen_address, "[::1]:7");
@@ -71,6 +71,13 @@ START_TEST(everything)
     ck_assert_str_eq(config.pool.user, "us");
     ck_assert_str_eq(config.pool.password_file, "/password");
     ck_assert_str_eq(config.pool.address, "[::2]:99");
+    ck_assert_uint_eq(config.launch.count, 2);
+    ck_assert_str_eq(config.launch.entries[0].key, "cpu-form");
+    ck_assert_str_eq(config.launch.entries[0].value, "host");
+    ck_assert_int_eq(config.launch.entries[0].line, 29);
+    ck_assert_str_eq(config.launch.entries[1].value, "");
+    autofree char *path = in_folder("config.ini");
+    ck_assert_str_eq(config.path, path);
 }
 END_TEST
 
@@ -151,6 +158,8 @@ START_TEST(bad)
         {"[host]\nnam = a\n", "line 2: unknown key 'nam' in [host]"},
         {"[host]\nName = a\n", "line 2: unknown key 'Name'"},
         {"[Host]\nname = a\n", "unknown section [Host]"},
+        {"[launch]\npeer = a\nhome = /h\n", "line 3: unknown key 'home' in [launch]"},
+        {"[launch]\n--peer = a\n", "line 2: unknown key '--peer' in [launch]"},
         {"[listen]\nname = a\n", "line 2: unknown key 'name' in [listen]"},
         {"[host]\nname\n", "line 2: neither"},
         {"[host\nname = a\n", "line 1: neither"},

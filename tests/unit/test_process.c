@@ -256,6 +256,17 @@ START_TEST(on_the_path)
     ck_assert_str_eq(here, "./tool");
     autofree char *direct = process_find_executable("./tool", NULL);
     ck_assert_str_eq(direct, "./tool");
+    /* This program itself is never found, and what is before it does not count. */
+    autofree char *third = in_folder("third"), *own = in_folder("third/tool");
+    autofree char *around = string_format("%s:%s:%s", second, third, second);
+    autofree char *behind = string_format("%s:%s", second, third);
+    ck_assert_int_eq(mkdir(third, 0700) | symlink("/proc/self/exe", own), 0);
+    setenv("PATH", around, 1);
+    autofree char *after = process_find_executable("tool", NULL);
+    ck_assert_str_eq(after, tool);
+    setenv("PATH", behind, 1);
+    MUST_FAIL(STATUS_CONFIG, "behind this program itself", process_find_executable("tool", &err));
+    MUST_FAIL(STATUS_CONFIG, "it is this program itself", process_find_executable(own, &err));
     setenv("PATH", saved, 1);
 }
 END_TEST
