@@ -4,13 +4,8 @@
 #include <time.h>
 
 #include "base/cleanup.h"
-#include "cli/command.h"
+#include "cli/cmd_trust.h"
 #include "peer/trust.h"
-
-struct trust_options {
-    const char *address;
-    int64_t expires;
-};
 
 static bool set_address(void *target, const char *value, struct error *err)
 {
@@ -32,9 +27,51 @@ static bool set_expires(void *target, const char *value, struct error *err)
     return true;
 }
 
+static bool set_as(void *target, const char *value, struct error *err)
+{
+    ((struct trust_options *)target)->as = value;
+    return name_is_vm(value) ||
+           error_set(err, STATUS_USAGE,
+                     "--as: '%.80s' is not a name: letters, digits, '.', '_', '-', at most 64",
+                     value);
+}
+
+static bool set_ssh(void *target, const char *value, struct error *err)
+{
+    struct trust_options *options = target;
+    strlist_free(&options->ssh);
+    if (!strlist_split(&options->ssh, value, ' '))
+        return error_no_memory(err);
+    return options->ssh.count > 0 || error_set(err, STATUS_USAGE, "--ssh needs a command");
+}
+
+static bool set_remote_command(void *target, const char *value, struct error *err)
+{
+    ((struct trust_options *)target)->remote_command = value;
+    return (*value && text_is_plain(value)) ||
+           error_set(err, STATUS_USAGE, "--remote-command needs a program's name or path");
+}
+
+static bool set_sudo(void *target, const char *value, struct error *err)
+{
+    ((struct trust_options *)target)->sudo = true;
+    return true;
+}
+
+static bool set_yes(void *target, const char *value, struct error *err)
+{
+    ((struct trust_options *)target)->yes = true;
+    return true;
+}
+
 const struct option_spec trust_options[] = {
     {"address", 0, ARGUMENT_REQUIRED, set_address},
     {"expires", 0, ARGUMENT_REQUIRED, set_expires},
+    {"as", 0, ARGUMENT_REQUIRED, set_as},
+    {"ssh", 0, ARGUMENT_REQUIRED, set_ssh},
+    {"remote-command", 0, ARGUMENT_REQUIRED, set_remote_command},
+    {"sudo", 0, ARGUMENT_NONE, set_sudo},
+    {"yes", 0, ARGUMENT_NONE, set_yes},
     {NULL, 0, ARGUMENT_NONE, NULL},
 };
 
@@ -98,22 +135,39 @@ static bool list(struct context *context, struct error *err)
     return true;
 }
 
-bool command_trust(struct context *context, int count, char **words, struct error *err)
+static bool run(struct context *context, struct trust_options *options, int count, char **words,
+                struct error *err)
 {
-    struct trust_options options = {.expires = TRUST_NEVER};
     struct operands operands;
-    if (!command_options(context, count, words, trust_options, &options, &operands, err))
+    if (!command_options(context, count, words, trust_options, options, &operands, err))
         return false;
     if (context->help || context->version)
         return true;
     const char *action = operands.count > 0 ? operands.words[0] : "list";
     const char *folder = context->paths.config;
-    if (operands.rest_count < 0 && strcmp(action, "list") == 0 && operands.count <= 1)
+    bool plain = operands.rest_count < 0;
+    bool pairs = options->as || options->ssh.count > 0 || options->remote_command ||
+                 options->sudo || options->yes;
+    if (plain && strcmp(action, "pair") == 0 && operands.count == 2)
+        return trust_pair(context, options, operands.words[1], err);
+    if (pairs)
+        return error_set(err, STATUS_USAGE,
+                         "--as, --ssh, --remote-command, --sudo and --yes are "
+                         "for 'trust pair HOST'");
+    if (plain && strcmp(action, "list") == 0 && operands.count <= 1)
         return list(context, err);
-    if (operands.rest_count < 0 && strcmp(action, "add") == 0 && operands.count == 3)
-        return trust_add(folder, operands.words[1], operands.words[2], options.address,
-                         options.expires, err);
-    if (operands.rest_count < 0 && strcmp(action, "remove") == 0 && operands.count == 2)
+    if (plain && strcmp(action, "add") == 0 && operands.count == 3)
+        return trust_add(folder, operands.words[1], operands.words[2], options->address,
+                         options->expires, err);
+    if (plain && strcmp(action, "remove") == 0 && operands.count == 2)
         return trust_remove(folder, operands.words[1], err);
-    return error_set(err, STATUS_USAGE, "trust: add NAME PIN, list, or remove NAME");
+    return error_set(err, STATUS_USAGE, "trust: add NAME PIN, pair HOST, list, or remove NAME");
+}
+
+bool command_trust(struct context *context, int count, char **words, struct error *err)
+{
+    struct trust_options options = {.expires = TRUST_NEVER};
+    bool good = run(context, &options, count, words, err);
+    strlist_free(&options.ssh);
+    return good;
 }
