@@ -116,7 +116,7 @@ bool seen_store(const char *state_folder, const struct seen *seen, int64_t now, 
     autojson json_t *hosts = json_array();
     for (size_t i = 0; hosts && i < seen->count; i++) {
         const struct seen_host *host = &seen->hosts[i];
-        if (host->when + SEEN_LIFETIME_S > now &&
+        if (host->when > now - SEEN_LIFETIME_S &&
             json_array_append_new(hosts, json_pack("{s:s, s:s, s:I, s:I}", "pin", host->pin, "host",
                                                    host->host, "serial", (json_int_t)host->serial,
                                                    "when", (json_int_t)host->when)) != 0)

@@ -443,6 +443,12 @@ START_TEST(seen_file)
     ck_assert_str_eq(seen_find(&seen, b->pin)->host, "b2");
     ck_assert_int_eq(seen_find(&seen, b->pin)->serial, 6);
     ck_assert_int_eq(seen_find(&seen, b->pin)->when, NOW + 1);
+    /* A time that is as late as can be. */
+    seen_find(&seen, b->pin)->when = INT64_MAX;
+    MUST(seen_store(unit_folder, &seen, NOW, &err));
+    seen_free(&seen);
+    MUST(seen_load(unit_folder, &seen, &err));
+    ck_assert_int_eq(seen_find(&seen, b->pin)->when, INT64_MAX);
     seen_free(&seen);
     static const char *const bad[] = {
         "", "{}", "{\"version\":2,\"hosts\":[]}", "{\"version\":1,\"hosts\":{}}",
