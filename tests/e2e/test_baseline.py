@@ -563,7 +563,7 @@ def other_refusals(t):
     check_in("old.profile", old.stderr, "the warning of an expired profile")
 
 
-@test(timeout=900)
+@test(timeout=900, full=True)
 def tables_are_reproduced(t):
     """contrib/feature-table makes the committed tables of QEMU 7.2 and 10.0, byte for byte"""
     binaries = [t.qemu_path, t.second_qemu_path]

@@ -232,7 +232,7 @@ def rich_older_and_poor_newer(t):
     done["dies"].check_refused(11, *words)
 
 
-@test(timeout=HOSTS_TIMEOUT, lane="hosts")
+@test(timeout=HOSTS_TIMEOUT, lane="hosts", full=True)
 def rich_newer_and_poor_older(t):
     """KVM, -cpu host, rich with QEMU 10.0 <-> poor with 7.2: the CPU stays; bare QEMU restarts the guest or changes it"""
     cases = {
@@ -253,7 +253,7 @@ def rich_newer_and_poor_older(t):
     check_equal(done["g3"].check_agreed()["baseline"]["model"], "Opteron_G3-v1", "g3: model")
 
 
-@test(timeout=HOSTS_TIMEOUT, lane="hosts")
+@test(timeout=HOSTS_TIMEOUT, lane="hosts", full=True)
 def rich_and_mid(t):
     """KVM, -cpu host, rich (7.2) <-> one without AVX (10.0): the guest keeps XSAVE, uses it, and has no AVX anywhere"""
     cases = {

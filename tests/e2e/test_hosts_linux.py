@@ -170,7 +170,7 @@ def older(t):
     go(t, ("rich", "poor"), steps, also=("move", "move"))
 
 
-@test(timeout=HOSTS_TIMEOUT, lane="hosts")
+@test(timeout=HOSTS_TIMEOUT, lane="hosts", full=True)
 def newer(t):
     """QEMU 10.0, rich <-> poor: Linux goes there and back; a source that dies leaves nothing at the destination"""
     go(t, ("rich@trixie", "poor@trixie"), ("move", "move", f"lose-source {SLOW}"))
@@ -178,6 +178,6 @@ def newer(t):
 
 @test(timeout=HOSTS_TIMEOUT, lane="hosts")
 def mixed(t):
-    """QEMU 7.2 on rich, 10.0 on poor: Linux goes there and back with --multifd, --direct and --postcopy"""
-    steps = ("move --multifd 4", "move --direct", "move --postcopy --bandwidth 8M", "move")
+    """QEMU 7.2 on rich, 10.0 on poor: Linux goes there and back in each way; a source that dies leaves nothing there"""
+    steps = ("move --multifd 4", "move --direct", "move --postcopy --bandwidth 8M", "move", f"lose-source {SLOW}")
     go(t, ("rich", "poor@trixie"), steps)

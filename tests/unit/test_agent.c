@@ -168,7 +168,7 @@ START_TEST(frames)
     if (child == 0) {
         for (int i = 0; i < 3; i++)
             if (!agent_pipe_send(ends[0], i == 1 ? small : large, PIPE_ORDER_MAX,
-                                 deadline_in_ms(5000), NULL))
+                                 deadline_in_ms(60000), NULL))
                 _exit(1);
         _exit(0);
     }
@@ -176,12 +176,12 @@ START_TEST(frames)
     for (int i = 0; i < 3; i++) {
         autojson json_t *frame = NULL;
         ck_assert_msg(
-            agent_pipe_receive(ends[1], PIPE_ORDER_MAX, deadline_in_ms(5000), &frame, &err), "%s",
+            agent_pipe_receive(ends[1], PIPE_ORDER_MAX, deadline_in_ms(60000), &frame, &err), "%s",
             err.message);
         ck_assert(json_equal(frame, i == 1 ? small : large));
     }
     json_t *none = small;
-    ck_assert(agent_pipe_receive(ends[1], PIPE_ORDER_MAX, deadline_in_ms(5000), &none, &err));
+    ck_assert(agent_pipe_receive(ends[1], PIPE_ORDER_MAX, deadline_in_ms(60000), &none, &err));
     ck_assert_ptr_null(none); /* the end */
     int status = 1;
     waitpid(child, &status, 0);

@@ -16,7 +16,8 @@ a process of its own, in a fresh folder, with a deadline; at its end everything 
 Environment: QML_PROGRAM the installed program; QML_QEMU this machine's QEMU (default: qemu-system-x86_64);
 QML_SECOND_QEMU the other version (see tests/second-qemu); QML_SANITIZED=1 when the program has sanitizers: then a
 test that leaves a sanitizer's report fails, and QML_PLAIN_PROGRAM is the one without them, for what cannot be shown with
-sanitizers (Test.need_plain); QML_FULL=1: every row of the large tables of tests, of which else a part is gone through.
+sanitizers (Test.need_plain); QML_FULL=1: every row of the large tables of tests, of which else a part is gone through, and the tests that are
+registered with full=True.
 """
 import importlib
 import json
@@ -69,18 +70,21 @@ REGISTERED = {}
 PLAIN = " (plain)"  # after the name of a test that is also run so
 
 
-def test(timeout=60, alone=False, lane=None):
+def test(timeout=60, alone=False, lane=None, full=False):
     """Registers a test under FILE.FUNCTION (without test_). It must end within `timeout` seconds.
 
     alone=True: no other test runs beside it (it measures time, or needs the whole machine).
     lane="NAME": one at a time of those with this name, beside as many others as ever (it is long, and takes much of the
     machine); the lanes begin first.
+    full=True: only with QML_FULL=1: it is long, and what it alone shows is little.
     """
 
     def register(function):
         name = f"{function.__module__.removeprefix('test_')}.{function.__name__.removeprefix('test_')}"
         if name in REGISTERED:
             raise ValueError(f"two tests are called {name}")
+        if full and not os.environ.get("QML_FULL"):
+            return function
         REGISTERED[name] = Registered(name, function, timeout, alone, lane)
         return function
 
