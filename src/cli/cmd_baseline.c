@@ -40,6 +40,12 @@ static bool set_agreement(void *target, const char *value, struct error *err)
     return true;
 }
 
+static bool set_html(void *target, const char *value, struct error *err)
+{
+    ((struct baseline_command *)target)->html = value;
+    return *value || error_set(err, STATUS_USAGE, "--html needs a file");
+}
+
 static bool set_form(void *target, const char *value, struct error *err)
 {
     ((struct baseline_command *)target)->form_given = true;
@@ -64,6 +70,7 @@ const struct option_spec baseline_options[] = {
     {"cpu", 0, ARGUMENT_REQUIRED, set_cpu},
     {"machine", 0, ARGUMENT_REQUIRED, set_machine},
     {"agreement", 0, ARGUMENT_REQUIRED, set_agreement},
+    {"html", 0, ARGUMENT_REQUIRED, set_html},
     {"cpu-form", 0, ARGUMENT_REQUIRED, set_form},
     {"require", 0, ARGUMENT_REQUIRED, set_require},
     {"deny", 0, ARGUMENT_REQUIRED, set_deny},
@@ -246,6 +253,7 @@ static bool run(struct baseline_command *command, const struct operands *operand
         return error_set(err, STATUS_USAGE, "baseline needs the files of one or more profiles");
     if (command->agreement &&
         (command->qemu || command->machine || command->request.model || command->form_given ||
+         command->html ||
          featureset_count(&command->require) + featureset_count(&command->deny) > 0))
         return error_set(err, STATUS_USAGE,
                          "--agreement takes no other option: what is wanted was agreed on");
@@ -268,8 +276,11 @@ static bool run(struct baseline_command *command, const struct operands *operand
         if (!strlist_push(&command->cpus, cpu))
             return error_no_memory(err);
     }
-    return command->context->json ? put_json(baseline_document(command), err)
-                                  : baseline_print(command, err);
+    if (command->html && !baseline_write_page(command, err))
+        return false;
+    if (command->context->json)
+        return put_json(baseline_document(command), err);
+    return command->html || baseline_print(command, err);
 }
 
 bool command_baseline(struct context *context, int count, char **words, struct error *err)

@@ -15,6 +15,7 @@ struct baseline_command {
     struct context *context;
     const char *qemu, *machine;
     const char *agreement; /* --agreement, or NULL */
+    const char *html;      /* --html, or NULL */
     struct cpu_request request;
     enum cpu_form form;
     bool form_given;
@@ -40,6 +41,9 @@ json_t *baseline_document(const struct baseline_command *command);
 
 /* Tables for people on standard output. */
 bool baseline_print(const struct baseline_command *command, struct error *err);
+
+/* The page for a browser, whole into the file of --html or not at all. STATUS_CANNOT_WRITE. */
+bool baseline_write_page(const struct baseline_command *command, struct error *err);
 
 /* With --agreement: which of the hosts could take that VM. STATUS_INCOMPATIBLE if not all. */
 bool baseline_against_agreement(const struct baseline_command *command, struct error *err);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * No memory: each of the allocations that src/cpu and src/peer make by themselves fails once. What
- * was asked for fails with STATUS_INTERNAL, and with its result untouched, or can do without. What
- * leaks or is used after it was freed is found by the sanitizers' build.
+ * No memory: each of the allocations that src/cpu, src/page and src/peer make by themselves fails
+ * once. What was asked for fails with STATUS_INTERNAL, and with its result untouched, or can do
+ * without. What leaks or is used after it was freed is found by the sanitizers' build.
  */
 #include <errno.h>
 #include <stdarg.h>
 #include <time.h>
 
 #include "cpu_fixture.h"
+#include "page/baseline_page.h"
 #include "peer/envelope.h"
 #include "peer/identity.h"
 #include "peer/message.h"
@@ -106,6 +107,7 @@ static void play(const char *name, bool (*scene)(struct error *err))
 static struct cpu_offer offers[2];
 static struct cpu_request requests[2];
 static struct baseline agreed;
+static struct baseline_report told;
 static json_t *agreed_json, *offer_json, *request_json, *body;
 static struct identity *self;
 static char *statement, *message, *new_folder, *key_path, *certificate_path;
@@ -123,7 +125,7 @@ static void have_cpus(void)
     add_names(&offers[0].required, "lm");
     const struct cpu_offer *const both[] = {&offers[0], &offers[1]};
     const struct cpu_request *const asked[] = {&requests[0], &requests[1]};
-    MUST(baseline_compute(both, asked, 2, NULL, &agreed, NULL, &err));
+    MUST(baseline_compute(both, asked, 2, NULL, &agreed, &told, &err));
     ck_assert_ptr_nonnull(agreed_json = baseline_to_json(&agreed));
     ck_assert_ptr_nonnull(offer_json = cpu_offer_to_json(&offers[0]));
     ck_assert_ptr_nonnull(request_json = cpu_request_to_json(&requests[0]));
@@ -136,6 +138,7 @@ static void no_cpus(void)
         cpu_request_free(&requests[i]);
     }
     baseline_free(&agreed);
+    baseline_report_free(&told);
     json_decref(agreed_json);
     json_decref(offer_json);
     json_decref(request_json);
@@ -201,6 +204,21 @@ static bool renders(struct error *err)
     return true;
 }
 
+static bool makes_page(struct error *err)
+{
+    const struct page_host hosts[] = {{&offers[0], "10.0.0", "host"}, {&offers[1], NULL, "host"}};
+    const struct strlist none = {0};
+    const struct baseline_page page = {.baseline = &agreed,
+                                       .report = &told,
+                                       .hosts = hosts,
+                                       .host_count = 2,
+                                       .form = "host",
+                                       .devices_off = &none,
+                                       .devices_unknown = &none};
+    autofree char *text = baseline_page_make(&page);
+    return text ? true : error_no_memory(err);
+}
+
 static bool parses_features(struct error *err)
 {
     autofeatureset struct featureset set = {0};
@@ -218,6 +236,7 @@ START_TEST(of_cpus)
     play("baseline", computes);
     play("baseline from JSON", reads_baseline);
     play("-cpu", renders);
+    play("page", makes_page);
     no_cpus();
 }
 END_TEST
