@@ -123,7 +123,12 @@ class Browser:
         return found
 
     def requests(self):
-        """The addresses that the page asked for, its own among them."""
-        return [
-            event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"
-        ]
+        """The addresses that the page has fetched, its own among them; what its policy held back is none."""
+        told = [(event["method"], event["params"]) for event in self.events]
+        held = {
+            what["requestId"]
+            for method, what in told
+            if method == "Network.loadingFailed" and what.get("blockedReason") == "csp"
+        }
+        sent = [what for method, what in told if method == "Network.requestWillBeSent"]
+        return [what["request"]["url"] for what in sent if what["requestId"] not in held]
