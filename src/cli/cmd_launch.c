@@ -3,6 +3,7 @@
  * The launch command: agree with a peer, then become QEMU.
  */
 #include "cli/cmd_launch.h"
+#include "cli/tofu.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -302,12 +303,23 @@ static bool start(struct launch *launch, struct error *err)
            (launch->known ? launch_under_agreement(launch, err) : launch_agreed(launch, err));
 }
 
+/* --tofu: before anything points to trust entries. */
+static bool meet_peers(struct launch *launch, struct error *err)
+{
+    const struct strlist *peers = &launch->options.peers;
+    for (size_t i = 0; launch->options.tofu && i < peers->count; i++)
+        if (!tofu_meet(launch->context, launch->identity, "--peer", peers->items[i], &launch->trust,
+                       err))
+            return false;
+    return true;
+}
+
 bool launch_with_arguments(struct launch *launch, struct error *err)
 {
     const struct paths *paths = &launch->context->paths;
     catch_interrupts(true);
     return trust_load(paths->config, &launch->trust, err) &&
-           (launch->identity = identity_load(paths->config, err)) &&
+           (launch->identity = identity_load(paths->config, err)) && meet_peers(launch, err) &&
            launch_read_arguments(launch, err) && start(launch, err);
 }
 

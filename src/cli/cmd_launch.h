@@ -22,6 +22,7 @@ struct launch_options {
     struct strlist peers;    /* each HOST[:PORT] or a trust entry's name */
     struct strlist profiles; /* files by --peer-profile */
     bool offline_ok;
+    bool tofu; /* ask a person about peers that are not known */
     bool listen;
     const char *listen_address; /* [ADDR]:PORT, or NULL */
     bool incoming;
@@ -68,10 +69,11 @@ struct launch {
 };
 
 void launch_options_free(struct launch_options *options);
-/* --timeout, --accept-difference and --wait of a struct launch_options. */
+/* --timeout, --accept-difference, --wait and --tofu of a struct launch_options. */
 bool launch_set_timeout(void *target, const char *value, struct error *err);
 bool launch_set_accept_difference(void *target, const char *value, struct error *err);
 bool launch_set_wait(void *target, const char *value, struct error *err);
+bool launch_set_tofu(void *target, const char *value, struct error *err);
 
 #define LAUNCH_TIMEOUT_MS 30000 /* for an exchange, if nothing else was said */
 

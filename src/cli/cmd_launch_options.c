@@ -124,6 +124,12 @@ bool launch_set_wait(void *target, const char *value, struct error *err)
     return true;
 }
 
+bool launch_set_tofu(void *target, const char *value, struct error *err)
+{
+    ((struct launch_options *)target)->tofu = true;
+    return true;
+}
+
 static bool set_no_proof(void *target, const char *value, struct error *err)
 {
     ((struct launch_options *)target)->no_proof = true;
@@ -153,6 +159,7 @@ bool launch_set_accept_difference(void *target, const char *value, struct error 
 const struct option_spec launch_options[] = {
     {"vm", 0, ARGUMENT_REQUIRED, set_vm},
     {"peer", 0, ARGUMENT_REQUIRED, set_peer},
+    {"tofu", 0, ARGUMENT_NONE, launch_set_tofu},
     {"listen", 0, ARGUMENT_ADDRESS, set_listen},
     {"incoming", 0, ARGUMENT_NONE, set_incoming},
     {"plain-incoming", 0, ARGUMENT_REQUIRED, set_plain_incoming},

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "cli/command.h"
+#include "cli/tofu.h"
 
 #define BANDWIDTH_MIN 1024
 #define MULTIFD_MAX 63 /* and the main channel */
@@ -18,6 +18,7 @@ struct migrate_command {
     struct context *context;
     struct migration_options options;
     struct progress progress;
+    bool tofu; /* ask a person about a peer that is not known */
 };
 
 static bool set_to(void *target, const char *value, struct error *err)
@@ -97,6 +98,12 @@ static bool set_resume_on(void *target, const char *value, struct error *err)
     return true;
 }
 
+static bool set_tofu(void *target, const char *value, struct error *err)
+{
+    ((struct migrate_command *)target)->tofu = true;
+    return true;
+}
+
 static bool set_keep_source(void *target, const char *value, struct error *err)
 {
     ((struct migrate_command *)target)->options.keep_source = true;
@@ -105,6 +112,7 @@ static bool set_keep_source(void *target, const char *value, struct error *err)
 
 const struct option_spec migrate_options[] = {
     {"to", 0, ARGUMENT_REQUIRED, set_to},
+    {"tofu", 0, ARGUMENT_NONE, set_tofu},
     {"bandwidth", 0, ARGUMENT_REQUIRED, set_bandwidth},
     {"downtime", 0, ARGUMENT_REQUIRED, set_downtime},
     {"multifd", 0, ARGUMENT_REQUIRED, set_multifd},
@@ -175,6 +183,18 @@ static bool check_options(const struct migration_options *options, struct error 
     return true;
 }
 
+/* --tofu: whoever --to means is trusted before the migration looks for it. */
+static bool meet_peer(const struct migrate_command *command, struct error *err)
+{
+    const struct context *context = command->context;
+    autotrust struct trust trust = {0};
+    if (!command->tofu || !command->options.to)
+        return true;
+    autoidentity struct identity *identity = identity_load(context->paths.config, err);
+    return identity && trust_load(context->paths.config, &trust, err) &&
+           tofu_meet(context, identity, "--to", command->options.to, &trust, err);
+}
+
 bool command_migrate(struct context *context, int count, char **words, struct error *err)
 {
     struct migrate_command command = {.context = context};
@@ -191,6 +211,8 @@ bool command_migrate(struct context *context, int count, char **words, struct er
     const char *vm = operands.words[0];
     catch_interrupts(false);
     signal(SIGPIPE, SIG_IGN); /* who reads the progress may go: the guest is more important */
+    if (!meet_peer(&command, err))
+        return false;
     command.progress = begin_progress(context, vm);
     command.options.interrupted = &interrupted;
     command.options.report = report;

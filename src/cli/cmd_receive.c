@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "cli/tofu.h"
 #include "vm/args_file.h"
 #include "vm/drift.h"
 
@@ -34,6 +35,11 @@ static bool set_wait(void *target, const char *value, struct error *err)
     return launch_set_wait(&((struct receive *)target)->launch.options, value, err);
 }
 
+static bool set_tofu(void *target, const char *value, struct error *err)
+{
+    return launch_set_tofu(&((struct receive *)target)->launch.options, value, err);
+}
+
 static bool set_accept_difference(void *target, const char *value, struct error *err)
 {
     return launch_set_accept_difference(&((struct receive *)target)->launch.options, value, err);
@@ -42,6 +48,7 @@ static bool set_accept_difference(void *target, const char *value, struct error 
 const struct option_spec receive_options[] = {
     {"accept-difference", 0, ARGUMENT_REQUIRED, set_accept_difference},
     {"from", 0, ARGUMENT_REQUIRED, set_from},
+    {"tofu", 0, ARGUMENT_NONE, set_tofu},
     {"timeout", 0, ARGUMENT_REQUIRED, set_timeout},
     {"wait", 0, ARGUMENT_REQUIRED, set_wait},
     {"dry-run", 0, ARGUMENT_NONE, set_dry_run},
@@ -207,6 +214,9 @@ static bool run(struct receive *receive, int count, char **words, struct error *
         !trust_load(context->paths.config, &launch->trust, err) ||
         !(launch->identity = identity_load(context->paths.config, err)) ||
         !find_arguments(receive, &operands, &there, err) || !check_record(receive, err))
+        return false;
+    if (receive->from && launch->options.tofu &&
+        !tofu_meet(context, launch->identity, "--from", receive->from, &launch->trust, err))
         return false;
     if (receive->from)
         receive->peer = launch_find_peer(launch, "--from", receive->from, &receive->peer_host,

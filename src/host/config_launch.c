@@ -6,10 +6,26 @@
 
 /* The options of launch, those of cli/cmd_launch_options.c: tests/check-synopsis compares. */
 static const char *const launch_keys[] = {
-    "accept-difference", "accept-row", "agreement",    "cpu-form",       "deny",
-    "dry-run",           "here",       "incoming",     "listen",         "no-proof",
-    "offline-ok",        "peer",       "peer-profile", "plain-incoming", "renegotiate",
-    "require",           "timeout",    "vm",           "wait",
+    "accept-difference",
+    "accept-row",
+    "agreement",
+    "cpu-form",
+    "deny",
+    "dry-run",
+    "here",
+    "incoming",
+    "listen",
+    "no-proof",
+    "offline-ok",
+    "peer",
+    "peer-profile",
+    "plain-incoming",
+    "renegotiate",
+    "require",
+    "timeout",
+    "tofu",
+    "vm",
+    "wait",
 };
 
 void config_launch_free(struct config_launch *launch)

@@ -36,4 +36,10 @@ struct peer_client {
 bool peer_call(const struct peer_client *client, const char *name, json_t *body, deadline when,
                json_t **answer, struct error *err);
 
+/* The pin of the certificate that is shown at that address: to be shown to a person, for the key
+ * has not proven itself, nor is it trusted. client->peer is not used. Nothing is sent but the
+ * beginning of a TLS handshake, without a certificate of ours. Errors as peer_call. */
+bool peer_learn_pin(const struct peer_client *client, deadline when, char pin[PIN_SIZE],
+                    struct error *err);
+
 #endif
