@@ -169,7 +169,8 @@ uint16_t incoming_port(const char *uri)
     return port && parse_number(port, 1, 65535, &number) ? (uint16_t)number : 0;
 }
 
-/* Whether a listening socket can be had there. */
+/* Whether a listening socket can be had there, as QEMU makes one (util/qemu-sockets.c 7.2,
+ * create_fast_reuse_socket): what is left of connections that have ended is not in its way. */
 static bool port_is_free(const char *address, uint16_t port)
 {
     char service[8];
@@ -181,7 +182,9 @@ static bool port_is_free(const char *address, uint16_t port)
     bool is_free = false;
     for (struct addrinfo *a = found; a && !is_free; a = a->ai_next) {
         autoclose int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-        is_free = fd >= 0 && bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 1) == 0;
+        const int on = 1;
+        is_free = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+                  bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 1) == 0;
     }
     freeaddrinfo(found);
     return is_free;

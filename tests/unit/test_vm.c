@@ -4,7 +4,14 @@
  */
 #include "unit.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
 #include "vm/address_space.h"
+#include "vm/command_line.h"
 #include "vm/config_file.h"
 
 static unsigned bits_of(const char *machine, const char *memory, const char *vendor)
@@ -98,8 +105,47 @@ START_TEST(config_files)
 }
 END_TEST
 
+/* A listening socket on a port of the kernel's choice, which comes with it. */
+static int listening(uint16_t *port)
+{
+    const int on = 1;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+              bind(fd, (struct sockaddr *)&address, length) == 0 && listen(fd, 1) == 0 &&
+              getsockname(fd, (struct sockaddr *)&address, &length) == 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+START_TEST(free_ports)
+{
+    struct error err = ERROR_INIT;
+    uint16_t port, other;
+    autoclose int listener = listening(&port);
+    ck_assert_uint_eq(find_free_port("127.0.0.1", port, port, &err), 0);
+    ck_assert_int_eq(err.status, STATUS_CONFIG);
+    /* A connection that this end has closed first keeps the port for a minute. */
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    autoclose int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+    autoclose int accepted = accept(listener, NULL, NULL);
+    ck_assert_int_ge(accepted, 0);
+    close(steal_fd(&accepted));
+    close(steal_fd(&client));
+    close(steal_fd(&listener));
+    ck_assert_uint_eq(find_free_port("127.0.0.1", port, port, &err), port);
+    /* Of two, the one that nobody has. */
+    autoclose int taken = listening(&other);
+    if (other < UINT16_MAX)
+        ck_assert_uint_ne(find_free_port("127.0.0.1", other, other + 1, &err), other);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {address_bits, bad_sizes, config_files};
+    const TTest *const tests[] = {address_bits, bad_sizes, config_files, free_ports};
     return unit_run("vm", tests, COUNT(tests));
 }
