@@ -5,10 +5,11 @@ import signal
 import time
 from pathlib import Path
 
+from .etcd import Etcd
 from .injected import DOCUMENTED, Case, Played
+from .injected_moves import Guardian, Migrate, MigrateDirect, MigratePostcopy, Moves, Watcher
 from .pair import VM, Launched, Pair, guest_args
 from .process import end_marked, free_port
-from .qmp import QMPClosed, QMPTimeout
 from .wait import Failure, wait_until
 
 DRY = ("--dry-run", "--timeout", "10")
@@ -86,143 +87,6 @@ class Listener(Case):
         if status != 0 and played.status == 0:
             played.problems.append(f"the other side: status {status}: {other.stderr()[-300:]}")
         return played
-
-
-class Moves(Case):
-    """Two hosts whose guest is to be moved from a to b; each time both start again from the same state."""
-
-    bound = 60
-    source_env, destination_env = False, False  # whether the faults are for the launch there
-    options = ()
-
-    def __init__(self, t):
-        super().__init__(t)
-        self.pair = Pair(t)
-        self.hosts = [self.pair.a, self.pair.b]
-        self.kept = t.dir / "kept"
-        self.injection.rest()
-        self.up({}, {}, "--no-proof")
-        self.down()
-        for host in self.hosts:
-            shutil.copytree(host.home, self.kept / host.name, ignore=shutil.ignore_patterns("run"))
-
-    def up(self, env_a, env_b, *options):
-        """Both launches, at once."""
-        listener = self.pair.listen(*options, env=env_b)
-        connector = self.pair.connect(*options, env=env_a)
-        self.a, self.b = Launched(self.pair.a, connector, "a"), Launched(self.pair.b, listener, "b")
-        self.a.serial.wait_lines(1)
-
-    def down(self):
-        """All that this case has started has ended."""
-        for process in self.t.processes:
-            if process.alive():
-                process.kill()
-        end_marked(self.t.mark)
-
-    def restore(self):
-        """The hosts' files are as they were; nothing runs."""
-        self.down()
-        for host in self.hosts:
-            if (self.kept / host.name).exists():
-                shutil.rmtree(host.home)
-                shutil.copytree(self.kept / host.name, host.home)
-        for name in "ab":
-            for kind in ("serial", "qmp"):
-                (self.t.dir / f"{name}.{kind}").unlink(missing_ok=True)
-
-    def command(self, env):
-        self.restore()
-        self.up(self.source_env and env or {}, self.destination_env and env or {}, "--no-proof")
-        played = self.move(env)
-        played.fired = self.injection.fired()
-        self.injection.rest()
-        self.judge(played)
-        return played
-
-    def move(self, env):
-        """`migrate` on a."""
-        return self.run(self.pair.a, "migrate", VM, *self.options, env=env)
-
-    @staticmethod
-    def state(launched):
-        """QEMU's run state, or that it is gone."""
-        if not launched.process.alive():
-            return "gone"
-        try:
-            return launched.status()
-        except (QMPClosed, QMPTimeout, OSError):
-            return "gone"
-
-    def runs(self):
-        """Where the guest runs."""
-        return [name for name, one in (("a", self.a), ("b", self.b)) if self.state(one) == "running"]
-
-    def judge(self, played):
-        """One guest and no more, as the status says; and with another try it comes to b."""
-        runs = self.runs()
-        wanted = {0: ["b"], 14: runs if len(runs) < 2 else []}.get(played.status, ["a"])
-        if runs != wanted:
-            played.problems.append(f"status {played.status}, and it runs on {runs}")
-        if played.status in (0, -999):
-            return
-        again = self.run(self.pair.a, "migrate", VM)
-        if again.status and (self.state(self.b) == "gone" or "--incoming --agreement" in again.stderr):
-            self.b.process.kill()
-            self.new_destination(played)
-            again = self.run(self.pair.a, "migrate", VM)
-        done = again.status == 0 or "has moved to b already" in again.stderr
-        if not done or self.runs() != ["b"]:
-            played.problems.append(f"again: status {again.status}, it runs on {self.runs()}: {again.stderr[-400:]}")
-
-    def after(self):
-        """`judge` has tried it again."""
-        return []
-
-    def new_destination(self, played):
-        """One that waits under the agreement that there is."""
-        path = self.pair.b.home / "state" / "agreements" / f"{VM}.json"
-        (self.t.dir / "b.qmp").unlink(missing_ok=True)
-        words = ["--vm", VM, "--agreement", path, "--incoming", "--listen", f"127.0.0.1:{self.pair.port}"]
-        process = self.pair.b.start(*words, "--", *self.pair.guest("b"), name="b-again")
-        try:
-            self.b = Launched(self.pair.b, process, "b")
-        except Failure as failure:
-            played.problems.append(f"no new destination: {failure}")
-
-
-class Migrate(Moves):
-    """migrate on the source."""
-
-    no_memory = {0, 69, 70, 76, 13, 14}
-
-
-class MigratePostcopy(Migrate):
-    """migrate --postcopy."""
-
-    options = ("--postcopy",)
-
-
-class Guardian(Moves):
-    """What the destination's guardian does while the guest comes; nobody sees its standard error."""
-
-    no_memory = {0, 13, 14, 69, 70, 76}
-    silent = True
-    destination_env = True
-
-    def play(self, prepare):
-        self.prepare = prepare
-        return super().play(self.injection.rest)
-
-    def up(self, env_a, env_b, *options):
-        self.injection.fresh = True
-        self.injection.rest()
-        super().up(env_a, env_b, *options)
-        self.injection.fresh = False
-
-    def move(self, env):
-        self.prepare()
-        return super().move({})
 
 
 class Agent(Case):
@@ -306,10 +170,52 @@ class Receive(Case):
             agent = host.start("serve", "--listen", f"127.0.0.1:{ports[host.name]}", name=f"{host.name}-serve")
             agent.wait_output("serving")
         source = self.pair.a.start("--vm", VM, "--peer", "b", "--no-proof", "--", *self.pair.guest("a"), name="a-launch")
-        Launched(self.pair.a, source, "a").serial.wait_lines(1)
+        self.source = Launched(self.pair.a, source, "a")
+        self.source.serial.wait_lines(1)
 
     def command(self, env):
         return self.run(self.pair.b, "receive", VM, "--from", "a", *DRY, "--", *self.pair.guest("b"), env=env)
+
+
+class ReceiveStarts(Receive):
+    """receive from a host whose VM runs, until QEMU waits here; it is ended again each time."""
+
+    def command(self, env):
+        (self.t.dir / "b.qmp").unlink(missing_ok=True)
+        process = self.pair.b.start("receive", VM, "--from", "a", "--", *self.pair.guest("b"), name="b-receive", env=env)
+        problems, status = [], 0
+        try:
+            waits = Launched(self.pair.b, process, "b")
+            if waits.status() != "inmigrate":
+                problems.append(f"the destination is {waits.status()}")
+            process.kill()
+        except Failure as failure:
+            status = process.poll()
+            if status is None:
+                problems.append(str(failure))
+                process.kill()
+        if self.source.status() != "running":
+            problems.append(f"the source is {self.source.status()}")
+        return Played(-999 if status is None else status, "", process.stderr(), problems)
+
+
+class Pool(WithAgent):
+    """launch --dry-run that finds the agent in the pool."""
+
+    def __init__(self, t):
+        super().__init__(t)
+        etcd = Etcd(t)
+        self.agent.signal(signal.SIGTERM)
+        self.agent.expect_status(0)
+        for host in self.hosts:
+            config = host.home / "config" / "config.ini"
+            text = config.read_text() if config.exists() else f"[host]\nname = {host.name}\n"
+            host.write_config(text + etcd.config())
+        self.agent = self.pair.b.start("serve", "--listen", f"127.0.0.1:{self.pair.port}", name="b-serve")
+        wait_until(lambda: "test/fleet/hosts/b" in etcd.get("test/fleet/hosts/"), 20, "agent in the pool")
+
+    def command(self, env):
+        return self.run(self.pair.a, "--vm", VM, *DRY, "--", *self.pair.guest("a"), env=env)
 
 
 class RunsAlready(Case):
@@ -384,5 +290,5 @@ class Waits(Starts):
 
 
 EACH = (OfProfile, UnderAgreement, WithAgent, Listener, Cold, Receive, Agent, AgentStart, RunsAlready, Starts, Waits)
-EACH += (Migrate, Guardian, MigratePostcopy)
+EACH += (Migrate, Guardian, MigratePostcopy, MigrateDirect, Watcher, ReceiveStarts, Pool)
 CASES = {case.__name__: case for case in EACH}
