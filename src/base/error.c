@@ -62,7 +62,9 @@ bool error_set_errno(struct error *err, enum status status, int errnum, const ch
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     err->status = errnum == ENOMEM ? STATUS_INTERNAL : status;
-    finish(err, snprintf(err->message, sizeof(err->message), "%s: %s", text, strerror(errnum)));
+    bool descriptors = errnum == EMFILE || errnum == ENFILE;
+    finish(err, snprintf(err->message, sizeof(err->message), "%s: %s%s", text, strerror(errnum),
+                         descriptors ? " ('ulimit -n' tells how many there may be)" : ""));
     return false;
 }
 
@@ -77,6 +79,20 @@ bool error_wrap(struct error *err, const char *format, ...)
     va_end(args);
     memcpy(inner, err->message, sizeof(inner));
     finish(err, snprintf(err->message, sizeof(err->message), "%s: %s", context, inner));
+    return false;
+}
+
+bool error_advise(struct error *err, const char *format, ...)
+{
+    if (!err || err->status == STATUS_INTERNAL)
+        return false;
+    char advice[ERROR_MESSAGE_SIZE], inner[ERROR_MESSAGE_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(advice, sizeof(advice), format, args);
+    va_end(args);
+    memcpy(inner, err->message, sizeof(inner));
+    finish(err, snprintf(err->message, sizeof(err->message), "%s: %s", inner, advice));
     return false;
 }
 

@@ -46,6 +46,10 @@ bool error_set_errno(struct error *err, enum status status, int errnum, const ch
 /* Put "context: " before the message that err holds. Always returns false. */
 bool error_wrap(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Put ": what to do next" behind the message that err holds, unless memory lacked. Always returns
+ * false. */
+bool error_advise(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* "out of memory", STATUS_INTERNAL. Always returns false. */
 bool error_no_memory(struct error *err);
 

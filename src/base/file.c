@@ -45,7 +45,7 @@ static bool read_guarded(const char *path, size_t max_size, bool missing_ok, enu
     }
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
-        return error_set_errno(err, STATUS_CONFIG, errno, "%s", path);
+        return error_set_errno(err, STATUS_CONFIG, errno, "cannot read %s", path);
     if (!S_ISREG(st.st_mode))
         return error_set(err, STATUS_CONFIG, "%s: not a regular file", path);
     if (!check_guard(path, &st, guard, err))
@@ -126,7 +126,7 @@ static bool write_whole(const char *path, const void *data, size_t length, mode_
         return error_no_memory(err);
     autoclose int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
-        return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
+        return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "cannot write %s", path);
     bool good = fchmod(fd, mode) == 0 && fd_write_all(fd, data, length, NULL) && fsync(fd) == 0;
     if (good)
         good = replace ? rename(temporary, path) == 0 : link(temporary, path) == 0;
@@ -134,7 +134,7 @@ static bool write_whole(const char *path, const void *data, size_t length, mode_
     if (!good || !replace)
         unlink(temporary);
     if (!good)
-        return error_set_errno(err, STATUS_CANNOT_WRITE, saved, "%s", path);
+        return error_set_errno(err, STATUS_CANNOT_WRITE, saved, "cannot write %s", path);
     if (!sync_folder_of(path))
         return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s: its folder", path);
     return true;
@@ -187,7 +187,7 @@ bool folder_make(const char *path, mode_t mode, struct error *err)
             continue;
         *p = '\0';
         if (mkdir(copy, 0755) < 0 && errno != EEXIST)
-            return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", copy);
+            return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "cannot make folder %s", copy);
         *p = '/';
     }
     if (mkdir(copy, mode) == 0)
@@ -196,7 +196,7 @@ bool folder_make(const char *path, mode_t mode, struct error *err)
     struct stat st;
     if (saved == EEXIST && stat(copy, &st) == 0 && S_ISDIR(st.st_mode))
         return check_guard(path, &st, mode & 077 ? GUARD_NONE : GUARD_TRUSTED, err);
-    return error_set_errno(err, STATUS_CANNOT_WRITE, saved, "%s", copy);
+    return error_set_errno(err, STATUS_CANNOT_WRITE, saved, "cannot make folder %s", copy);
 }
 
 int file_lock(const char *path, bool wait, bool *busy, struct error *err)

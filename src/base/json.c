@@ -145,6 +145,10 @@ bool json_take(json_t *json, struct error *err, const char *what, const char *fo
     if (unknown)
         return error_set(err, STATUS_DATA, "%s: unknown member: %s", what,
                          unknown + strlen("left unpacked: "));
+    const char *missing = strstr(detail.text, "item not found: ");
+    if (missing)
+        return error_set(err, STATUS_DATA, "%s: missing member: %s", what,
+                         missing + strlen("item not found: "));
     return error_set(err, STATUS_DATA, "%s: %s", what, detail.text);
 }
 

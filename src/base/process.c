@@ -224,8 +224,9 @@ char *process_find_executable(const char *name, struct error *err)
         return find_on_path(name, err);
     if (!is_executable(name) || is_own_file(name)) {
         error_set(err, STATUS_CONFIG, "%s: %s", name,
-                  is_executable(name) ? "it is this program itself, not QEMU: name QEMU's own file"
-                                      : "no such executable");
+                  is_executable(name)
+                      ? "it is this program itself, not QEMU: name QEMU's own file"
+                      : "no such executable: see that QEMU is installed, and its path");
         return NULL;
     }
     char *path = strdup(name);

@@ -36,10 +36,14 @@ bool open_agreement(const struct context *context, const char *vm, enum status m
     if (!agreement_load(context->paths.state, vm, &document, err))
         return false; /* it names the file */
     if (!document)
-        return error_set(err, missing, "there is no agreement for %s here: %s does not exist", vm,
-                         path);
-    if (!agreement_document_open(document, &found, digest, err))
-        return error_wrap(err, "%s", path);
+        return error_set(err, missing,
+                         "there is no agreement for %s here: %s does not exist ('agreement list' "
+                         "shows those there are)",
+                         vm, path);
+    if (!agreement_document_open(document, &found, digest, err)) {
+        error_wrap(err, "%s", path);
+        return error_advise(err, "put it back from a copy, or launch %s with --renegotiate", vm);
+    }
     if (strcmp(found.vm, vm) != 0)
         return error_set(err, STATUS_DATA, "%s: it is the agreement of %s", path, found.vm);
     agreement_free(agreement);

@@ -36,6 +36,7 @@ bool agreement_check(const struct context *context, const char *vm, struct error
     return reasons.count == 0 ||
            error_set(err, STATUS_DRIFT,
                      "%s no longer gives %s what was agreed on: a guest that is restarted or moves "
-                     "here would see something else",
+                     "here would see something else: undo that change, or launch it anew with "
+                     "--renegotiate",
                      config.host_name, vm);
 }

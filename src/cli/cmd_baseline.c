@@ -88,14 +88,14 @@ static bool read_profile(const char *path, const struct trust *trust,
     if (!file_read(path, PROFILE_SIZE_MAX * 2, false, &text, &length, err))
         return false;
     autojson json_t *json = json_parse_strict(text, length, PROFILE_SIZE_MAX * 2, err);
-    if (!json)
-        return error_wrap(err, "%s", path);
-    bool is_signed = json_object_get(json, "signature") != NULL;
-    if (is_signed &&
-        !envelope_open(text, length, PROFILE_SIZE_MAX * 2, PROFILE_TYPE, &envelope, err))
-        return error_wrap(err, "%s", path);
-    if (!profile_read(is_signed ? envelope.payload : json, profile, err))
-        return error_wrap(err, "%s", path);
+    bool is_signed = json && json_object_get(json, "signature");
+    if (!json ||
+        (is_signed &&
+         !envelope_open(text, length, PROFILE_SIZE_MAX * 2, PROFILE_TYPE, &envelope, err)) ||
+        !profile_read(is_signed ? envelope.payload : json, profile, err)) {
+        error_wrap(err, "%s", path);
+        return error_advise(err, PROFILE_ADVICE);
+    }
     bool own = is_signed && identity && strcmp(identity->pin, envelope.pin) == 0;
     if (is_signed && !own && !trust_find_pin(trust, envelope.pin))
         log_info("%s: signed by %s, a key that is not trusted here", path, envelope.pin);
@@ -128,7 +128,9 @@ static bool read_profiles(struct baseline_command *command, const struct operand
             return false;
         for (int k = 0; k < i; k++)
             if (strcmp(command->offers[k]->host, profile->offer.host) == 0)
-                return error_set(err, STATUS_DATA, "%s and %s are both of host %s",
+                return error_set(err, STATUS_DATA,
+                                 "%s and %s are both of host %s: leave one out, or give the hosts "
+                                 "different names ([host] name in config.ini)",
                                  operands->words[k], operands->words[i], profile->offer.host);
         command->offers[i] = &profile->offer;
         command->hosts[i] = (struct device_host){profile->offer.host, &profile->devices};

@@ -115,6 +115,7 @@ static char *import_text(const char *path, struct error *err)
     autojson json_t *payload = profile_import(text, length, err);
     if (!payload) {
         error_wrap(err, "%s", path);
+        error_advise(err, "qemu-migrate-launch-profile(1) says what has to be in it");
         return NULL;
     }
     char *imported = json_to_text(payload);
@@ -151,18 +152,23 @@ static bool verify(const struct context *context, const char *file, struct error
     if (!file_read(file, PROFILE_SIZE_MAX * 2, false, &text, &length, err))
         return false;
     if (!envelope_open(text, length, PROFILE_SIZE_MAX * 2, PROFILE_TYPE, &envelope, err) ||
-        !profile_read(envelope.payload, &profile, err))
-        return error_wrap(err, "%s", file);
+        !profile_read(envelope.payload, &profile, err)) {
+        error_wrap(err, "%s", file);
+        return error_advise(err, PROFILE_ADVICE);
+    }
     if (!trust_load(context->paths.config, &trust, err))
         return false;
     const struct trust_entry *entry = trust_find_pin(&trust, envelope.pin);
     if (!entry)
-        return error_set(err, STATUS_NOT_TRUSTED,
-                         "%s: rightly signed, by %s, a key that is not trusted here", file,
-                         envelope.pin);
+        return error_set(
+            err, STATUS_NOT_TRUSTED,
+            "%s: rightly signed, by %s, a key that is not trusted here: qemu-migrate-launch "
+            "trust add NAME %s",
+            file, envelope.pin, envelope.pin);
     if (trust_entry_is_expired(entry, time(NULL)))
-        return error_set(err, STATUS_NOT_TRUSTED, "%s: the trust in %s has expired", file,
-                         entry->name);
+        return error_set(err, STATUS_NOT_TRUSTED,
+                         "%s: the trust in %s has expired: 'trust add %s %s' renews it", file,
+                         entry->name, entry->name, envelope.pin);
     if (!profile_check(&profile, time(NULL), err))
         return error_wrap(err, "%s", file);
     autofree char *line =

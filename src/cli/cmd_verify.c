@@ -19,13 +19,16 @@ static bool find_running(const struct context *context, const char *vm, struct v
     if (!vm_record_load(&context->paths, vm, record, err))
         return false;
     if (!record->vm)
-        return error_set(err, STATUS_USAGE, "no VM %s was launched here", vm);
+        return error_set(err, STATUS_USAGE,
+                         "no VM %s was launched here ('agreement list' shows those that are known)",
+                         vm);
     bool running = vm_record_is_running(record);
     if (record->place == PLACE_MOVED || record->place == PLACE_ELSEWHERE)
         return error_set(err, STATUS_DECISION, "%s %s %s: verify it there", vm,
                          record->place == PLACE_MOVED ? "has moved to" : "lives on", record->peer);
     if (!running)
-        return error_set(err, STATUS_DECISION, "%s does not run here any more", vm);
+        return error_set(err, STATUS_DECISION, "%s does not run here any more: launch it again",
+                         vm);
     return true;
 }
 

@@ -52,6 +52,9 @@ bool command_options(struct context *context, int count, char **words,
                      const struct option_spec *specs, void *target, struct operands *operands,
                      struct error *err);
 
+/* What to do about a file that should be a profile and is none. */
+#define PROFILE_ADVICE "it should be what 'qemu-migrate-launch profile' prints: make it anew"
+
 enum color { COLOR_RED, COLOR_YELLOW };
 /* What starts a colour on standard output, "" when it is not coloured (--color, NO_COLOR, not a
  * terminal); what ends it. */

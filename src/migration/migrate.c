@@ -127,7 +127,10 @@ static bool load(const struct paths *paths, const char *vm, struct vm_record *re
     vm_record_free(record);
     if (!vm_record_load(paths, vm, record, err))
         return false;
-    return record->vm || error_set(err, STATUS_USAGE, "no VM %s was launched here", vm);
+    return record->vm ||
+           error_set(err, STATUS_USAGE,
+                     "no VM %s was launched here ('agreement list' shows those that are known)",
+                     vm);
 }
 
 static bool is_under_way(const struct vm_record *record)

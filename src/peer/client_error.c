@@ -73,12 +73,15 @@ bool client_error_transfer(const struct call *call, CURLcode code, struct error 
                          call->where, call->name, MESSAGE_MAX);
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
-        return error_set(err, STATUS_UNAVAILABLE, "%s: the name is not known", call->where);
+        return error_set(
+            err, STATUS_UNAVAILABLE,
+            "%s: the name is not known: see DNS or /etc/hosts, and the address in 'trust list'",
+            call->where);
     case CURLE_COULDNT_CONNECT:
         return error_set(
             err, STATUS_UNAVAILABLE,
-            "cannot connect to %s: nobody listens there, or something between keeps us "
-            "out",
+            "cannot connect to %s: nobody listens there, or something between keeps us out: see "
+            "that what should answer there ('serve', for instance) runs, and what firewalls say",
             call->where);
     case CURLE_OPERATION_TIMEDOUT:
         return error_set(err, STATUS_UNAVAILABLE, "%s did not answer '%s' in time", call->where,
@@ -95,8 +98,10 @@ bool client_error_transfer(const struct call *call, CURLcode code, struct error 
                          "%s closed the connection before it answered '%s'", call->where,
                          call->name);
     case CURLE_SSL_CONNECT_ERROR:
-        return error_set(err, STATUS_PROTOCOL, "no TLS 1.3 connection to %s: %s", call->where,
-                         detail(call, code));
+        return error_set(err, STATUS_PROTOCOL,
+                         "no TLS 1.3 connection to %s: %s: see that it is qemu-migrate-launch that "
+                         "listens there",
+                         call->where, detail(call, code));
     default:
         return error_set(err, STATUS_PROTOCOL, "%s, request '%s': %s", call->where, call->name,
                          detail(call, code));
@@ -108,7 +113,10 @@ bool client_error_http(const struct call *call, long http_status, struct error *
     /* What it says may help; error_set keeps it from commanding the terminal. */
     const char *words = call->response.data ? call->response.data : "";
     int length = (int)strcspn(words, "\r\n");
-    return error_set(err, STATUS_PROTOCOL, "%s answered '%s' with HTTP status %ld%s%.*s",
-                     call->where, call->name, http_status, length > 0 ? ": " : "",
-                     length > 300 ? 300 : length, words);
+    return error_set(
+        err, STATUS_PROTOCOL,
+        "%s answered '%s' with HTTP status %ld%s%.*s: see that it is qemu-migrate-launch, of "
+        "the same version, that listens there",
+        call->where, call->name, http_status, length > 0 ? ": " : "", length > 300 ? 300 : length,
+        words);
 }

@@ -88,7 +88,8 @@ static bool read_entry(const char *folder, const char *name, struct trust_entry 
         /* The user's own file: that is configuration, not data from somebody. */
         if (err && err->status == STATUS_DATA)
             err->status = STATUS_CONFIG;
-        return error_wrap(err, "%s", path);
+        error_wrap(err, "%s", path);
+        return error_advise(err, "'trust remove %s', and 'trust add' it again", name);
     }
     *result = entry;
     entry = (struct trust_entry){0};

@@ -129,7 +129,8 @@ bool trust_remove(const char *config_folder, const char *name, struct error *err
     if (!path)
         return error_no_memory(err);
     if (access(path, F_OK) != 0 && errno == ENOENT)
-        return error_set(err, STATUS_CONFIG, "there is no trust entry '%s'", name);
+        return error_set(err, STATUS_CONFIG,
+                         "there is no trust entry '%s' ('trust list' shows those there are)", name);
     autoclose int lock = lock_folder(folder, err);
     if (lock < 0)
         return false;

@@ -176,8 +176,10 @@ bool vm_record_load(const struct paths *paths, const char *vm, struct vm_record 
     if (!text)
         return true;
     autojson json_t *json = json_parse_strict(text, length, RECORD_SIZE_MAX, err);
-    if (!json || !parse_record(json, record, err))
-        return error_wrap(err, "%s", path);
+    if (!json || !parse_record(json, record, err)) {
+        error_wrap(err, "%s", path);
+        return error_advise(err, "put it back from a copy, or remove it if %s runs nowhere", vm);
+    }
     return true;
 }
 
