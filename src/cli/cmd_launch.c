@@ -233,8 +233,10 @@ static bool launch_agreed(struct launch *launch, struct error *err)
     if (launch->options.dry_run)
         return show(launch, exchange, &argv, err);
     launch_tell_pool(launch);
-    return store_record(launch, &negotiated, err) && guard_for_peers(launch, &negotiated, err) &&
-           !interrupted && exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
+    if (!store_record(launch, &negotiated, err) || !guard_for_peers(launch, &negotiated, err))
+        return false;
+    proof_free(&negotiated.exchange.proof); /* its QEMUs must not become QEMU's children */
+    return !interrupted && exec_qemu(launch->context->start, &launch->qemu.binary, &argv, err);
 }
 
 /* QEMU is only asked something: it needs no agreement. */

@@ -33,15 +33,17 @@ struct guest_run;
  * calls must live as long as the run. */
 struct guest_run *guest_proof_start(const struct guest_proof *proof, struct error *err);
 
-/* Wait for the guest's end and read what it found; once for each run. The time began at the start:
- * if it is over, QEMU has ended in it or has failed. Errors are one line. STATUS_INCOMPATIBLE if
- * QEMU refuses the CPU and names features: they are added to *refused, which may be NULL.
- * STATUS_CONFIG if it dies otherwise, does not end in time, or what the guest leaves is no table.
+/* Wait for the guest's end and read what it found; once for each run. QEMU may still be ending
+ * then. The time began at the start: if it is over, the guest has come to its end in it or has
+ * failed. Errors are one line. STATUS_INCOMPATIBLE if QEMU refuses the CPU and names features: they
+ * are added to *refused, which may be NULL. STATUS_CONFIG if it dies otherwise, does not end in
+ * time, or what the guest leaves is no table.
  */
 bool guest_proof_finish(struct guest_run *run, struct guest_table *table, struct strlist *refused,
                         struct error *err);
 
-/* End QEMU if it still runs, and forget the run. NULL is fine. */
+/* Wait for the end of a QEMU whose guest is done, end any other, and forget the run. NULL is fine.
+ */
 void guest_run_free(struct guest_run *run);
 
 static inline void guest_run_cleanup(struct guest_run **run)

@@ -9,7 +9,7 @@
  * It needs RAM below 640 KiB and this device; no firmware, interrupts, timers or disks.  So it runs on every machine type
  * that has an ISA bus: q35, pc, microvm, isapc.
  *
- * RAM is a file of whoever started QEMU, who reads it when QEMU has ended.  A port (isa-debugcon) would be an exit from
+ * RAM is a file of whoever started QEMU, who reads it when it is whole.  A port (isa-debugcon) would be an exit from
  * the guest and a write by QEMU for every byte.
  *
  * The way: an x86 CPU wakes up in real mode (16 bits) at 0xfffffff0, 16 bytes below 4 GiB, where the last bytes of this

@@ -42,7 +42,7 @@ static bool explain(struct qemu_session *session, struct error *err)
     return error_set(err, STATUS_CONFIG, "QEMU does not answer%s%s", *words ? ": " : "", words);
 }
 
-bool qemu_session_start(struct qemu_session *session, const char *path,
+bool qemu_session_begin(struct qemu_session *session, const char *path,
                         const struct strlist *arguments, deadline when, struct error *err)
 {
     int pair[2];
@@ -60,22 +60,34 @@ bool qemu_session_start(struct qemu_session *session, const char *path,
         good = strlist_push(&argv, arguments->items[i]);
     if (!good)
         return error_no_memory(err);
-    struct qemu_session made = {.process = PROCESS_INIT, .when = when};
+    struct qemu_session made = QEMU_SESSION_INIT;
+    made.when = when;
     if (!process_start(&made.process, argv.items, theirs, err))
         return false;
-    close(steal_fd(&theirs)); /* so that its death is our end of file */
-    struct error inner = ERROR_INIT;
-    made.qmp = qmp_open(steal_fd(&ours), when, &inner);
-    if (!made.qmp) {
-        if (inner.status == STATUS_INTERNAL)
-            *err = inner;
-        else
-            explain(&made, err);
-        qemu_session_end(&made);
-        return false;
-    }
+    made.fd = steal_fd(&ours); /* theirs is closed: its death is our end of file */
     *session = made;
     return true;
+}
+
+bool qemu_session_greet(struct qemu_session *session, struct error *err)
+{
+    struct error inner = ERROR_INIT;
+    session->qmp = qmp_open(steal_fd(&session->fd), session->when, &inner);
+    if (session->qmp)
+        return true;
+    if (inner.status == STATUS_INTERNAL)
+        *err = inner;
+    else
+        explain(session, err);
+    qemu_session_end(session);
+    return false;
+}
+
+bool qemu_session_start(struct qemu_session *session, const char *path,
+                        const struct strlist *arguments, deadline when, struct error *err)
+{
+    return qemu_session_begin(session, path, arguments, when, err) &&
+           qemu_session_greet(session, err);
 }
 
 bool qemu_session_ask(struct qemu_session *session, const char *command, json_t *arguments,
@@ -89,13 +101,21 @@ bool qemu_session_ask(struct qemu_session *session, const char *command, json_t 
     return error_set(err, inner.status, "QEMU: %s", inner.message);
 }
 
+void qemu_session_quit(struct qemu_session *session)
+{
+    if (session->qmp && session->process.pid > 0 && !session->quits)
+        qmp_execute(session->qmp, "quit", NULL, deadline_in_ms(QUIT_MS), STATUS_CONFIG, NULL, NULL);
+    session->quits = session->qmp != NULL;
+}
+
 void qemu_session_end(struct qemu_session *session)
 {
-    if (session->qmp && session->process.pid > 0) {
-        qmp_execute(session->qmp, "quit", NULL, deadline_in_ms(QUIT_MS), STATUS_CONFIG, NULL, NULL);
+    qemu_session_quit(session);
+    if (session->quits && session->process.pid > 0)
         process_wait(&session->process, deadline_in_ms(QUIT_MS), NULL);
-    }
     qmp_close(session->qmp);
-    session->qmp = NULL;
+    if (session->fd >= 0)
+        close(session->fd);
     process_end(&session->process);
+    *session = (struct qemu_session)QEMU_SESSION_INIT;
 }

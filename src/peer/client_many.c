@@ -16,6 +16,8 @@ struct peer_links {
         struct link *next;
         struct call_tls tls;
     } * first;
+    void (*meanwhile)(void *context); /* or NULL */
+    void *context;
 };
 
 struct peer_links *peer_links_new(void)
@@ -47,6 +49,12 @@ void peer_links_free(struct peer_links *links)
         free(link);
     }
     free(links);
+}
+
+void peer_links_meanwhile(struct peer_links *links, void (*work)(void *context), void *context)
+{
+    links->meanwhile = work;
+    links->context = context;
 }
 
 static struct call_tls *add_link(struct peer_links *links)
@@ -100,15 +108,34 @@ static void collect(struct peer_ask *asks, struct call *calls, CURLM *multi)
     }
 }
 
-static bool run(struct peer_ask *asks, struct call *calls, size_t count, CURLM *multi,
+static bool all_sent(const struct call *calls, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (calls[i].curl && calls[i].sent < calls[i].request_size)
+            return false;
+    return true;
+}
+
+static void work_meanwhile(struct peer_links *links)
+{
+    void (*work)(void *context) = links->meanwhile;
+    links->meanwhile = NULL;
+    if (work)
+        work(links->context);
+}
+
+static bool run(struct peer_ask *asks, struct call *calls, size_t count, struct peer_links *links,
                 const volatile sig_atomic_t *interrupted)
 {
+    CURLM *multi = links->multi;
     int running = 1;
     while (running > 0 && !(interrupted && *interrupted)) {
         if (curl_multi_perform(multi, &running) != CURLM_OK)
             return false;
         collect(asks, calls, multi);
-        if (running > 0 && curl_multi_poll(multi, NULL, 0, POLL_MS, NULL) != CURLM_OK)
+        if (running > 0 && links->meanwhile && all_sent(calls, count))
+            work_meanwhile(links);
+        else if (running > 0 && curl_multi_poll(multi, NULL, 0, POLL_MS, NULL) != CURLM_OK)
             return false;
     }
     return true;
@@ -141,8 +168,10 @@ static bool call_many(struct peer_ask *asks, size_t count, const char *name, dea
         }
     }
     sigpipe_block(&guard);
-    bool ran = good && run(asks, calls, count, multi, interrupted);
+    bool ran = good && run(asks, calls, count, links, interrupted);
     sigpipe_restore(&guard);
+    if (links)
+        links->meanwhile = NULL;
     bool all = true;
     for (size_t i = 0; i < count; i++) {
         struct peer_ask *ask = &asks[i];

@@ -14,6 +14,11 @@ struct peer_links *peer_links_new(void);
 /* Close them; the asks that have used them must not use others. NULL is fine. */
 void peer_links_free(struct peer_links *links);
 
+/* In the next peer_call_many with these links: work(context) once, when all have been sent what
+ * they are asked and are at it; not at all when that does not come about. Nothing is read from them
+ * meanwhile. */
+void peer_links_meanwhile(struct peer_links *links, void (*work)(void *context), void *context);
+
 /* One peer's part of it. */
 struct peer_ask {
     struct peer_client client; /* its `retryable` is not used: see below */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "vm/memory_check.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -9,6 +10,20 @@
 
 #define MEMORY_CHECK_MS 60000 /* KVM's tables for terabytes take their time */
 #define BACKEND "qml"
+
+struct memory_run {
+    struct qemu_session session;
+    const struct proof_arguments *arguments;
+    struct error failure; /* why it has not started */
+};
+
+void memory_run_free(struct memory_run *run)
+{
+    if (!run)
+        return;
+    qemu_session_end(&run->session);
+    free(run);
+}
 
 /* -preconfig stops QEMU when it has read -m, and has neither made the memory nor the machine. */
 static bool make_arguments(const struct proof_arguments *arguments, const char *cpu,
@@ -61,26 +76,50 @@ static const char *refusal(const char *message)
     return NULL;
 }
 
+bool memory_check_start(struct memory_run **run, const char *qemu,
+                        const struct proof_arguments *arguments, const char *cpu, struct error *err)
+{
+    autostrlist struct strlist list = {0};
+    *run = NULL;
+    if (!arguments->memory && !arguments->memory_options)
+        return true;
+    automemoryrun struct memory_run *made = malloc(sizeof(*made));
+    if (!made)
+        return error_no_memory(err);
+    *made = (struct memory_run){.session = QEMU_SESSION_INIT, .arguments = arguments};
+    if (!make_arguments(arguments, cpu, &list))
+        return error_no_memory(err);
+    qemu_session_begin(&made->session, qemu, &list, deadline_in_ms(MEMORY_CHECK_MS),
+                       &made->failure);
+    *run = STEAL(made);
+    return true;
+}
+
+bool memory_check_finish(struct memory_run *run, struct error *err)
+{
+    if (!run)
+        return true;
+    struct error *failure = &run->failure;
+    struct qemu_session *session = &run->session;
+    if (failure->status == STATUS_OK && qemu_session_greet(session, failure) &&
+        give_memory(session, failure) &&
+        qemu_session_ask(session, "x-exit-preconfig", NULL, NULL, failure)) {
+        qemu_session_quit(session);
+        return true; /* the machine is made */
+    }
+    const char *words = failure->status == STATUS_CONFIG ? refusal(failure->message) : NULL;
+    const char *memory = run->arguments->memory, *options = run->arguments->memory_options;
+    if (!words)
+        return error_set(err, failure->status, "the guest's memory cannot be checked: %s",
+                         failure->message);
+    return error_set(err, STATUS_INCOMPATIBLE, "QEMU does not take%s%s%s%s: %s",
+                     memory ? " -m " : "", memory ? memory : "", options ? " -machine " : "",
+                     options ? options : "", words);
+}
+
 bool memory_check(const char *qemu, const struct proof_arguments *arguments, const char *cpu,
                   struct error *err)
 {
-    if (!arguments->memory && !arguments->memory_options)
-        return true;
-    autoqemusession struct qemu_session session = QEMU_SESSION_INIT;
-    autostrlist struct strlist list = {0};
-    struct error inner = ERROR_INIT;
-    if (!make_arguments(arguments, cpu, &list))
-        return error_no_memory(err);
-    if (qemu_session_start(&session, qemu, &list, deadline_in_ms(MEMORY_CHECK_MS), &inner) &&
-        give_memory(&session, &inner) &&
-        qemu_session_ask(&session, "x-exit-preconfig", NULL, NULL, &inner))
-        return true; /* the machine is made */
-    const char *words = inner.status == STATUS_CONFIG ? refusal(inner.message) : NULL;
-    const char *options = arguments->memory_options;
-    if (!words)
-        return error_set(err, inner.status, "the guest's memory cannot be checked: %s",
-                         inner.message);
-    return error_set(err, STATUS_INCOMPATIBLE, "QEMU does not take%s%s%s%s: %s",
-                     arguments->memory ? " -m " : "", arguments->memory ? arguments->memory : "",
-                     options ? " -machine " : "", options ? options : "", words);
+    automemoryrun struct memory_run *run = NULL;
+    return memory_check_start(&run, qemu, arguments, cpu, err) && memory_check_finish(run, err);
 }

@@ -151,18 +151,44 @@ static bool profiles(struct round *round, struct error *err)
            (exchange->step == STEP_PROFILE || whole_profiles(round, err));
 }
 
+/* This side's own part of a proof, done while the others are at theirs. */
+struct own_proof {
+    struct exchange *exchange;
+    bool is_done, good;
+    struct error error;
+};
+
+static void finish_own(void *context)
+{
+    struct own_proof *own = context;
+    own->good = exchange_prove_finish(own->exchange, &own->error);
+    own->is_done = true;
+}
+
+static bool ask_proofs(struct round *round, struct own_proof *own, struct error *err)
+{
+    json_t *body = exchange_prove_body(round->exchange, err);
+    if (!body)
+        return false;
+    peer_links_meanwhile(round->links, finish_own, own);
+    return round_ask(round, "prove", body, false, err);
+}
+
 /* Each side's guest looks at the CPU at the same time; what differs is masked until none does. */
 static bool prove(struct round *round, struct error *err)
 {
     struct exchange *exchange = round->exchange;
     for (bool settled = false; !settled;) {
+        struct own_proof own = {.exchange = exchange};
         if (!exchange_prove_start(exchange, err))
             return false;
-        if (round->count > 0 &&
-            !round_ask(round, "prove", exchange_prove_body(exchange, err), false, err))
+        if (round->count > 0 && !ask_proofs(round, &own, err))
             return false;
-        if (!exchange_prove_finish(exchange, err) || !take_all(round, exchange_take_table, err) ||
-            !exchange_settle(exchange, &settled, err))
+        if (!own.is_done)
+            finish_own(&own);
+        if (!own.good)
+            return error_set(err, own.error.status, "%s", own.error.message);
+        if (!take_all(round, exchange_take_table, err) || !exchange_settle(exchange, &settled, err))
             return false;
     }
     return true;

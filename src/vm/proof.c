@@ -7,7 +7,6 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "vm/keyval.h"
-#include "vm/memory_check.h"
 #include "vm/proof_cache.h"
 
 #define TIMEOUT_VCPU_MS 100
@@ -16,6 +15,7 @@ void proof_free(struct proof *proof)
 {
     free(proof->cpu);
     guest_run_free(proof->run);
+    memory_run_free(proof->memory);
     guest_table_free(&proof->found);
     *proof = (struct proof){0};
 }
@@ -69,7 +69,8 @@ bool proof_start(struct proof *out, const struct paths *paths, const struct qemu
                                                     ? limits->timeout_ms
                                                     : proof_timeout_ms(arguments),
                                   .interrupted = limits ? limits->interrupted : NULL};
-        if (!(proof.run = guest_proof_start(&how, err)))
+        if (!(proof.run = guest_proof_start(&how, err)) ||
+            !memory_check_start(&proof.memory, proof.qemu, arguments, cpu, err))
             return error_wrap(err, "the proof");
     } else
         log_debug("proven before, under the same circumstances: %s", proof.key);
@@ -81,29 +82,35 @@ bool proof_start(struct proof *out, const struct paths *paths, const struct qemu
 
 bool proof_is_under_way(const struct proof *proof)
 {
-    return proof->run || proof->found.count > 0;
+    return (proof->run && !proof->is_finished) || proof->found.count > 0;
 }
 
-bool proof_finish(struct proof *proof, struct guest_table *table, struct strlist *refused,
-                  struct error *err)
+static bool finish(struct proof *proof, struct guest_table *table, struct strlist *refused,
+                   struct error *err)
 {
-    autoproof struct proof done = *proof;
-    *proof = (struct proof){0};
-    if (done.found.count > 0) {
-        *table = done.found;
-        done.found = (struct guest_table){0};
-        return true;
-    }
-    /* While the guest runs. */
     struct error memory = ERROR_INIT;
-    bool fits = memory_check(done.qemu, done.arguments, done.cpu, &memory);
-    if (!guest_proof_finish(done.run, table, refused, err))
+    bool fits = memory_check_finish(proof->memory, &memory); /* while the guest runs */
+    if (!guest_proof_finish(proof->run, table, refused, err))
         return error_wrap(err, "the proof");
     if (!fits) {
         guest_table_free(table);
         return error_set(err, memory.status, "%s", memory.message);
     }
-    if (*done.key)
-        proof_cache_store(done.paths->state, done.key, table);
+    if (*proof->key)
+        proof_cache_store(proof->paths->state, proof->key, table);
     return true;
+}
+
+bool proof_finish(struct proof *proof, struct guest_table *table, struct strlist *refused,
+                  struct error *err)
+{
+    if (proof->found.count > 0) {
+        *table = proof->found;
+        proof->found = (struct guest_table){0};
+        return true;
+    }
+    proof->is_finished = finish(proof, table, refused, err);
+    if (!proof->is_finished)
+        proof_free(proof);
+    return proof->is_finished;
 }

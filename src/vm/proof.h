@@ -9,6 +9,7 @@
 #include "base/paths.h"
 #include "guest/proof_run.h"
 #include "host/qemu.h"
+#include "vm/memory_check.h"
 #include "vm/proof_arguments.h"
 
 /* How long it may take; all may be 0. */
@@ -25,9 +26,12 @@ struct proof {
     char *cpu;
     char key[DIGEST_HEX_SIZE]; /* "": it is not kept */
     struct guest_run *run;
+    struct memory_run *memory;
+    bool is_finished;         /* what is left are QEMUs that end */
     struct guest_table found; /* an earlier one */
 };
 
+/* Wait for what still ends, end what still runs. */
 void proof_free(struct proof *proof);
 #define autoproof __attribute__((cleanup(proof_free)))
 
@@ -45,10 +49,11 @@ bool proof_start(struct proof *proof, const struct paths *paths, const struct qe
 /* Whether proof_start was called and proof_finish not yet. */
 bool proof_is_under_way(const struct proof *proof);
 
-/* Wait for the end: the table is the caller's. Then *proof is empty again. STATUS_INCOMPATIBLE:
- * this QEMU refuses that CPU, and the features that it names are added to *refused (may be NULL);
- * or the memory does not fit. STATUS_CONFIG: QEMU dies, hangs, or its guest leaves no table.
- * STATUS_INTERRUPTED. */
+/* Wait for the end: the table is the caller's. Then nothing is under way, and proof_free, which
+ * must come before this process becomes another, waits for QEMUs that are still ending: under KVM
+ * that takes them longer than all that they did. STATUS_INCOMPATIBLE: this QEMU refuses that CPU,
+ * and the features that it names are added to *refused (may be NULL); or the memory does not fit.
+ * STATUS_CONFIG: QEMU dies, hangs, or its guest leaves no table. STATUS_INTERRUPTED. */
 bool proof_finish(struct proof *proof, struct guest_table *table, struct strlist *refused,
                   struct error *err);
 

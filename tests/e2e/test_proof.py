@@ -37,6 +37,9 @@ for word in "$@"; do
         word=$cpu
     fi
     last=$word
+    case $word in memory-backend-file,*)
+        [ -z "{own}" ] || word="${{word%%mem-path=*}}mem-path={own},${{word#*mem-path=*,}}" ;;
+    esac
     set -- "$@" "$word"
 done
 if [ $kind = proof ]; then
@@ -46,13 +49,20 @@ exec "$qemu" "$@"
 """
 
 
-def host_with(t, pair, name, agreed="", proof="", qemu=None):
+def host_with(t, pair, name, agreed="", proof="", qemu=None, own=None):
     """The QEMU of host `name` becomes a script: `agreed` are shell words that change $cpu when it is one that was
-    agreed on (a probe's is not), `proof` is what it does before it becomes QEMU for the proof."""
+    agreed on (a probe's is not), `proof` is what it does before it becomes QEMU for the proof. `own`: shell words for
+    what happens to the guest's memory, a file $own, before the program sees it, which reads a table when it is whole."""
     path = t.dir / f"qemu-{name}"
-    path.write_text(
-        SCRIPT.format(log=t.dir / f"starts-{name}", agreed=agreed, proof=proof, qemu=qemu or pair.qemu[name])
-    )
+    memory = ""
+    if own:
+        memory = t.dir / f"ram-{name}"
+        with memory.open("wb") as file:
+            file.truncate(16 << 20)
+        copy = "dd if=$own of=$ram bs=16M conv=notrunc status=none"
+        proof = f'own={memory}; "$qemu" "$@"; status=$?; {own}; {copy}; exit $status'
+    words = {"log": t.dir / f"starts-{name}", "agreed": agreed, "proof": proof, "qemu": qemu or pair.qemu[name]}
+    path.write_text(SCRIPT.format(own=memory, **words))
     path.chmod(0o755)
     pair.qemu[name] = str(path)
     return path
@@ -471,16 +481,16 @@ with open(ram, "r+b") as file:
 
 
 def doctored(t, *words):
-    """Shell words for host_with: QEMU runs, and then this row of the guest's table gets these values."""
+    """Shell words for host_with's `own`: this row of the guest's table gets these values."""
     (t.dir / "doctor.py").write_text(DOCTOR.format(at=TABLE_AT))
-    return f'"$qemu" "$@"; status=$?; {sys.executable} {t.dir}/doctor.py $ram {" ".join(words)}; exit $status'
+    return f"{sys.executable} {t.dir}/doctor.py $own {' '.join(words)}"
 
 
 @test()
 def pmu_on_one_side(t):
     """performance counters that only one guest sees (as of another KVM: nothing here has them): 11, with pmu=off"""
     pair = Pair(t)
-    host_with(t, pair, "b", proof=doctored(t, "0xa", "0", "0x08300802", "0", "0", "0x603"))
+    host_with(t, pair, "b", own=doctored(t, "0xa", "0", "0x08300802", "0", "0", "0x603"))
     lines, rows = differ(pair, guest_a=pair.guest("a", cpu="Haswell"), guest_b=pair.guest("b", cpu="Haswell"))
     check_equal((len(lines), rows), (1, ["0xa.0"]), "what is told")
     check_in("(performance counters) is none (", lines[0], "what is told")
@@ -574,14 +584,14 @@ def rows_that_are_none(t):
 # A QEMU that is of no use for it.
 
 
-def failing(name, status, words, proof="", agreed="", timeout=60, cpu="max"):
+def failing(name, status, words, proof="", agreed="", timeout=60, cpu="max", own=None):
     """Tests, one for each side: the QEMU there fails in the proof. That status on both, one line each with the cause,
     the listener's or the initiator's with the host; nothing begins."""
     for side in "ab":
 
         def function(t, side=side):
             pair = Pair(t)
-            host_with(t, pair, side, agreed=agreed, proof=proof)
+            host_with(t, pair, side, agreed=agreed, proof=proof, own=own)
             guests = {f"guest_{one}": pair.guest(one, cpu=cpu) for one in "ab"}
             listener = pair.listen(guest=guests["guest_b"])
             connector = pair.connect("--timeout", "40", guest=guests["guest_a"])
@@ -623,7 +633,7 @@ failing(
 failing("leaves_nothing", 78, ["gave no CPU table: the guest left nothing"], proof="exit 33")
 failing(
     "leaves_half_a_table", 78, ["checksum is wrong"],
-    proof=f'"$qemu" "$@"; dd if=/dev/zero of=$ram seek={TABLE_AT + 500} bs=100 count=1 {OVER}; exit 33',
+    own=f"dd if=/dev/zero of=$own seek={TABLE_AT + 500} bs=100 count=1 {OVER}",
 )
 failing(
     "does_not_know_hv", 10, ["hv-relaxed=on of -cpu cannot be had on ", "no such thing as hv"],
@@ -984,6 +994,17 @@ def both_prove_at_once(t):
         spans[name] = [float(line) for line in (t.dir / f"span-{name}").read_text().split()]
         check_equal(len(spans[name]), 2, f"proofs on {name}, twice as many times")
     check(max(span[0] for span in spans.values()) < min(span[1] for span in spans.values()), f"not at once: {spans}")
+
+
+@test(timeout=90)
+def qemu_that_is_slow_to_end(t):
+    """nobody waits for the end of a QEMU whose guest is done, nor is it left: neither the proof's nor the memory's"""
+    pair = Pair(t)
+    done = t.dir / "done"
+    for name in "ab":
+        host_with(t, pair, name, proof=f'"$qemu" "$@"; sleep 100; echo {name} >>{done}; exit 33')
+    agree(pair)
+    check(not done.exists(), "it was waited for")
 
 
 @test()

@@ -102,19 +102,36 @@ void fake_qemu_set_session(const json_t *greeting, const json_t *replies)
 
 /* In place of host/qemu_session.c. */
 
-bool qemu_session_start(struct qemu_session *session, const char *path,
+bool qemu_session_begin(struct qemu_session *session, const char *path,
                         const struct strlist *arguments, deadline when, struct error *err)
 {
-    int fd;
-    session_qemu = fake_qemu_script(session_greeting, session_replies, &fd);
-    *session = (struct qemu_session){.process = PROCESS_INIT, .when = when};
-    session->qmp = qmp_open(fd, when, err);
+    *session = (struct qemu_session)QEMU_SESSION_INIT;
+    session->when = when;
+    session_qemu = fake_qemu_script(session_greeting, session_replies, &session->fd);
+    return true;
+}
+
+bool qemu_session_greet(struct qemu_session *session, struct error *err)
+{
+    session->qmp = qmp_open(session->fd, session->when, err);
+    session->fd = -1;
     if (session->qmp) {
         session->process.pid = getpid();
         return true;
     }
     qemu_session_end(session);
     return error_set(err, STATUS_CONFIG, "QEMU does not answer");
+}
+
+bool qemu_session_start(struct qemu_session *session, const char *path,
+                        const struct strlist *arguments, deadline when, struct error *err)
+{
+    return qemu_session_begin(session, path, arguments, when, err) &&
+           qemu_session_greet(session, err);
+}
+
+void qemu_session_quit(struct qemu_session *session)
+{
 }
 
 bool qemu_session_ask(struct qemu_session *session, const char *command, json_t *arguments,

@@ -59,6 +59,52 @@ START_TEST(one_for_all)
 }
 END_TEST
 
+/* What was given to do while those who were asked are at it. */
+struct chore {
+    struct bobs_server *server;
+    int times, calls_then;
+};
+
+static void do_chore(void *context)
+{
+    struct chore *chore = context;
+    chore->times++;
+    /* He has it: that he comes to it while nobody reads his answer is what it is for. */
+    for (deadline when = deadline_in_ms(20000);
+         chore->server->calls <= chore->calls_then && deadline_left_ms(when) > 0;)
+        usleep(1000);
+}
+
+START_TEST(meanwhile)
+{
+    struct bobs_server server;
+    struct peer_links *links = peer_links_new();
+    bob_start(&server, DEADLINE_NEVER);
+    struct peer_ask ask = ask_bob(&server);
+    struct chore chore = {.server = &server};
+    peer_links_meanwhile(links, do_chore, &chore);
+    must_ask(&ask, links);
+    ck_assert_int_eq(chore.times, 1);
+    ck_assert_int_eq(server.calls, 1);
+    must_ask(&ask, links); /* only once */
+    ck_assert_int_eq(chore.times, 1);
+    chore.calls_then = server.calls;
+    peer_links_meanwhile(links, do_chore, &chore); /* over a connection that is there */
+    must_ask(&ask, links);
+    ck_assert_int_eq(chore.times, 2);
+    bob_pause(&server);
+    ck_assert_int_eq(server.calls, 3);
+    /* Who is not reached was not sent anything, and it is forgotten. */
+    peer_server_free(server.server);
+    peer_links_meanwhile(links, do_chore, &chore);
+    ck_assert(!ask_again(&ask, links));
+    ck_assert(!ask_again(&ask, links));
+    ck_assert_int_eq(chore.times, 2);
+    peer_links_free(links);
+    peer_ask_clear(&ask);
+}
+END_TEST
+
 /* After so many requests it is closed, and another one made. */
 START_TEST(so_many)
 {
@@ -189,8 +235,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = {one_for_all, so_many,    of_one_peer,  closed_in_between,
-                            trust_ends,  makes_room, not_asked_for};
+    const TTest *tests[] = {one_for_all,       meanwhile,  so_many,    of_one_peer,
+                            closed_in_between, trust_ends, makes_room, not_asked_for};
     Suite *suite = suite_create("peer-links");
     TCase *tcase = tcase_create("peer-links");
     tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
