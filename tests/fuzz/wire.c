@@ -2,6 +2,7 @@
 #include "wire.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <sys/socket.h>
@@ -15,9 +16,14 @@ int fuzz_connect(uint16_t port)
 {
     const struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    MUST(fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0);
-    return fd;
+    for (;;) { /* libFuzzer's alarm interrupts */
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        MUST(fd >= 0);
+        if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+            return fd;
+        MUST(errno == EINTR);
+        close(fd);
+    }
 }
 
 bool fuzz_wire_open(struct fuzz_wire *wire, const struct identity *identity,

@@ -13,6 +13,7 @@ from .wait import Failure
 DOCUMENTED = {0, 10, 11, 12, 13, 14, 64, 65, 69, 70, 73, 76, 77, 78}  # EXIT STATUS of the manual page
 NEWS = ("warning: ", "waiting for ", "agreed ", "lost (", "debug: ")
 NEAR = 400
+TRIES = 10  # of a peer that tries again: a line for each
 # Where a library cannot bear it. new_connection: libevent 2.1's bufferevent_openssl_socket_new frees what is half made;
 # the program looks whether there is memory before.
 UNSOUND = ("new_connection",)
@@ -112,8 +113,10 @@ class Case:
         problems = played.problems
         if played.status not in DOCUMENTED:
             problems.append(f"status {played.status}")
-        elif played.status and not self.silent and played.status != self.wanted and len(played.errors(self.good)) not in ((1, 2, 3) if self.several else (1,)):
-            problems.append(f"status {played.status} with {len(played.errors(self.good))} messages")
+        elif played.status and not self.silent and played.status != self.wanted:
+            count = len(played.errors(self.good))
+            if not 1 <= count <= (TRIES if self.several else 1):
+                problems.append(f"status {played.status} with {count} messages")
         if "does not say why" in played.stderr:
             problems.append("an error without a message")
         if site.kind == "alloc" and played.status not in self.no_memory:
