@@ -116,6 +116,15 @@ void systemd_notify(const struct systemd *systemd, const char *format, ...)
     (void)ignored;
 }
 
+void systemd_ready_to_exec(void)
+{
+    struct systemd systemd = SYSTEMD_INIT;
+    const char *path = getenv("NOTIFY_SOCKET");
+    if (path && *path && open_notify(&systemd, path, NULL))
+        systemd_notify(&systemd, "READY=1");
+    systemd_close(&systemd);
+}
+
 void systemd_notify_reloading(const struct systemd *systemd)
 {
     struct timespec now = {0};

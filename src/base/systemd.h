@@ -38,6 +38,10 @@ bool systemd_open(struct systemd *systemd, struct error *err);
 void systemd_notify(const struct systemd *systemd, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* "READY=1" to $NOTIFY_SOCKET, if there is one, which stays in the environment: for a process that
+ * becomes another program now. */
+void systemd_ready_to_exec(void);
+
 /* RELOADING=1 with the time that systemd 253 wants to know; READY=1 ends it. */
 void systemd_notify_reloading(const struct systemd *systemd);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/systemd.h"
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
@@ -136,5 +137,8 @@ bool exec_plain(const struct start_state *state, const char *path, const struct 
 bool exec_qemu(const struct start_state *state, const struct qemu_binary *binary,
                const struct strlist *argv, struct error *err)
 {
-    return qemu_binary_check(binary, err) && exec_plain(state, binary->path, argv, err);
+    if (!qemu_binary_check(binary, err))
+        return false;
+    systemd_ready_to_exec();
+    return exec_plain(state, binary->path, argv, err);
 }

@@ -19,6 +19,7 @@ struct start_state *start_state_save(void);
 void start_state_free(struct start_state *state);
 
 /* Put everything back and execute binary with argv; it must still be the file that was examined.
+ * A service manager that wants to know (sd_notify(3)) is told that the service is ready now.
  * Returns only if that failed (STATUS_CONFIG), always false. */
 bool exec_qemu(const struct start_state *state, const struct qemu_binary *binary,
                const struct strlist *argv, struct error *err);
