@@ -3,15 +3,14 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/columns.h"
 #include "base/file.h"
 
 #define BAR_MIN 10
 #define BAR_MAX 40
-#define COLUMNS_DEFAULT 80 /* a terminal that does not know its width */
 #define BAR_MS 100
 #define LINE_MS 1000
 
@@ -130,12 +129,6 @@ struct progress progress_begin(int fd, const char *label, bool json, bool quiet,
         .fd = fd,
         .colour = color > 0 || (color < 0 && !(no_color && *no_color)),
     };
-}
-
-static size_t columns_of(int fd)
-{
-    struct winsize size;
-    return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS_DEFAULT;
 }
 
 void progress_clear(struct progress *progress)

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "cli/command.h"
+#include "cli/layout.h"
 #include "vm/record.h"
 
 struct agreement_command {
@@ -158,28 +159,6 @@ static json_t *row_to_json(const struct agreement *agreement, const char *digest
                      record->vm && *record->peer ? record->peer : NULL);
 }
 
-static bool put_row(const struct strlist *row, const size_t widths[], struct error *err)
-{
-    autostrbuf struct strbuf line = {0};
-    for (size_t i = 0; i + 1 < row->count; i++)
-        strbuf_printf(&line, "%-*s  ", (int)widths[i], row->items[i]);
-    strbuf_puts(&line, row->items[row->count - 1]);
-    return line.failed ? error_no_memory(err) : put_line(line.data, err);
-}
-
-static bool put_rows(const struct strlist *rows, size_t count, struct error *err)
-{
-    size_t widths[COLUMNS] = {0};
-    for (size_t i = 0; i < count; i++)
-        for (size_t c = 0; c < rows[i].count && (c == 0 || rows[i].count == COLUMNS); c++)
-            if (strlen(rows[i].items[c]) > widths[c])
-                widths[c] = strlen(rows[i].items[c]);
-    for (size_t i = 0; i < count; i++)
-        if (!put_row(&rows[i], widths, err))
-            return false;
-    return true;
-}
-
 /* One VM as a row and as JSON. *damaged: its file is not an agreement, which is said there. */
 static bool look_at(const struct context *context, const char *vm, struct strlist *row,
                     json_t *array, bool *damaged, struct error *err)
@@ -228,7 +207,7 @@ static bool list(const struct context *context, struct error *err)
     if (good && context->json)
         good = put_json(json_incref(array), err);
     else if (good && vms.count > 0)
-        good = put_rows(rows, vms.count + 1, err);
+        good = put_table(rows, vms.count + 1, err);
     for (size_t i = 0; rows && i <= vms.count; i++)
         strlist_free(&rows[i]);
     free(rows);
@@ -240,7 +219,7 @@ static bool list(const struct context *context, struct error *err)
     return good;
 }
 
-static bool put_table(const struct context *context, const struct agreement *agreement,
+static bool put_guest_table(const struct context *context, const struct agreement *agreement,
                       struct error *err)
 {
     if (!agreement->proof.made)
@@ -263,7 +242,7 @@ static bool show(const struct context *context, const char *vm, bool cpuid, stru
     if (!open_agreement(context, vm, STATUS_USAGE, &agreement, digest, err))
         return false;
     if (cpuid)
-        return put_table(context, &agreement, err);
+        return put_guest_table(context, &agreement, err);
     if (!context->json)
         return agreement_print(&agreement, digest, err);
     json_t *json = agreement_to_json(&agreement);

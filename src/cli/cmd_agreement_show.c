@@ -6,8 +6,8 @@
 
 #include "base/cleanup.h"
 #include "cli/command.h"
+#include "cli/layout.h"
 
-#define LINE_WIDTH 80
 #define LABEL_WIDTH 14
 
 void agreement_format_time(const struct agreement *agreement, char *text, size_t size)
@@ -21,25 +21,8 @@ void agreement_format_time(const struct agreement *agreement, char *text, size_t
 /* "Label         words words", the words wrapped and below each other. */
 static bool put_words(const char *label, const char *words, struct error *err)
 {
-    const char *space = label;
-    do {
-        size_t length = strlen(words), room = LINE_WIDTH - LABEL_WIDTH;
-        if (length > room) {
-            length = room;
-            while (length > 0 && words[length] != ' ')
-                length--;
-            if (length == 0) /* a word that is longer than the line stays whole */
-                length = strcspn(words, " ");
-        }
-        autofree char *line = string_format("%-*s%.*s", LABEL_WIDTH, space, (int)length, words);
-        if (!line)
-            return error_no_memory(err);
-        if (!put_line(line, err))
-            return false;
-        words += length + strspn(words + length, " ");
-        space = "";
-    } while (*words);
-    return true;
+    autofree char *line = string_format("%-*s%s", LABEL_WIDTH, label, words);
+    return line ? put_wrapped(line, LABEL_WIDTH, err) : error_no_memory(err);
 }
 
 static void put_features(struct strbuf *text, const struct featureset *features, const char *sign)
@@ -94,10 +77,10 @@ static bool put_cpu(const struct agreement *agreement, struct error *err)
         return true;
     autofree char *cpu = render_cpu(&agreement->baseline, &offer, agreement->form, err);
     autofree char *quoted = cpu ? shell_quote(cpu) : NULL;
-    autofree char *line = quoted ? string_format("%-*s%s", LABEL_WIDTH, "-cpu", quoted) : NULL;
-    if (!line)
+    autofree char *label = string_format("%-*s", LABEL_WIDTH, "-cpu");
+    if (!quoted || !label)
         return cpu ? error_no_memory(err) : false;
-    return put_line(line, err); /* whole, to be copied */
+    return put_argument(label, quoted, cpu, err); /* to be copied */
 }
 
 static bool put_identity(const struct baseline *baseline, struct error *err)

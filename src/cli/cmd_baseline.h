@@ -42,6 +42,9 @@ json_t *baseline_document(const struct baseline_command *command);
 /* Tables for people on standard output. */
 bool baseline_print(const struct baseline_command *command, struct error *err);
 
+/* Of these the table of what is lost, as wide as the terminal. */
+bool baseline_print_losses(const struct baseline_command *command, struct error *err);
+
 /* The page for a browser, whole into the file of --html or not at all. STATUS_CANNOT_WRITE. */
 bool baseline_write_page(const struct baseline_command *command, struct error *err);
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/columns.h"
 #include "cli/cmd_baseline.h"
 #include "cli/compat_tell.h"
+#include "cli/layout.h"
 #include "cli/losses.h"
 #include "cpu/feature_table.h"
 
-#define TABLE_WIDTH 80
-#define NAME_WIDTH 36
-#define MARK_WIDTH 8 /* "policy", "request" and a blank */
+#define INDENT 4 /* of what goes on on another line */
 
 static json_t *hosts_to_json(const struct baseline_command *command)
 {
@@ -48,88 +48,6 @@ json_t *baseline_document(const struct baseline_command *command)
         compat_document(command->machines, command->count));
 }
 
-/* Why the host lacks the feature, or "yes". */
-static const char *mark(const struct loss *loss, const char *host)
-{
-    for (size_t i = 0; i < loss->hosts.count; i++)
-        if (strcmp(loss->hosts.items[i], host) == 0)
-            return loss_cause_name(loss->causes[i]);
-    return "yes";
-}
-
-static void put_cell(struct strbuf *line, const char *text, size_t width)
-{
-    size_t length = strlen(text);
-    size_t shown = length < width ? length : width - 1;
-    strbuf_add(line, text, shown);
-    for (; shown < width; shown++)
-        strbuf_puts(line, " ");
-}
-
-static bool put_row(struct strbuf *line, struct error *err)
-{
-    while (line->length > 0 && line->data[line->length - 1] == ' ')
-        line->data[--line->length] = '\0';
-    bool good = line->failed ? error_no_memory(err) : put_line(line->data ? line->data : "", err);
-    line->length = 0;
-    return good;
-}
-
-/* Where names do not fit, numbers head the columns, with a line for each. */
-static size_t column_width(const struct baseline_command *command)
-{
-    size_t width = MARK_WIDTH;
-    for (size_t i = 0; i < command->count; i++) {
-        size_t length = strlen(command->offers[i]->host) + 2;
-        if (length > width)
-            width = length;
-    }
-    return NAME_WIDTH + width * command->count <= TABLE_WIDTH ? width : 0;
-}
-
-static bool print_header(const struct baseline_command *command, size_t width, struct error *err)
-{
-    autostrbuf struct strbuf line = {0};
-    for (size_t i = 0; i < command->count && width == 0; i++) {
-        strbuf_printf(&line, "[%zu] %s", i + 1, command->offers[i]->host);
-        if (!put_row(&line, err))
-            return false;
-    }
-    put_cell(&line, "FEATURE", NAME_WIDTH);
-    for (size_t i = 0; i < command->count; i++) {
-        autofree char *number = string_format("[%zu]", i + 1);
-        put_cell(&line,
-                 width > 0 ? command->offers[i]->host
-                 : number  ? number
-                           : "",
-                 width > 0 ? width : MARK_WIDTH);
-    }
-    return put_row(&line, err);
-}
-
-static bool print_losses(const struct baseline_command *command, struct error *err)
-{
-    size_t width = column_width(command);
-    autostrbuf struct strbuf line = {0};
-    if (command->report.loss_count == 0)
-        return put_line("The hosts give a guest the same features.", err);
-    if (!print_header(command, width, err))
-        return false;
-    for (size_t i = 0; i < command->report.loss_count; i++) {
-        const struct loss *loss = &command->report.losses[i];
-        const char *start = !loss->security ? "" : color_start(command->context, COLOR_RED);
-        strbuf_puts(&line, start);
-        put_cell(&line, loss->feature, NAME_WIDTH);
-        if (*start)
-            strbuf_puts(&line, color_end());
-        for (size_t h = 0; h < command->count; h++)
-            put_cell(&line, mark(loss, command->offers[h]->host), width > 0 ? width : MARK_WIDTH);
-        if (!put_row(&line, err))
-            return false;
-    }
-    return true;
-}
-
 static bool print_meanings(const struct baseline_command *command, struct error *err)
 {
     for (size_t i = 0; i < command->report.loss_count; i++) {
@@ -140,7 +58,7 @@ static bool print_meanings(const struct baseline_command *command, struct error 
         autofree char *line = string_format("SECURITY %s: %s", loss->feature, feature->loss);
         if (!line)
             return error_no_memory(err);
-        if (!put_line(line, err))
+        if (!put_wrapped(line, INDENT, err))
             return false;
     }
     return true;
@@ -160,7 +78,7 @@ static bool print_costs(const struct baseline_command *command, struct error *er
                                    : NULL;
         if (!line)
             return error_no_memory(err);
-        if (!put_line(line, err))
+        if (!put_wrapped(line, INDENT, err))
             return false;
     }
     return true;
@@ -169,7 +87,7 @@ static bool print_costs(const struct baseline_command *command, struct error *er
 static bool put_labelled(const char *label, const char *text, struct error *err)
 {
     autofree char *line = string_format("%s: %s", label, text);
-    return line ? put_line(line, err) : error_no_memory(err);
+    return line ? put_wrapped(line, INDENT, err) : error_no_memory(err);
 }
 
 static bool print_devices(const struct baseline_command *command, struct error *err)
@@ -189,6 +107,37 @@ static bool print_devices(const struct baseline_command *command, struct error *
     return !migration || put_labelled("migration", migration, err);
 }
 
+/* "a: -cpu VALUE", or on a terminal "a, b:" and below that "-cpu VALUE" when it is that of both. */
+static bool print_cpu(const struct baseline_command *command, size_t index, bool together,
+                      struct error *err)
+{
+    const char *cpu = command->cpus.items[index];
+    autostrbuf struct strbuf label = {0};
+    size_t count = 0;
+    for (size_t i = index; i < command->count; i++)
+        if (i == index || (together && strcmp(command->cpus.items[i], cpu) == 0))
+            strbuf_printf(&label, "%s%s", count++ > 0 ? ", " : "", command->offers[i]->host);
+    strbuf_puts(&label, count > 1 ? ":" : ": -cpu ");
+    if (label.failed)
+        return error_no_memory(err);
+    if (count > 1 && !put_wrapped(label.data, INDENT, err))
+        return false;
+    return put_argument(count > 1 ? "    -cpu " : label.data, cpu, cpu, err);
+}
+
+static bool print_cpus(const struct baseline_command *command, struct error *err)
+{
+    bool together = columns_of(STDOUT_FILENO) > 0;
+    for (size_t i = 0; i < command->count; i++) {
+        size_t first = 0;
+        while (strcmp(command->cpus.items[first], command->cpus.items[i]) != 0)
+            first++;
+        if ((first == i || !together) && !print_cpu(command, i, together, err))
+            return false;
+    }
+    return true;
+}
+
 bool baseline_print(const struct baseline_command *command, struct error *err)
 {
     const struct baseline *baseline = &command->baseline;
@@ -199,23 +148,16 @@ bool baseline_print(const struct baseline_command *command, struct error *err)
                       command->machine_chosen ? command->machine_chosen : "");
     if (!summary)
         return error_no_memory(err);
-    if (!print_meanings(command, err) || !print_losses(command, err) || !put_line(summary, err) ||
-        !print_costs(command, err) || !print_devices(command, err))
+    if (!print_meanings(command, err) || !baseline_print_losses(command, err) ||
+        !put_wrapped(summary, INDENT, err) || !print_costs(command, err) ||
+        !print_devices(command, err))
         return false;
     for (size_t i = 0; i < command->report.warnings.count; i++) {
         autofree char *line = string_format("warning: %s", command->report.warnings.items[i]);
         if (!line)
             return error_no_memory(err);
-        if (!put_line(line, err))
+        if (!put_wrapped(line, INDENT, err))
             return false;
     }
-    for (size_t i = 0; i < command->count; i++) {
-        autofree char *line =
-            string_format("%s: -cpu %s", command->offers[i]->host, command->cpus.items[i]);
-        if (!line)
-            return error_no_memory(err);
-        if (!put_line(line, err))
-            return false;
-    }
-    return true;
+    return print_cpus(command, err);
 }

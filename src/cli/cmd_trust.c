@@ -75,15 +75,6 @@ const struct option_spec trust_options[] = {
     {NULL, 0, ARGUMENT_NONE, NULL},
 };
 
-static void format_date(int64_t when, char *text, size_t size)
-{
-    time_t seconds = (time_t)(when - 1);
-    struct tm date;
-    if (when == TRUST_NEVER || !gmtime_r(&seconds, &date) ||
-        strftime(text, size, "%Y-%m-%d", &date) == 0)
-        snprintf(text, size, "never");
-}
-
 /* NULL for want of memory, as below. */
 static json_t *entry_to_json(const struct trust_entry *entry)
 {
@@ -114,25 +105,7 @@ static bool list(struct context *context, struct error *err)
                 return error_no_memory(err);
         return put_json(json_pack("{s:O}", "peers", array), err);
     }
-    for (size_t i = 0; i < trust.count; i++) {
-        const struct trust_entry *entry = &trust.entries[i];
-        char date[32], port[8] = "";
-        format_date(entry->expires, date, sizeof(date));
-        if (entry->port)
-            snprintf(port, sizeof(port), ":%u", entry->port);
-        for (size_t p = 0; p < entry->pin_count; p++) {
-            bool v6 = entry->host && strchr(entry->host, ':');
-            autofree char *line = string_format(
-                "%-16s %s  %s%s%s%s  %s%s", entry->name, entry->pins[p], v6 ? "[" : "",
-                entry->host ? entry->host : "-", v6 ? "]" : "", port,
-                trust_entry_is_expired(entry, time(NULL)) ? "expired " : "expires ", date);
-            if (!line)
-                return error_no_memory(err);
-            if (!put_line(line, err))
-                return false;
-        }
-    }
-    return true;
+    return trust_print(&trust, err);
 }
 
 static bool run(struct context *context, struct trust_options *options, int count, char **words,

@@ -18,6 +18,10 @@ struct trust_options {
     bool sudo, yes;
 };
 
+/* cmd_trust_list.c: all entries, to standard output: a line for each pin, or on a terminal a table
+ * of them. */
+bool trust_print(const struct trust *trust, struct error *err);
+
 /* cmd_trust_pair.c: have this host and the one that ssh calls `host` trust each other.
  * STATUS_USAGE: not a host or no name for it, nobody to be asked; STATUS_NOT_TRUSTED: not
  * confirmed, or one of them has another pin for the other; what remote_shell_ask reports, and what

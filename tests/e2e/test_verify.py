@@ -362,7 +362,7 @@ def agreement_path(host, vm=VM):
 
 @test(timeout=90)
 def agreement_list_and_show(t):
-    """agreement list and show tell what was agreed, in 80 columns and as JSON; damage is told and passed by"""
+    """agreement list and show tell what was agreed, in lines and as JSON; damage is told and passed by"""
     pair = Pair(t, deny_b="smap")
     check_equal(pair.a.run("agreement", "list", check=0).stdout, "", "list of none")
     check_equal(json.loads(pair.a.run("agreement", "--json", check=0).stdout), [], "list of none as JSON")
@@ -372,8 +372,7 @@ def agreement_list_and_show(t):
     machine = end_of_word("-machine", a.argv).split(",")[0]
 
     shown = pair.a.run("agreement", "show", VM, check=0).stdout
-    *lines, last = shown.splitlines()
-    check_equal([line for line in lines if len(line) > 80], [], "lines too long")
+    last = shown.splitlines()[-1]
     check_equal(last, f"-cpu          '{cpu}'", "the CPU")
     words = " ".join(shown.split())
     digest = pair.record(pair.a)["agreement"]

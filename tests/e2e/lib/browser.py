@@ -10,7 +10,7 @@ import time
 
 from .wait import Failure, Skip, patience
 
-PROGRAMS = ("chromium", "chromium-headless-shell", "chrome-headless-shell", "google-chrome")
+PROGRAMS = ("chromium-headless-shell", "chromium", "chrome-headless-shell", "google-chrome")
 # No network, no accounts, no crash reports: nothing but the page that is opened.
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
 FLAGS += ("--disable-component-update", "--disable-default-apps", "--disable-extensions", "--disable-sync")
