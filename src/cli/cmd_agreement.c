@@ -220,7 +220,7 @@ static bool list(const struct context *context, struct error *err)
 }
 
 static bool put_guest_table(const struct context *context, const struct agreement *agreement,
-                      struct error *err)
+                            struct error *err)
 {
     if (!agreement->proof.made)
         return error_set(err, STATUS_DATA,
