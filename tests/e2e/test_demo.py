@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from lib.harness import check, check_equal, check_in, test
+from lib.walk import block, says
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "contrib" / "demo"
 
@@ -24,7 +25,7 @@ def run_demo(t, *args):
     check_equal([line for line in result.stdout.splitlines() if len(line) > 80], [], "lines wider than a terminal")
     check_equal([command for _, command in t.alive()], [], "what it left running")
     check_equal(list(t.dir.glob("qml-demo-*")), [], "files that it left")
-    return bare
+    return bare, result.stdout
 
 
 @test(timeout=100)
@@ -35,9 +36,14 @@ def same_version(t):
 
 @test(timeout=100)
 def two_versions(t):
-    """contrib/demo --second-qemu: host a has another QEMU, too, and more is lost"""
-    bare = run_demo(t, "--second-qemu", t.second_qemu_path)
+    """contrib/demo --second-qemu: host a has another QEMU, too, and more is lost; README.md shows what it prints"""
+    bare, all_of_it = run_demo(t, "--second-qemu", t.second_qemu_path)
     check_in("sha-ni", bare, "first half")
+    command, shown = block("demo").split("\n", 1)
+    check_equal(command, '$ contrib/demo --second-qemu "$(tests/second-qemu)"', "command in README.md")
+    # Where lines are broken depends on how long the numbers are.
+    shown, printed = (" ".join(text.replace("\n  > ", " ").split()) for text in (shown, all_of_it))
+    check(says([shown], f"{printed}\n"), f"README.md does not show what the demo prints: {printed!r}")
 
 
 @test(timeout=100)
