@@ -72,7 +72,7 @@ static void load_real_hosts(void)
 {
     struct dirent **entries;
     int count = scandir(TEST_DATA "/hosts", &entries, is_json, alphasort);
-    ck_assert_int_eq(count, 12);
+    ck_assert_int_ge(count, 12);
     for (int i = 0; i < count; i++) {
         load_real_host(entries[i]->d_name);
         free(entries[i]);
