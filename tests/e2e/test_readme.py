@@ -44,7 +44,7 @@ def recipes(t):
     walk.type("trust")
     walk.hosts["src"].run("/root/qemu-migrate-launch/tests/guest/build", "/tmp/counter.bin")
     walk.hosts["dst"].run("/root/qemu-migrate-launch/tests/guest/build", "/tmp/counter.bin")
-    for name in "files", "desk", "baseline", "agent", "adopt":
+    for name in "files", "desk", "baseline", "agent", "adopt", "masquerade":
         walk.type(name)
     for vm in "web2", "web3", "web4", "web5":
         there = serial(walk, "dst", vm)
@@ -56,7 +56,7 @@ def recipes(t):
 @test()
 def what_is_printed(t):
     """how a walk reads README.md: other numbers, pins and units are the same, other words, statuses and lines are not"""
-    for name in "build", "trust", "pair", "back", "files", "desk", "baseline", "agent", "adopt":
+    for name in "build", "trust", "pair", "back", "files", "desk", "baseline", "agent", "adopt", "masquerade":
         for step in steps(name):
             check(step.host in ("src", "dst", "both", "desk") and step.command, f"{step}")
     moved = ["...", "x: web1 has moved to dst: 594 KiB in 0.0 s, stopped for 70 ms"]

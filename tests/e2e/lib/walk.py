@@ -13,7 +13,6 @@ an agent keep their terminal; every other command has to end with status 0 befor
 """
 import os
 import re
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -170,8 +169,8 @@ class Walk:
 
     def _settle(self, step):
         """Nobody types so fast that a QEMU which was just agreed on is not there yet: those of the VM are waited for."""
-        words = shlex.split(step.command)
-        vm = words[words.index("--vm") + 1] if "--vm" in words else words[2] if words[1] == "receive" else None
+        found = re.search(r"(?:--vm|-name|receive) (\S+)", step.command)
+        vm = found and found[1]
         if vm and not any("waiting for a peer" in line for line in step.printed):
             for name, other, process in self.running:
                 if re.search(rf"\b{vm}\b", other.command) and process.alive():
