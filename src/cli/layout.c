@@ -26,7 +26,7 @@ bool put_wrapped(const char *text, size_t indent, struct error *err)
 }
 
 /* The longest beginning of word that ends behind a comma, or all of it, and that, quoted, has that
- * much room; the part up to the first comma if none has. */
+ * much room; the part up to the first comma if none has. 0 for want of memory. */
 static size_t take_parts(const char *word, size_t room)
 {
     size_t taken = 0;
@@ -35,8 +35,9 @@ static size_t take_parts(const char *word, size_t room)
         next += word[next] == ',';
         autofree char *part = string_format("%.*s", (int)next, word);
         autofree char *quoted = part ? shell_quote(part) : NULL;
-        size_t length = quoted ? strlen(quoted) + (word[next] ? BACKSLASH : 0) : 0;
-        if (taken > 0 && length > room)
+        if (!quoted)
+            return 0;
+        if (taken > 0 && strlen(quoted) + (word[next] ? BACKSLASH : 0) > room)
             break;
         taken = next;
     }
@@ -56,7 +57,7 @@ char *layout_argument(const char *label, const char *plain, const char *word, si
         size_t length = take_parts(word, columns > used ? columns - used : 0);
         autofree char *part = string_format("%.*s", (int)length, word);
         autofree char *quoted = part ? shell_quote(part) : NULL;
-        if (!quoted)
+        if (length == 0 || !quoted)
             return NULL;
         word += length;
         strbuf_printf(&lines, "%s%s", quoted, *word ? "\\\n" : "");

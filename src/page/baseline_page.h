@@ -27,7 +27,7 @@ struct baseline_page {
     const char *migration; /* as device_capabilities_line; NULL: nothing known */
 };
 
-/* The page, in UTF-8; the caller frees it; NULL for want of memory. Nothing of what hosts say of
+/* The page, in ASCII; the caller frees it; NULL for want of memory. Nothing of what hosts say of
  * themselves is markup in it. */
 char *baseline_page_make(const struct baseline_page *page);
 

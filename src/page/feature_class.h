@@ -15,7 +15,7 @@ enum feature_class {
 };
 
 /* By the feature table, and by its name where that does not know it. */
-enum feature_class feature_class_of(const char *feature);
+enum feature_class feature_class_of(const char *name);
 
 /* A word for programs: "security"; a title for people: "Security". */
 const char *feature_class_word(enum feature_class kind);

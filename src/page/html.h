@@ -7,10 +7,8 @@
 
 #include "base/strings.h"
 
-/* Add text as the content of an element or of a quoted attribute: nothing in it is markup. What no
- * page may have, or what would show other text than there is, becomes U+FFFD: control characters
- * but tab and newline, bytes that are not UTF-8 (RFC 3629), and the characters that turn the
- * direction of text around (Unicode 15, UAX #9, section 2). */
+/* Add text as the content of an element or of a quoted attribute: nothing in it is markup. What is
+ * not printable ASCII, of which all strings from hosts are (json_parse_strict), becomes U+FFFD. */
 void html_puts(struct strbuf *page, const char *text);
 
 #endif

@@ -9,6 +9,8 @@
 #include <time.h>
 
 #include "cpu_fixture.h"
+
+#include "cli/layout.h"
 #include "page/baseline_page.h"
 #include "peer/envelope.h"
 #include "peer/identity.h"
@@ -219,6 +221,19 @@ static bool makes_page(struct error *err)
     return text ? true : error_no_memory(err);
 }
 
+static bool lays_out(struct error *err)
+{
+    char name[] = "NAME", pin[] = "PIN", host[] = "host", value[] = "a b c d e f g h";
+    char *titles[] = {name, pin}, *cells[] = {host, value};
+    const struct strlist rows[] = {{titles, 2, 2}, {cells, 2, 2}};
+    autofree char *table = layout_table(rows, 2, 0);
+    autofree char *narrow = table ? layout_table(rows, 2, 12) : NULL;
+    autofree char *cpu = narrow ? layout_argument("-cpu ", "a,b c,d", "a,b c,d", 9) : NULL;
+    ck_assert(!narrow || strcmp(narrow, "host\n    PIN  a b\n  c d e f g\n  h") == 0);
+    ck_assert_msg(!cpu || strcmp(cpu, "-cpu a,\\\n'b c,d'") == 0, "%s", cpu);
+    return cpu ? true : error_no_memory(err);
+}
+
 static bool parses_features(struct error *err)
 {
     autofeatureset struct featureset set = {0};
@@ -237,6 +252,7 @@ START_TEST(of_cpus)
     play("baseline from JSON", reads_baseline);
     play("-cpu", renders);
     play("page", makes_page);
+    play("table", lays_out);
     no_cpus();
 }
 END_TEST

@@ -10,7 +10,7 @@
 #include "page/feature_class.h"
 #include "page/html.h"
 
-#define BAD "\xef\xbf\xbd"
+#define BAD "&#xfffd;"
 
 START_TEST(escapes)
 {
@@ -21,27 +21,10 @@ START_TEST(escapes)
         {"a.b-c", "a.b-c"},
         {"<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"},
         {"\" onload='x' &amp;", "&quot; onload=&#39;x&#39; &amp;amp;"},
-        {"tab\tline\n", "tab\tline\n"},
-        {"\x01\x1b[31m\r\x7f", BAD BAD "[31m" BAD BAD},
-        {"K\xc3\xb6ln \xe2\x82\xac \xf0\x9f\x98\x80", "K\xc3\xb6ln \xe2\x82\xac \xf0\x9f\x98\x80"},
-        {"\xc2\x85", BAD}, /* a C1 control character */
-        {"a\xe2\x80\xae"
-         "b\xe2\x81\xa6",
-         "a" BAD "b" BAD}, /* direction turned around */
-        {"\xe2\x80\x8f\xd8\x9c", BAD BAD},
-        {"\x80", BAD}, /* no lead */
-        {"\xc3", BAD}, /* cut off */
-        {"\xe2\x82", BAD BAD},
-        {"\xf0\x9f\x98", BAD BAD BAD},
-        {"\xc3<b>", BAD "&lt;b&gt;"}, /* a lead swallows no markup */
-        {"\xe2<\x82", BAD "&lt;" BAD},
-        {"\xc0\xbc", BAD BAD}, /* '<' in too many bytes */
-        {"\xe0\x80\xbc", BAD BAD BAD},
-        {"\xf0\x80\x80\xbc", BAD BAD BAD BAD},
-        {"\xed\xa0\x80", BAD BAD BAD},         /* half of a surrogate pair */
-        {"\xf4\x90\x80\x80", BAD BAD BAD BAD}, /* beyond Unicode */
-        {"\xff\xfe", BAD BAD},
-        {"\xef\xbf\xbe", BAD}, /* no character */
+        {" ~}|", " ~}|"},
+        {"\x01\x1b[31m\n\t\x7f", BAD BAD "[31m" BAD BAD BAD},
+        {"\xc3<b>\x80", BAD "&lt;b&gt;" BAD}, /* a lead of UTF-8 swallows no markup */
+        {"\xc0\xbc", BAD BAD},                /* '<' in too many bytes */
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         autostrbuf struct strbuf page = {0};
@@ -60,10 +43,8 @@ START_TEST(escapes_all_bytes)
             const char text[] = {(char)first, (char)second, '\0'};
             autostrbuf struct strbuf page = {0};
             html_puts(&page, text);
-            for (const char *c = page.data; *c; c++) {
-                bool plain = (unsigned char)*c >= 0x20 || *c == '\t' || *c == '\n';
-                ck_assert_msg(plain && !strchr("<>\"'\x7f", *c), "%02x %02x", first, second);
-            }
+            ck_assert(text_is_plain(page.data));
+            ck_assert_msg(!strpbrk(page.data, "<>\"'"), "%02x %02x", first, second);
         }
 }
 END_TEST
