@@ -78,6 +78,7 @@ START_TEST(arguments)
         {"-cpu ", "a,b=on,c=off", "a,b=on,c=off", 0, "-cpu a,b=on,c=off"},
         {"-cpu ", "a,b=on,c=off", "a,b=on,c=off", 17, "-cpu a,b=on,c=off"},
         {"-cpu ", "a,b=on,c=off", "a,b=on,c=off", 16, "-cpu a,b=on,\\\nc=off"},
+        {"", "aa,bb,cc", "aa,bb,cc", 6, "aa,\\\nbb,cc"}, /* room for the backslash, too */
         {"-cpu ", "'x y,b=on'", "x y,b=on", 80, "-cpu 'x y,b=on'"},
         {"-cpu ", "'a,x y,b=on'", "a,x y,b=on", 15, "-cpu 'a,x y,'\\\nb=on"},
         {"-cpu ", "aaaaaaaaaa,b", "aaaaaaaaaa,b", 8, "-cpu aaaaaaaaaa,\\\nb"},
