@@ -173,5 +173,8 @@ bool agent_child_serve(struct agent *agent, struct error *err)
     if (!agent_question_from_json(frame, &question, err))
         return false;
     autojson json_t *answer = agent_work_answer(agent, &question);
-    return agent_pipe_send(child->pipe, answer, PIPE_ORDER_MAX, deadline_in_ms(SEND_MS), err);
+    if (!agent_pipe_send(child->pipe, answer, PIPE_ORDER_MAX, deadline_in_ms(SEND_MS), err))
+        return false;
+    agent_work_rest(agent);
+    return true;
 }

@@ -98,6 +98,8 @@ bool agent_child_serve(struct agent *agent, struct error *err);
 
 /* Answer a question; always a frame, or NULL for want of memory. agent_work.c */
 json_t *agent_work_answer(struct agent *agent, const struct agent_question *question);
+/* After it was sent: responder_rest. */
+void agent_work_rest(struct agent *agent);
 /* What the answers' owners keep of the configuration has to be made anew. */
 bool agent_work_open(struct agent *agent, struct error *err);
 void agent_work_close(struct agent *agent);

@@ -79,3 +79,9 @@ json_t *agent_work_answer(struct agent *agent, const struct agent_question *ques
                       clock_now_ms() - begun);
     return agent_answer_to_json(question->id, good ? answer : NULL, &problem);
 }
+
+void agent_work_rest(struct agent *agent)
+{
+    if (agent->responder)
+        responder_rest(agent->responder);
+}

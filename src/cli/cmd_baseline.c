@@ -154,7 +154,7 @@ static bool lend_models(struct baseline_command *command, struct error *err)
                              command->machine ? command->machine : "by default");
         struct probe_parameters parameters = {.machine = type->name, .accel = "tcg"};
         if (!qemu_probe_cpu(&qemu, &parameters, NULL, &command->request.model, &command->lender,
-                            NULL, NULL, err))
+                            NULL, NULL, NULL, err))
             return false;
         lender = &command->lender;
     }

@@ -9,7 +9,6 @@
 #include "cpu/feature_table.h"
 #include "device/backend_table.h"
 #include "host/qemu_files.h"
-#include "host/system.h"
 
 /* A line for what is at path: its identity, or the path alone when there is nothing. */
 static bool push_identity(struct strlist *list, const char *path)
@@ -73,22 +72,11 @@ static json_t *asked(const struct probe_parameters *parameters)
                      (int)parameters->cpu_pm);
 }
 
-/* The CPU's own CPUID, as a digest: it is long. */
-static bool cpuid_digest(char hex[DIGEST_HEX_SIZE], struct error *err)
-{
-    autojson json_t *processor = system_processor(err);
-    autofree char *text = processor ? json_to_text(processor) : NULL;
-    if (!processor)
-        return false;
-    return text ? digest_hex(text, strlen(text), hex, err) : error_no_memory(err);
-}
-
 json_t *probe_key_words(const struct qemu_binary *binary, const struct probe_parameters *parameters,
-                        struct error *err)
+                        const struct host_view *view, struct error *err)
 {
     autofree char *path = realpath(binary->path, NULL);
     struct stat st;
-    char boot_id[40], cpuid[DIGEST_HEX_SIZE];
     if (!path || stat(path, &st) < 0) {
         error_set_errno(err, STATUS_CONFIG, errno, "%s", binary->path);
         return NULL;
@@ -97,22 +85,23 @@ json_t *probe_key_words(const struct qemu_binary *binary, const struct probe_par
         error_set(err, STATUS_CONFIG, "%s has been replaced meanwhile", binary->path);
         return NULL;
     }
-    if (!system_boot_id(boot_id, sizeof(boot_id), err) || !cpuid_digest(cpuid, err))
-        return NULL;
-    autojson json_t *kernel = system_kernel(err);
-    autojson json_t *kvm = kernel ? system_kvm(err) : NULL;
     autofree char *identity = file_identity(path, &st);
-    if (!kvm)
-        return NULL;
     json_t *words =
-        identity
-            ? json_pack("{s:i, s:i, s:i, s:o, s:s, s:s, s:o, s:o, s:s, s:O, s:s, s:O}", "format",
-                        PROBE_CACHE_VERSION, "table", FEATURE_TABLE_VERSION, "backend_table",
-                        BACKEND_TABLE_VERSION, "asked", asked(parameters), "path", binary->path,
-                        "binary", identity, "modules", module_folders(path), "loader", loader(),
-                        "boot_id", boot_id, "kernel", kernel, "cpuid", cpuid, "kvm", kvm)
-            : NULL;
+        identity ? json_pack("{s:i, s:i, s:i, s:o, s:s, s:s, s:o, s:o, s:s, s:O, s:s, s:O}",
+                             "format", PROBE_CACHE_VERSION, "table", FEATURE_TABLE_VERSION,
+                             "backend_table", BACKEND_TABLE_VERSION, "asked", asked(parameters),
+                             "path", binary->path, "binary", identity, "modules",
+                             module_folders(path), "loader", loader(), "boot_id", view->boot_id,
+                             "kernel", view->kernel, "cpuid", view->cpuid, "kvm", view->kvm)
+                 : NULL;
     if (!words)
         error_no_memory(err);
     return words;
+}
+
+json_t *probe_key_words_now(const struct qemu_binary *binary,
+                            const struct probe_parameters *parameters, struct error *err)
+{
+    autohostview struct host_view view = {0};
+    return host_view_read(&view, err) ? probe_key_words(binary, parameters, &view, err) : NULL;
 }

@@ -67,9 +67,9 @@ static bool next_serial(const char *state_folder, const char *digest, int64_t *s
 
 static json_t *describe(const struct config *config, const struct qemu *qemu, const char *files,
                         const struct probe_parameters *parameters, struct cpu_offer *offer,
-                        const struct device_offer *devices, struct error *err)
+                        const struct device_offer *devices, const struct host_view *view,
+                        struct error *err)
 {
-    char boot_id[40];
     if (!(offer->host = strdup(config->host_name)) ||
         !featureset_copy(&offer->denied, &config->deny) ||
         !featureset_copy(&offer->required, &config->require)) {
@@ -79,20 +79,15 @@ static json_t *describe(const struct config *config, const struct qemu *qemu, co
     if (!system_physical_features(&offer->physical, err))
         return NULL;
     offer->physical_known = true;
-    if (!system_boot_id(boot_id, sizeof(boot_id), err))
-        return NULL;
-    autojson json_t *kernel = system_kernel(err);
-    autojson json_t *processor = kernel ? system_processor(err) : NULL;
-    if (!processor)
-        return NULL;
-    json_t *content = json_pack(
-        "{s:i, s:i, s:s, s:O, s:O, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s, s:b}, s:o, s:o}", "version",
-        PROFILE_VERSION, "table", FEATURE_TABLE_VERSION, "boot_id", boot_id, "kernel", kernel,
-        "processor", processor, "qemu", "version", qemu->version, "package", qemu->package, "files",
-        files, "probe", "machine", parameters->machine, "accel", parameters->accel,
-        "kernel_irqchip", parameters->kernel_irqchip ? parameters->kernel_irqchip : "", "cpu_pm",
-        (int)parameters->cpu_pm, "machines", machine_list_to_json(&qemu->machines), "cpu",
-        cpu_offer_to_json(offer));
+    json_t *content =
+        json_pack("{s:i, s:i, s:s, s:O, s:O, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s, s:b}, s:o, s:o}",
+                  "version", PROFILE_VERSION, "table", FEATURE_TABLE_VERSION, "boot_id",
+                  view->boot_id, "kernel", view->kernel, "processor", view->processor, "qemu",
+                  "version", qemu->version, "package", qemu->package, "files", files, "probe",
+                  "machine", parameters->machine, "accel", parameters->accel, "kernel_irqchip",
+                  parameters->kernel_irqchip ? parameters->kernel_irqchip : "", "cpu_pm",
+                  (int)parameters->cpu_pm, "machines", machine_list_to_json(&qemu->machines), "cpu",
+                  cpu_offer_to_json(offer));
     if (!content || json_object_set_new(content, "devices", device_offer_to_json(devices)) != 0) {
         json_decref(content);
         error_no_memory(err);
@@ -113,13 +108,19 @@ json_t *profile_make(const struct config *config, const char *state_folder, cons
 {
     autocpuoffer struct cpu_offer offer = {0};
     autodeviceoffer struct device_offer devices = {0};
+    autohostview struct host_view host_now = {0};
     char files[DIGEST_HEX_SIZE], digest[DIGEST_HEX_SIZE];
-    if (!qemu_probe_cpu(qemu, parameters, state_folder, model, &offer, &devices, files, err) ||
+    const struct host_view *view = host_view_is_fresh(&qemu->view) ? &qemu->view : &host_now;
+    if (view == &host_now && !host_view_read(&host_now, err))
+        return NULL;
+    if (!qemu_probe_cpu(qemu, parameters, state_folder, model, &offer, &devices, files, view,
+                        err) ||
         (state_folder && !backends_take_kept(state_folder, &devices, err)) ||
         !backends_examine(&devices, err) ||
         (state_folder && !backends_keep(state_folder, &devices, err)))
         return NULL;
-    autojson json_t *content = describe(config, qemu, files, parameters, &offer, &devices, err);
+    autojson json_t *content =
+        describe(config, qemu, files, parameters, &offer, &devices, view, err);
     int64_t serial = 0, now = time(NULL);
     if (!content || !digest_content(content, digest, err) ||
         (state_folder && !next_serial(state_folder, digest, &serial, err)))

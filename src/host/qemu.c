@@ -22,6 +22,7 @@ void qemu_free(struct qemu *qemu)
     free(qemu->version);
     free(qemu->package);
     machine_list_free(&qemu->machines);
+    host_view_free(&qemu->view);
     *qemu = (struct qemu){0};
 }
 
@@ -149,7 +150,8 @@ bool qemu_open_cached(const char *name, const char *state_folder, struct qemu *o
     if (!find_binary(name, &qemu.binary, err))
         return false;
     if (state_folder) {
-        probe_question_init(&question, probe_key_words(&qemu.binary, NULL, &doubt));
+        if (host_view_read(&qemu.view, &doubt))
+            probe_question_init(&question, probe_key_words(&qemu.binary, NULL, &qemu.view, &doubt));
         known = probe_cache_find(state_folder, &question, &files);
     }
     if (known && answer_from_json(known, &qemu, &doubt))
@@ -162,7 +164,7 @@ bool qemu_open_cached(const char *name, const char *state_folder, struct qemu *o
             return false;
         if (question.words)
             probe_cache_store(state_folder, &question, &files,
-                              probe_key_words(&qemu.binary, NULL, NULL), answer_to_json(&qemu));
+                              probe_key_words_now(&qemu.binary, NULL, NULL), answer_to_json(&qemu));
     }
     *out = qemu;
     qemu = (struct qemu){0};

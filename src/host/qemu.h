@@ -13,6 +13,7 @@
 #include "cpu/cpu_offer.h"
 #include "cpu/machine.h"
 #include "device/device_offer.h"
+#include "host/host_view.h"
 
 /* How long one start of QEMU may take before it counts as hung. */
 #define QEMU_PROBE_MS 20000
@@ -30,6 +31,7 @@ struct qemu {
     char *version; /* "7.2.22" */
     char *package; /* the distributor's word, may be empty */
     struct machine_list machines;
+    struct host_view view; /* of the host, when it was opened with what was kept; or {0} */
 };
 
 /* What changes the answer about the CPU. */
@@ -61,11 +63,13 @@ bool qemu_binary_check(const struct qemu_binary *binary, struct error *err);
  * state_folder: as for qemu_open_cached. model, when neither it nor *model is NULL: a CPU model's
  * name, replaced by the versioned name that it is an alias of on this machine type. devices, if not
  * NULL (and empty): what this QEMU says of devices (qemu_devices.h), without backends. files, if
- * not NULL: what qemu_files_digest says of it. STATUS_CONFIG as above, when QEMU does not know the
- * model, and when the accelerator that runs is not the one that was asked for. */
+ * not NULL: what qemu_files_digest says of it. view: the host as it is now; NULL: it is read, where
+ * it is needed. STATUS_CONFIG as above, when QEMU does not know the model, and when the accelerator
+ * that runs is not the one that was asked for. */
 bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *parameters,
                     const char *state_folder, char **model, struct cpu_offer *offer,
-                    struct device_offer *devices, char files[DIGEST_HEX_SIZE], struct error *err);
+                    struct device_offer *devices, char files[DIGEST_HEX_SIZE],
+                    const struct host_view *view, struct error *err);
 
 /* Choose from the accelerators asked for, in order, the first that this host can use, as QEMU
  * would: "kvm" needs /dev/kvm. One of accels. STATUS_CONFIG says why none. */

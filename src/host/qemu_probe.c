@@ -308,12 +308,14 @@ static bool find(const char *state_folder, const struct probe_question *question
 
 static bool ask_cached(const struct qemu *qemu, const char *state_folder,
                        const struct probe_parameters *parameters, char **model,
-                       struct answer *answer, struct error *err)
+                       struct answer *answer, const struct host_view *view, struct error *err)
 {
     autoprobequestion struct probe_question question = {0};
     struct error doubt = ERROR_INIT;
     if (state_folder)
-        probe_question_init(&question, probe_key_words(&qemu->binary, parameters, &doubt));
+        probe_question_init(&question,
+                            view ? probe_key_words(&qemu->binary, parameters, view, &doubt)
+                                 : probe_key_words_now(&qemu->binary, parameters, &doubt));
     if (question.words && find(state_folder, &question, model, answer, &doubt)) {
         log_debug("the CPU of %s was examined before: %s", parameters->machine, question.key);
         return true;
@@ -324,16 +326,18 @@ static bool ask_cached(const struct qemu *qemu, const char *state_folder,
         return false;
     if (question.words)
         probe_cache_store(state_folder, &question, &answer->files,
-                          probe_key_words(&qemu->binary, parameters, NULL), answer_to_json(answer));
+                          probe_key_words_now(&qemu->binary, parameters, NULL),
+                          answer_to_json(answer));
     return resolve_model(answer->aliases, model, err);
 }
 
 bool qemu_probe_cpu(const struct qemu *qemu, const struct probe_parameters *parameters,
                     const char *state_folder, char **model, struct cpu_offer *out,
-                    struct device_offer *devices, char files[DIGEST_HEX_SIZE], struct error *err)
+                    struct device_offer *devices, char files[DIGEST_HEX_SIZE],
+                    const struct host_view *view, struct error *err)
 {
     autoanswer struct answer answer = {0};
-    if (!ask_cached(qemu, state_folder, parameters, model, &answer, err) ||
+    if (!ask_cached(qemu, state_folder, parameters, model, &answer, view, err) ||
         (files && !qemu_files_list_digest(&answer.files, files, err)))
         return error_wrap(err, "%s -machine %s -accel %s", qemu->binary.path, parameters->machine,
                           parameters->accel);

@@ -15,6 +15,8 @@ void exchange_peer_free(struct exchange_peer *peer)
     strlist_free(&peer->backends);
     machine_list_free(&peer->machines);
     profile_free(&peer->profile);
+    envelope_free(&peer->last);
+    free(peer->last_file);
     cpu_request_free(&peer->request);
     guest_table_free(&peer->table);
     strlist_free(&peer->accepted);
@@ -34,9 +36,9 @@ void exchange_free(struct exchange *exchange)
     free(exchange->machine);
     free(exchange->accel);
     free(exchange->kernel_irqchip);
-    profile_free(&exchange->profile);
-    json_decref(exchange->profile_envelope);
-    json_decref(exchange->profile_payload);
+    exchange_drop_profile(exchange);
+    free(exchange->guess);
+    free(exchange->prepared.machine);
     cpu_request_free(&exchange->request);
     baseline_free(&exchange->given);
     proof_arguments_free(&exchange->arguments);

@@ -77,6 +77,8 @@ struct exchange_peer {
     bool is_unknown;  /* the profile whose digest it named is not known here */
     bool wants_whole; /* it does not know the one whose digest it was told */
     char profile_digest[DIGEST_HEX_SIZE];
+    struct envelope last; /* its last profile, opened before it was named */
+    char *last_file;      /* what it was read of (file_identity); NULL: it was not opened */
     struct cpu_request request;
     struct guest_table table; /* what a guest sees there */
     struct strlist refused;   /* features over which its QEMU refuses the CPU: no table, then */
@@ -99,6 +101,14 @@ enum exchange_step {
     STEP_COMMITTED
 };
 
+/* This side's profile, made before it is known that it is needed. */
+struct exchange_prepared {
+    char *machine; /* for this type; NULL: nothing was prepared */
+    bool good;     /* else it could not be made, and error says why */
+    struct error error;
+    deadline until; /* it stands for what is so */
+};
+
 struct exchange {
     const struct exchange_self *self;
     enum exchange_step step; /* what has been taken, from all peers */
@@ -114,16 +124,18 @@ struct exchange {
     /* What all parties have in common. */
     char *vm;
     char *machine; /* the type that all will have; NULL before it is chosen */
+    char *guess;   /* the type that it will most likely be, of one that is asked; or NULL */
     char *accel;
     char *kernel_irqchip; /* "" when nobody gave it */
     bool cpu_pm;
     enum cpu_form form;
     bool prove;
 
-    struct profile profile; /* of this host */
-    json_t *profile_envelope;
-    json_t *profile_payload;
+    struct profile profile;  /* of this host */
+    json_t *profile_payload; /* NULL: it is not made yet */
+    char *profile_text;      /* its envelope */
     char profile_digest[DIGEST_HEX_SIZE];
+    struct exchange_prepared prepared;
     bool profile_is_new;        /* signed for this exchange: nobody can know it */
     struct cpu_request request; /* of this side, its model resolved */
     struct baseline given;      /* one that is asked by a group's initiator: what that computed */
@@ -184,6 +196,21 @@ bool exchange_choose_machine(struct exchange *exchange, struct error *err);
 /* exchange_statement.c: examine this host for the machine type chosen; what is still so is not
  * signed again. */
 bool exchange_make_profile(struct exchange *exchange, struct error *err);
+/* Forget it. */
+void exchange_drop_profile(struct exchange *exchange);
+
+/* exchange_prepare.c: this side's profile, made while the others are at something else, for the
+ * type that will most likely be chosen; nothing comes of it when it is another one, or too late. */
+void exchange_prepare(struct exchange *exchange);
+/* What was prepared, if it is what is needed now: true with *good, and err if it is not. */
+bool exchange_take_prepared(struct exchange *exchange, bool *good, struct error *err);
+/* Open the last profiles of all peers, which they will most likely name. */
+void exchange_open_last(struct exchange *exchange);
+/* The last profile of this peer, if it is the one with that digest: it was checked when it came,
+ * and is checked again. False: it is another one, or there is none. */
+bool exchange_find_last(const struct exchange *exchange, struct exchange_peer *peer,
+                        const char *digest, struct envelope *envelope);
+
 /* This side's profile, made by the first call: its digest, or all of it if that is new or to be
  * `whole`. wanted: the peer's is to be whole in the answer. */
 json_t *exchange_profile_body(struct exchange *exchange, bool whole, bool wanted,
@@ -203,6 +230,7 @@ bool exchange_assume(struct exchange *exchange, const char *text, const struct t
 bool exchange_check_assumed(const struct exchange *exchange, struct error *err);
 /* The last profile of that peer that was taken, from the state folder; *text = NULL if there is
  * none. The caller frees it. */
+char *exchange_stored_path(const struct paths *paths, const char *entry_name, struct error *err);
 bool exchange_stored_profile(const struct paths *paths, const char *entry_name, char **text,
                              struct error *err);
 

@@ -251,8 +251,10 @@ bool exchange_take_hello(struct exchange *exchange, struct exchange_peer *peer, 
     autofree char *chosen = choose_for_two(exchange, peer, err);
     if (!chosen || !exchange_take_visible(exchange, peer, visible, err))
         return false;
-    if (!exchange->proposing)
+    if (!exchange->proposing) {
         exchange->step = STEP_HELLO;
+        exchange->guess = STEAL(chosen);
+    }
     return true;
 }
 

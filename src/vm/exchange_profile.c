@@ -16,10 +16,15 @@ json_t *exchange_profile_body(struct exchange *exchange, bool whole, bool wanted
         error_set(err, STATUS_PROTOCOL, "a message out of order");
         return NULL;
     }
-    if (!exchange->profile_envelope && !exchange_make_profile(exchange, err))
+    bool good = true;
+    if (!exchange_take_prepared(exchange, &good, err) && !exchange->profile_payload)
+        good = exchange_make_profile(exchange, err);
+    if (!good)
         return NULL;
-    json_t *profile = whole || exchange->profile_is_new ? json_incref(exchange->profile_envelope)
-                                                        : json_string(exchange->profile_digest);
+    const char *text = exchange->profile_text;
+    json_t *profile = whole || exchange->profile_is_new
+                          ? json_parse_strict(text, strlen(text), PROFILE_SIZE_MAX * 2, err)
+                          : json_string(exchange->profile_digest);
     json_t *body = json_pack("{s:s, s:s, s:o, s:o, s:b}", "exchange", exchange->id, "machine",
                              exchange->machine, "profile", profile, "request",
                              cpu_request_to_json(&exchange->request), "whole", (int)wanted);
@@ -33,7 +38,7 @@ json_t *exchange_unknown_body(const struct exchange *exchange, struct error *err
     return exchange_body(exchange, "unknown", json_true(), err);
 }
 
-static char *stored_path(const struct paths *paths, const char *name, struct error *err)
+char *exchange_stored_path(const struct paths *paths, const char *name, struct error *err)
 {
     autofree char *folder = path_join(paths->state, "profiles", "");
     char *path = folder ? path_join(folder, name, ".json") : NULL;
@@ -50,7 +55,7 @@ static char *stored_path(const struct paths *paths, const char *name, struct err
 bool exchange_stored_profile(const struct paths *paths, const char *entry_name, char **text,
                              struct error *err)
 {
-    autofree char *path = stored_path(paths, entry_name, err);
+    autofree char *path = exchange_stored_path(paths, entry_name, err);
     size_t length;
     return path && file_read_trusted(path, PROFILE_SIZE_MAX * 2, true, text, &length, err);
 }
@@ -85,7 +90,7 @@ static bool check_last(const struct exchange *exchange, const char *name, const 
         return true;
     if (last && !check_serial(exchange, name, pin, last, profile, err))
         return false;
-    autofree char *path = keep ? stored_path(exchange->self->paths, name, err) : NULL;
+    autofree char *path = keep ? exchange_stored_path(exchange->self->paths, name, err) : NULL;
     return !keep || (path && file_write_atomic(path, text, strlen(text), 0600, err));
 }
 
@@ -167,22 +172,6 @@ static bool take_request(struct exchange *exchange, struct exchange_peer *peer, 
     return true;
 }
 
-/* The last profile of this peer, if it is the one with that digest: it was checked when it came,
- * and is checked again. False: it is another one, or there is none. */
-static bool find_known(const struct exchange *exchange, const struct exchange_peer *peer,
-                       const char *digest, struct envelope *out)
-{
-    autoenvelope struct envelope envelope = {0};
-    autofree char *text = NULL;
-    if (!exchange_stored_profile(exchange->self->paths, peer->name, &text, NULL) || !text ||
-        !open_text(text, "", &envelope, NULL) || strcmp(envelope.pin, peer->pin) != 0 ||
-        strcmp(envelope.digest, digest) != 0)
-        return false;
-    *out = envelope;
-    envelope = (struct envelope){0};
-    return true;
-}
-
 /* What it sent, or what it named; *text, which the caller frees, only of what it sent. */
 static bool open_sent(const struct exchange *exchange, struct exchange_peer *peer, json_t *sent,
                       const char *what, struct envelope *envelope, char **text, struct error *err)
@@ -192,7 +181,7 @@ static bool open_sent(const struct exchange *exchange, struct exchange_peer *pee
         return error_set(err, STATUS_DATA, "%s: not a digest", what);
     if (!digest && !json_is_object(sent))
         return error_set(err, STATUS_DATA, "%s is not an object", what);
-    peer->is_unknown = digest && !find_known(exchange, peer, digest, envelope);
+    peer->is_unknown = digest && !exchange_find_last(exchange, peer, digest, envelope);
     if (digest)
         return true;
     *text = json_to_text(sent);

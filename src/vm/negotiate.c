@@ -85,6 +85,18 @@ static bool replace_offline(struct round *round, const struct negotiate_others *
     return round_judge(round, err);
 }
 
+/* While those who were asked for a hello are at it. */
+static void prepare(void *exchange)
+{
+    exchange_prepare(exchange);
+}
+
+/* While they make their profiles. */
+static void open_last(void *exchange)
+{
+    exchange_open_last(exchange);
+}
+
 static bool hello(struct round *round, const struct negotiate_others *others, char **addresses,
                   bool *answered, struct error *err)
 {
@@ -92,6 +104,7 @@ static bool hello(struct round *round, const struct negotiate_others *others, ch
     json_t *body = exchange_hello_body(exchange, err);
     if (!body)
         return false;
+    peer_links_meanwhile(round->links, prepare, exchange);
     bool all = round_send(round, "hello", body, !others->offline_ok);
     for (size_t i = 0; i < round->count; i++)
         *answered = *answered || round->asks[i].answer;
@@ -146,6 +159,7 @@ static bool profiles(struct round *round, struct error *err)
         exchange->step = STEP_PROFILE;
         return true;
     }
+    peer_links_meanwhile(round->links, open_last, exchange);
     return round_ask(round, "profile", body, false, err) &&
            take_all(round, exchange_take_profile, err) &&
            (exchange->step == STEP_PROFILE || whole_profiles(round, err));

@@ -165,7 +165,7 @@ static json_t *take_cancel(struct respond *respond, json_t *body, struct error *
 static json_t *own_profile(struct respond *respond, bool whole, struct error *err)
 {
     struct exchange *exchange = &respond->exchange;
-    bool again = exchange->profile_envelope != NULL;
+    bool again = exchange->profile_payload && !exchange->prepared.machine;
     json_t *body = exchange_profile_body(exchange, whole, false, err);
     respond->fatal = !body;
     /* The peer will ask for the proof in a moment. What is wrong with it is said then. */

@@ -25,6 +25,8 @@ struct session {
     struct exchange_self self;
     struct respond respond;
     deadline stale;
+    bool is_new;  /* its hello has just been answered */
+    bool is_over; /* nobody will come back to it */
 };
 
 struct responder {
@@ -168,6 +170,7 @@ static json_t *take_hello(struct responder *responder, const struct trust_entry 
                                            .when = deadline_in_ms(PROOF_MS),
                                            .interrupted = setup->interrupted};
     session->stale = deadline_in_ms(STALE_MS);
+    session->is_new = true;
     struct exchange *exchange = &session->respond.exchange;
     json_t *answer = exchange_begin(exchange, &session->self, id, 1, err) &&
                              exchange_take_hello(exchange, &exchange->peers[0], body, peer, err)
@@ -186,7 +189,8 @@ static struct session *find(struct responder *responder, const struct trust_entr
                             const char *id)
 {
     for (struct session *session = responder->sessions; session; session = session->next)
-        if (strcmp(session->respond.exchange.id, id) == 0 && strcmp(session->peer, peer->name) == 0)
+        if (!session->is_over && strcmp(session->respond.exchange.id, id) == 0 &&
+            strcmp(session->peer, peer->name) == 0)
             return session;
     return NULL;
 }
@@ -276,7 +280,7 @@ static json_t *commit(struct responder *responder, const struct trust_entry *pee
     if (!keep(responder, peer, pin, session, agreement.vm, document, digest, err))
         return NULL;
     if (session)
-        forget(responder, session);
+        session->is_over = true;
     return respond_committed(id, digest, err);
 }
 
@@ -302,6 +306,20 @@ static json_t *answer_request(struct responder *responder, const struct trust_en
         forget(responder, session);
     }
     return answer;
+}
+
+void responder_rest(struct responder *responder)
+{
+    for (struct session *session = responder->sessions, *next; session; session = next) {
+        next = session->next;
+        if (session->is_over) {
+            forget(responder, session);
+        } else if (session->is_new) {
+            session->is_new = false;
+            exchange_prepare(&session->respond.exchange);
+            exchange_open_last(&session->respond.exchange);
+        }
+    }
 }
 
 bool responder_handle(struct responder *responder, const struct trust_entry *peer,

@@ -38,4 +38,8 @@ bool responder_handle(struct responder *responder, const struct trust_entry *pee
                       const char *remote, const char *name, json_t *body, json_t **answer,
                       struct error *err);
 
+/* After each answer, when it is on its way: make what will be asked for next, and forget what is
+ * over. */
+void responder_rest(struct responder *responder);
+
 #endif

@@ -170,7 +170,7 @@ static void give_profile(struct exchange *exchange, json_t *payload)
                               exchange->profile_digest, NULL))
         return;
     exchange->profile_payload = json_incref(payload);
-    exchange->profile_envelope = json_loads(text, 0, NULL);
+    exchange->profile_text = STEAL(text);
 }
 
 static void check(const json_t *answer, const struct error *err)
@@ -201,7 +201,7 @@ static void be_asked(struct talk *talk, const json_t *messages)
                 exchange_take_hello(exchange, &exchange->peers[0], body, &talk->home->entry, &err)
                     ? exchange_hello_body(exchange, &err)
                     : NULL;
-        else if (exchange->step >= STEP_HELLO && exchange->profile_envelope)
+        else if (exchange->step >= STEP_HELLO && exchange->profile_payload)
             answer = respond_to(&talk->respond, name, body, &err);
         else
             continue;
@@ -244,7 +244,7 @@ static void ask(struct talk *talk, const json_t *messages)
         if (!name || !json_is_object(body))
             continue;
         finish_body(talk, name, body, NULL);
-        if (strcmp(name, "hello") == 0 || exchange->profile_envelope)
+        if (strcmp(name, "hello") == 0 || exchange->profile_payload)
             take_answer(talk, name, body, &err);
     }
     if (exchange->step < STEP_PROFILE)

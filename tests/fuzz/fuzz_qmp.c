@@ -95,7 +95,7 @@ static void start_probe(const struct probe_parameters *parameters, const json_t 
     const char *name = json_string_value(json_object_get(script, "model"));
     autofree char *model = name ? strdup(name) : NULL;
     const struct qemu qemu = {.binary = {.path = own_path()}};
-    bool good = qemu_probe_cpu(&qemu, parameters, NULL, &model, &offer, &devices, NULL, &err);
+    bool good = qemu_probe_cpu(&qemu, parameters, NULL, &model, &offer, &devices, NULL, NULL, &err);
     free(qemu.binary.path);
     check(good, &err);
     if (good) {

@@ -157,10 +157,9 @@ static char *profile_text(const struct host *host, int64_t serial, int64_t issue
 /* What make_profile would do with a QEMU. */
 static void give_profile(const struct host *host, struct exchange *of)
 {
-    autofree char *text = profile_text(host, 1, time(NULL), of->profile_digest);
+    of->profile_text = profile_text(host, 1, time(NULL), of->profile_digest);
     of->profile_payload = profile_payload(host, 1, time(NULL));
     MUST(profile_read(of->profile_payload, &of->profile, &err));
-    of->profile_envelope = json_loads(text, 0, NULL);
     of->profile_is_new = true;
 }
 
@@ -922,7 +921,7 @@ static json_t *ask_profile(size_t i, bool whole, bool wanted)
     autojson json_t *body = NULL;
     json_t *answer = NULL;
     struct exchange *theirs = &hosts[i].respond.exchange;
-    if (!theirs->profile_envelope) {
+    if (!theirs->profile_payload) {
         give_profile(&hosts[i], theirs);
         theirs->profile_is_new = false;
     }
@@ -1051,7 +1050,7 @@ START_TEST(profiles_asked_again)
     autojson json_t *other = json_copy(body), *digest = json_copy(body), *whole = json_copy(body);
     json_object_set_new(other, "profile", json_string(HEX64));
     json_object_set_new(digest, "whole", json_false());
-    json_object_set(whole, "profile", exchange.profile_envelope);
+    json_object_set_new(whole, "profile", json_loads(exchange.profile_text, 0, NULL));
     json_t *const bodies[] = {other, digest, whole};
     for (size_t i = 0; i < COUNT(bodies); i++)
         MUST_FAIL(STATUS_PROTOCOL, "out of order",

@@ -79,7 +79,7 @@ static struct scene scene_make(void)
 static json_t *words_of(const struct scene *scene, const struct probe_parameters *asked)
 {
     struct error err = ERROR_INIT;
-    json_t *words = probe_key_words(&scene->binary, asked, &err);
+    json_t *words = probe_key_words_now(&scene->binary, asked, &err);
     ck_assert_msg(words != NULL, "%s", err.message);
     return words;
 }
@@ -315,9 +315,9 @@ START_TEST(the_binary)
     ck_assert(!same_words(&scene, &parameters, words));
     autofree char *kept = in_folder("kept");
     ck_assert_int_eq(rename(scene.qemu, kept), 0);
-    MUST_FAIL(STATUS_CONFIG, "qemu system", probe_key_words(&scene.binary, &parameters, &err));
+    MUST_FAIL(STATUS_CONFIG, "qemu system", probe_key_words_now(&scene.binary, &parameters, &err));
     write_file(scene.qemu, "qemu");
-    MUST_FAIL(STATUS_CONFIG, "replaced", probe_key_words(&scene.binary, &parameters, &err));
+    MUST_FAIL(STATUS_CONFIG, "replaced", probe_key_words_now(&scene.binary, &parameters, &err));
     look_at(&scene);
     ck_assert(!same_words(&scene, &parameters, words));
     /* the same file by another name: modules are looked for beside it */
