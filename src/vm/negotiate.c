@@ -133,6 +133,7 @@ static bool hello(struct round *round, const struct negotiate_others *others, ch
 static bool whole_profiles(struct round *round, struct error *err)
 {
     struct exchange *exchange = round->exchange;
+    exchange->profile_is_new = false; /* who did not say otherwise has it by now */
     for (size_t i = 0; i < round->count; i++) {
         struct exchange_peer *peer = &exchange->peers[i];
         struct peer_ask *ask = &round->asks[i];
