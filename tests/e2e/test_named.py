@@ -60,7 +60,23 @@ def files(t):
         names = sorted(set(paths(text))) if document in OF_SOURCE else []
         check(len(names) > 5 or document not in OF_SOURCE, f"{document} names no files any more: {names}")
         wrong += [f"{document}: {name}" for name in names if not find(name)]
+    house = (TOP / "doc/HACKING.md").read_text().split("```")[1]
+    folders = {path.name for path in (TOP / "src").iterdir() if path.is_dir()}
+    shown = set(re.findall(r"^  (\w+)/", house, re.M))
+    check_equal(folders ^ shown, set(), "folders of src/ and those in the picture of the house")
+    wrong += floors(house)
     check_equal(wrong, [], "what is not there")
+
+
+def floors(house):
+    """What of the picture is not so: a folder may include (tests/check-layers) only those on the floors below it."""
+    table = re.findall(r"^    \[(\w+)\]=\"(.*)\"$", (TOP / "tests/check-layers").read_text(), re.M)
+    check(len(table) > 10, f"check-layers has no table any more: {table}")
+    floor = {}
+    for number, part in enumerate(house.split("----\n")):
+        floor.update((name, number) for name in re.findall(r"^  (\w+)/", part, re.M))
+    return [f"the house: {name}/ stands on {other}/" for name, others in table for other in others.split()
+            if floor[other] <= floor[name]]
 
 
 def chapters(text):
