@@ -115,7 +115,7 @@ const char baseline_page_style[] =
     "  td.prose { min-width: 11rem; }\n"
     "  #map .tag { display: block; width: fit-content; }\n"
     "  thead .number { white-space: normal; }\n"
-    "  #map tbody th {\n"
+    "  tbody th {\n"
     "    min-width: 8rem; max-width: 9rem; white-space: normal; overflow-wrap: anywhere;\n"
     "  }\n"
     "}\n"
