@@ -113,7 +113,10 @@ static void begin(void *context, const struct trust_entry *peer, const char *rem
     struct network *network = context;
     struct error err = ERROR_INIT;
     agent_queue_prune(&network->queue);
-    if (agent_queue_add(&network->queue, request, peer_request_pin(request), remote, name, body)) {
+    autofree char *certificate = peer->certificate ? certificate_to_text(peer->certificate) : NULL;
+    if ((certificate || !peer->certificate) &&
+        agent_queue_add(&network->queue, request, peer_request_pin(request), certificate, remote,
+                        name, body)) {
         ask_worker(network);
         return;
     }
@@ -126,6 +129,7 @@ static bool take_trust(struct network *network, json_t *frame, struct error *err
     struct trust fresh = {0};
     if (!agent_trust_from_json(frame, &fresh, err))
         return false;
+    trust_carry(&fresh, &network->trust);
     struct trust old = network->trust;
     network->trust = fresh;
     peer_server_set_trust(network->server, &network->trust);

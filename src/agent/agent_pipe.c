@@ -12,22 +12,28 @@
 void agent_question_free(struct agent_question *question)
 {
     json_decref(question->body);
+    free(question->certificate);
     *question = (struct agent_question){0};
 }
 
 json_t *agent_question_to_json(const struct agent_question *question)
 {
-    return json_pack("{s:I, s:s, s:s, s:s, s:O}", "id", question->id, "pin", question->pin,
-                     "remote", question->remote, "name", question->name, "body", question->body);
+    autojson json_t *frame =
+        json_pack("{s:I, s:s, s:s, s:s, s:O}", "id", question->id, "pin", question->pin, "remote",
+                  question->remote, "name", question->name, "body", question->body);
+    if (frame && question->certificate &&
+        json_object_set_new(frame, "certificate", json_string(question->certificate)) != 0)
+        return NULL;
+    return STEAL(frame);
 }
 
 bool agent_question_from_json(json_t *frame, struct agent_question *question, struct error *err)
 {
     json_int_t id;
-    const char *pin, *remote, *name;
+    const char *pin, *certificate = NULL, *remote, *name;
     json_t *body;
-    if (!json_take(frame, err, "frame", "{s:I, s:s, s:s, s:s, s:o}", "id", &id, "pin", &pin,
-                   "remote", &remote, "name", &name, "body", &body))
+    if (!json_take(frame, err, "frame", "{s:I, s:s, s?s, s:s, s:s, s:o}", "id", &id, "pin", &pin,
+                   "certificate", &certificate, "remote", &remote, "name", &name, "body", &body))
         return false;
     /* A numeric address, perhaps with a scope. */
     static const char of_address[] = "0123456789abcdefABCDEF.:";
@@ -38,7 +44,11 @@ bool agent_question_from_json(json_t *frame, struct agent_question *question, st
     if (!pin_is_valid(pin) || !message_name_is_valid(name) ||
         strlen(remote) >= sizeof(question->remote) || !json_is_object(body))
         return error_set(err, STATUS_DATA, "frame: not a request");
-    *question = (struct agent_question){.id = id, .body = json_incref(body)};
+    autofree char *copy = certificate ? strdup(certificate) : NULL;
+    if (certificate && !copy)
+        return error_no_memory(err);
+    *question =
+        (struct agent_question){.id = id, .certificate = STEAL(copy), .body = json_incref(body)};
     snprintf(question->pin, sizeof(question->pin), "%s", pin);
     snprintf(question->remote, sizeof(question->remote), "%s", remote);
     snprintf(question->name, sizeof(question->name), "%s", name);
@@ -70,68 +80,6 @@ bool agent_answer_from_json(json_t *frame, json_int_t *id, json_t **answer, stru
     if (!message || !message_error_take(message, problem))
         return error_set(err, STATUS_DATA, "frame: not an answer");
     *answer = NULL;
-    return true;
-}
-
-static json_t *entry_to_json(const struct trust_entry *entry)
-{
-    autojson json_t *pins = json_array();
-    for (size_t i = 0; i < entry->pin_count; i++)
-        if (json_array_append_new(pins, json_string(entry->pins[i])) != 0)
-            return NULL;
-    return json_pack("{s:s, s:O, s:I}", "name", entry->name, "pins", pins, "expires",
-                     (json_int_t)entry->expires);
-}
-
-json_t *agent_trust_to_json(const struct trust *trust)
-{
-    autojson json_t *list = json_array();
-    for (size_t i = 0; i < trust->count; i++)
-        if (json_array_append_new(list, entry_to_json(&trust->entries[i])) != 0)
-            return NULL;
-    return list ? json_pack("{s:O}", "trust", list) : NULL;
-}
-
-static bool entry_from_json(json_t *json, struct trust_entry *entry, struct error *err)
-{
-    const char *name;
-    json_t *pins;
-    json_int_t expires;
-    autostrlist struct strlist list = {0};
-    if (!json_take(json, err, "frame", "{s:s, s:o, s:I}", "name", &name, "pins", &pins, "expires",
-                   &expires) ||
-        !json_take_names(pins, "pins", pin_is_valid, &list, err))
-        return false;
-    if (!name_is_vm(name) || list.count < 1 || list.count > TRUST_PINS_MAX || expires < 0)
-        return error_set(err, STATUS_DATA, "frame: not a trust entry");
-    for (size_t i = 0; i < list.count; i++)
-        memcpy(entry->pins[i], list.items[i], PIN_SIZE);
-    entry->pin_count = list.count;
-    entry->expires = expires;
-    entry->name = strdup(name);
-    return entry->name || error_no_memory(err);
-}
-
-bool agent_trust_from_json(json_t *frame, struct trust *trust, struct error *err)
-{
-    autotrust struct trust result = {0};
-    json_t *list, *item;
-    size_t i;
-    if (!json_take(frame, err, "frame", "{s:o}", "trust", &list))
-        return false;
-    if (!json_is_array(list))
-        return error_set(err, STATUS_DATA, "frame: trust is no list");
-    result.entries = calloc(json_array_size(list) + 1, sizeof(*result.entries));
-    if (!result.entries)
-        return error_no_memory(err);
-    json_array_foreach(list, i, item)
-    {
-        if (!entry_from_json(item, &result.entries[i], err))
-            return false;
-        result.count++;
-    }
-    *trust = result;
-    result = (struct trust){0};
     return true;
 }
 

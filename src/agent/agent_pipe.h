@@ -3,10 +3,13 @@
  * What the agent's two processes say to each other, over a socket pair. A frame is its length, four
  * bytes, big endian, and so many bytes of strict JSON. The network process sends
  *   {"ready":true}                       once, when it serves
- *   {"id":N,"pin":PIN,"remote":ADDRESS,"name":NAME,"body":{...}}
+ *   {"id":N,"pin":PIN,"certificate":BASE64?,"remote":ADDRESS,"name":NAME,"body":{...}}
  * one at a time, {"alive":true} for each {"alive":true} that it gets, and gets
  *   {"id":N,"answer":{...}} or {"id":N,"error":{"status":N,"message":TEXT}}
- *   {"trust":[{"name":NAME,"pins":[PIN...],"expires":SECONDS}...]}    whenever that has changed
+ *   {"trust":[{"name":NAME,"pins":[PIN...],"authority":N?,"expires":SECONDS}...],
+ *    "authorities":[{"name":NAME,"certificates":[BASE64...]}...]?}    whenever that has changed
+ * "certificate" is that of a peer which an authority vouches for: the worker asks the authority,
+ * too. "authority" is the place in the list of the one of such an entry, which has no pins.
  * Neither believes that the other keeps to this.
  */
 #ifndef QML_AGENT_AGENT_PIPE_H
@@ -20,13 +23,14 @@
 #include "peer/trust.h"
 
 #define PIPE_HEADER 4
-#define PIPE_QUESTION_MAX ((size_t)MESSAGE_MAX + 1024) /* from the network process */
-#define PIPE_ORDER_MAX ((size_t)4 << 20)               /* to it: all of trust.d is the longest */
+#define PIPE_QUESTION_MAX ((size_t)MESSAGE_MAX + 24 * 1024) /* from the network process */
+#define PIPE_ORDER_MAX ((size_t)4 << 20) /* to it: all of trust.d is the longest */
 
 /* A request on its way to the worker. */
 struct agent_question {
     json_int_t id;
     char pin[PIN_SIZE];
+    char *certificate; /* certificate_to_text(); NULL: its pin is enough; owned */
     char remote[INET6_ADDRSTRLEN];
     char name[MESSAGE_NAME_MAX + 1];
     json_t *body;

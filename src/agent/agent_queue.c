@@ -19,12 +19,16 @@ void agent_waiting_answer(struct agent_waiting *waiting, json_t *answer, const s
 }
 
 bool agent_queue_add(struct agent_queue *queue, struct peer_request *request, const char *pin,
-                     const char *remote, const char *name, json_t *body)
+                     const char *certificate, const char *remote, const char *name, json_t *body)
 {
     struct agent_waiting *item = calloc(1, sizeof(*item));
     struct agent_waiting **end = &queue->first;
     if (!item)
         return false;
+    if (certificate && !(item->question.certificate = strdup(certificate))) {
+        free(item);
+        return false;
+    }
     while (*end)
         end = &(*end)->next;
     item->request = request;

@@ -25,10 +25,10 @@ struct agent_queue {
     size_t served_count;
 };
 
-/* Keep a request until its turn; body is borrowed. False for want of memory: it stays the
- * caller's. */
+/* Keep a request until its turn; certificate (or NULL) is copied, body is borrowed. False for want
+ * of memory: it stays the caller's. */
 bool agent_queue_add(struct agent_queue *queue, struct peer_request *request, const char *pin,
-                     const char *remote, const char *name, json_t *body);
+                     const char *certificate, const char *remote, const char *name, json_t *body);
 
 /* The next one, for the caller to agent_waiting_free; NULL: nobody waits. */
 struct agent_waiting *agent_queue_take(struct agent_queue *queue);

@@ -86,6 +86,7 @@ bool agent_trust_reload(struct agent *agent, bool always)
                                             "there are trusted as before"
                                           : "nobody is trusted until that is put right");
     }
+    trust_carry(&fresh, &agent->trust);
     bool changed = !is_same(&agent->trust, &fresh);
     struct trust old = agent->trust;
     agent->trust = fresh;

@@ -58,6 +58,16 @@ static bool dispatch(struct agent *agent, const struct trust_entry *peer,
                      question->name);
 }
 
+/* Whoever the certificate is of is known by its pin then, if it is still vouched for. */
+static void ask_authority(const struct trust *trust, const char *text)
+{
+    const struct trust_entry *entry = NULL;
+    X509 *certificate = certificate_from_text(text, NULL);
+    if (certificate)
+        trust_vouch(trust, certificate, &entry);
+    X509_free(certificate);
+}
+
 json_t *agent_work_answer(struct agent *agent, const struct agent_question *question)
 {
     autojson json_t *answer = NULL;
@@ -67,6 +77,8 @@ json_t *agent_work_answer(struct agent *agent, const struct agent_question *ques
      * and the network process is not the one to say who may ask. */
     if (agent_trust_reload(agent, false))
         agent_child_send_trust(agent);
+    if (question->certificate)
+        ask_authority(&agent->trust, question->certificate);
     const struct trust_entry *peer = trust_find_pin(&agent->trust, question->pin);
     bool good = false;
     if (!peer || trust_entry_is_expired(peer, time(NULL)))

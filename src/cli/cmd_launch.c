@@ -220,6 +220,7 @@ static bool launch_agreed(struct launch *launch, struct error *err)
     struct exchange_self self = launch_self(launch);
     if (!negotiate(launch, &self, &negotiated, err))
         return false;
+    trust_keep(launch->context->paths.config, &launch->trust);
     const struct exchange *exchange = &negotiated.exchange;
     autofree char *cpu = render_cpu(&exchange->agreement.baseline, &exchange->profile.offer,
                                     launch->options.form, err);

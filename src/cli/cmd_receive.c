@@ -225,6 +225,7 @@ static bool run(struct receive *receive, int count, char **words, struct error *
         return false;
     if (!receive->peer || !receive_fetch(receive, err) || !receive_check(receive, err))
         return false;
+    trust_keep(context->paths.config, &launch->trust);
     return there ? become(receive, err) : receive_propose(receive, err);
 }
 

@@ -84,6 +84,8 @@ static json_t *entry_to_json(const struct trust_entry *entry)
     for (size_t i = 0; good && i < entry->pin_count; i++)
         good = json_array_append_new(pins, json_string(entry->pins[i])) == 0;
     good = good && json_object_set(json, "pins", pins) == 0;
+    if (good && entry->authority)
+        good = json_object_set_new(json, "ca", json_string(entry->authority->name)) == 0;
     if (good && entry->host)
         good = json_object_set_new(json, "host", json_string(entry->host)) == 0;
     if (good && entry->port)

@@ -41,13 +41,16 @@ static char *format_end(const struct trust_entry *entry)
                          date);
 }
 
-/* A line for each pin, for programs: a change of its form breaks them. */
+/* A line for each pin, for programs: a change of its form breaks them. Where an authority vouches,
+ * it stands in the place of a pin. */
 static bool print_lines(const struct trust_entry *entry, const char *address, const char *end,
                         struct error *err)
 {
-    for (size_t i = 0; i < entry->pin_count; i++) {
+    const struct authority *authority = entry->authority;
+    for (size_t i = 0; i < (authority ? 1 : entry->pin_count); i++) {
         autofree char *line =
-            string_format("%-16s %s  %s  %s", entry->name, entry->pins[i], address, end);
+            string_format("%-16s %s%s  %s  %s", entry->name, authority ? "ca:" : "",
+                          authority ? authority->name : entry->pins[i], address, end);
         if (!line)
             return error_no_memory(err);
         if (!put_line(line, err))
@@ -60,6 +63,8 @@ static bool fill_row(const struct trust_entry *entry, const char *address, const
                      struct strlist *row)
 {
     autostrbuf struct strbuf pins = {0};
+    if (entry->authority)
+        strbuf_printf(&pins, "ca:%s%s", entry->authority->name, entry->pin_count > 0 ? " " : "");
     for (size_t i = 0; i < entry->pin_count; i++)
         strbuf_printf(&pins, "%s%s", i > 0 ? " " : "", entry->pins[i]);
     return !pins.failed && strlist_push(row, entry->name) && strlist_push(row, address) &&

@@ -49,6 +49,13 @@ static void look_at_expiry(const struct doctor *doctor, const struct trust_entry
                 over ? "the trust entry expired, its last day was %s"
                      : "the trust entry expires: its last day is %s",
                 date);
+    if (entry->authority) {
+        finding_remedy(findings,
+                       "have it get a new certificate from its authority, or give the "
+                       "entry of the authority, '%s', a later end",
+                       entry->authority->name);
+        return;
+    }
     finding_remedy(findings,
                    "if the key is still the right one (%s), trust it for longer, "
                    "with --expires YYYY-MM-DD or for ever; else remove the entry",

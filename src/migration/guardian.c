@@ -61,6 +61,7 @@ static void reload_trust(struct guardian *guardian)
         trust_free(&fresh);
         fresh = (struct trust){0};
     }
+    trust_carry(&fresh, &guardian->trust);
     struct trust old = guardian->trust;
     guardian->trust = fresh;
     fresh = old;

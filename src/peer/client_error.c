@@ -30,8 +30,9 @@ static bool set_alert(const struct call *call, struct error *err)
                          call->where, alert, SSL_alert_desc_string_long(alert));
     if (alert == SSL_AD_CERTIFICATE_EXPIRED)
         return error_set(err, STATUS_NOT_TRUSTED,
-                         "%s no longer trusts this host's key, its entry there has expired: run "
-                         "there 'qemu-migrate-launch trust add NAME %s'",
+                         "%s no longer trusts this host's key, its entry there (or this host's "
+                         "certificate, if that counts there) has expired: run there "
+                         "'qemu-migrate-launch trust add NAME %s'",
                          call->where, pin);
     return error_set(err, STATUS_NOT_TRUSTED,
                      "%s does not trust this host's key: run there 'qemu-migrate-launch trust add "

@@ -80,14 +80,48 @@ void tls_session_note_remote(struct tls_session *session, int fd)
 static int refuse(X509_STORE_CTX *store, struct tls_session *session, enum tls_refusal refusal)
 {
     int code = X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT; /* alert unknown_ca, 48 */
-    if (refusal == TLS_REFUSAL_EXPIRED)
+    if (refusal == TLS_REFUSAL_EXPIRED || refusal == TLS_REFUSAL_CERTIFICATE_EXPIRED)
         code = X509_V_ERR_CERT_HAS_EXPIRED; /* certificate_expired, 45 */
-    else if (refusal == TLS_REFUSAL_BAD_CERTIFICATE || refusal == TLS_REFUSAL_NO_CERTIFICATE)
+    else if (refusal == TLS_REFUSAL_NAME || refusal == TLS_REFUSAL_BAD_CERTIFICATE ||
+             refusal == TLS_REFUSAL_NO_CERTIFICATE)
         code = X509_V_ERR_CERT_REJECTED; /* bad_certificate, 42 */
     X509_STORE_CTX_set_error(store, code);
     if (session)
         session->refusal = refusal;
     return 0;
+}
+
+static enum tls_refusal refusal_of(enum vouch verdict)
+{
+    static const enum tls_refusal refusals[] = {
+        [VOUCH_GOOD] = TLS_REFUSAL_NONE,
+        [VOUCH_NOBODY] = TLS_REFUSAL_AUTHORITY,
+        [VOUCH_NAME] = TLS_REFUSAL_NAME,
+        [VOUCH_EXPIRED] = TLS_REFUSAL_CERTIFICATE_EXPIRED,
+    };
+    return refusals[verdict];
+}
+
+/* Whether it is `only`, at the other end of a connection that is made from here. */
+static enum tls_refusal look_at_one(const struct trust_entry *only, X509 *certificate,
+                                    const char *pin, const struct trust_entry **entry)
+{
+    *entry = only;
+    if (only->authority)
+        return refusal_of(trust_vouch_entry(only, certificate, true));
+    return trust_entry_has_pin(only, pin) ? TLS_REFUSAL_NONE : TLS_REFUSAL_WRONG_PIN;
+}
+
+/* Who of them it is that comes. A key that an authority has vouched for before has to be vouched
+ * for by what is shown now. */
+static enum tls_refusal look_at_all(const struct trust *any, X509 *certificate, const char *pin,
+                                    const struct trust_entry **entry)
+{
+    *entry = any ? trust_find_pin(any, pin) : NULL;
+    if (*entry && !(*entry)->authority)
+        return TLS_REFUSAL_NONE;
+    enum vouch verdict = any ? trust_vouch(any, certificate, entry) : VOUCH_NOBODY;
+    return verdict == VOUCH_NOBODY ? TLS_REFUSAL_UNKNOWN_PIN : refusal_of(verdict);
 }
 
 /* Takes the place of all of OpenSSL's verification. That the peer holds the key of the certificate
@@ -105,14 +139,11 @@ static int verify_certificate(X509_STORE_CTX *store, void *context)
         return refuse(store, session, TLS_REFUSAL_BAD_CERTIFICATE);
     if (session)
         memcpy(session->pin, pin, PIN_SIZE);
-    const struct trust_entry *entry;
-    if (peers->only)
-        entry = trust_entry_has_pin(peers->only, pin) ? peers->only : NULL;
-    else
-        entry = peers->any ? trust_find_pin(peers->any, pin) : NULL;
-    if (!entry)
-        return refuse(store, session,
-                      peers->only ? TLS_REFUSAL_WRONG_PIN : TLS_REFUSAL_UNKNOWN_PIN);
+    const struct trust_entry *entry = NULL;
+    enum tls_refusal refusal = peers->only ? look_at_one(peers->only, certificate, pin, &entry)
+                                           : look_at_all(peers->any, certificate, pin, &entry);
+    if (refusal != TLS_REFUSAL_NONE)
+        return refuse(store, session, refusal);
     if (trust_entry_is_expired(entry, time(NULL)))
         return refuse(store, session, TLS_REFUSAL_EXPIRED);
     X509_STORE_CTX_set_error(store, X509_V_OK);
@@ -205,6 +236,12 @@ const char *tls_refusal_text(enum tls_refusal refusal)
         return "its key is another one than expected";
     case TLS_REFUSAL_EXPIRED:
         return "its trust entry here has expired";
+    case TLS_REFUSAL_AUTHORITY:
+        return "its certificate is not by the authority that is trusted for it";
+    case TLS_REFUSAL_NAME:
+        return "its certificate has not the name that is allowed for it, or has several";
+    case TLS_REFUSAL_CERTIFICATE_EXPIRED:
+        return "its certificate, or the authority's, has expired or does not count yet";
     }
     return "it was refused";
 }

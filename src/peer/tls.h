@@ -2,7 +2,8 @@
  *
  * TLS between peers: version 1.3 only (RFC 8446), both sides show a certificate, and what counts of
  * it is the pin of its key. No tickets, no early data, no resumption; names and dates in
- * certificates are not looked at: only trust entries expire.
+ * certificates are not looked at, only trust entries expire: but where an entry names an authority,
+ * it is what that vouches for.
  */
 #ifndef QML_PEER_TLS_H
 #define QML_PEER_TLS_H
@@ -31,6 +32,9 @@ enum tls_refusal {
     TLS_REFUSAL_UNKNOWN_PIN,     /* no entry of `any` has it */
     TLS_REFUSAL_WRONG_PIN,       /* it is not that of `only` */
     TLS_REFUSAL_EXPIRED,         /* its entry has expired */
+    TLS_REFUSAL_AUTHORITY,       /* no authority vouches for it */
+    TLS_REFUSAL_NAME, /* its certificate has another name than that of `only`, or several */
+    TLS_REFUSAL_CERTIFICATE_EXPIRED,
 };
 
 /* What is learnt about one connection. It must live as long as its SSL (or SSL_CTX). */

@@ -16,16 +16,15 @@
 #include "base/strings.h"
 #include "peer/trust_private.h"
 
-#define TRUST_FILE_MAX 65536
-#define TRUST_ENTRIES_MAX 4096
-
-static void entry_free(struct trust_entry *entry)
+void trust_entry_free(struct trust_entry *entry)
 {
     free(entry->name);
     free(entry->host);
+    authority_free(entry->authority);
+    X509_free(entry->certificate);
     *entry = (struct trust_entry){0};
 }
-#define autoentry __attribute__((cleanup(entry_free)))
+#define autoentry __attribute__((cleanup(trust_entry_free)))
 
 static void cleanup_folder(DIR **folder)
 {
@@ -72,10 +71,28 @@ static bool parse_entry(struct trust_entry *entry, json_t *json, const char *nam
     return entry->name || error_no_memory(err);
 }
 
-static bool read_entry(const char *folder, const char *name, struct trust_entry *result,
-                       struct error *err)
+/* The entry of a file, or, of one that names an authority, all of them; *entries is for the caller
+ * to free. */
+static bool parse_entries(json_t *json, const char *folder, const char *name,
+                          struct trust_entry **entries, size_t *count, struct error *err)
 {
+    if (json_object_get(json, "ca"))
+        return trust_authority_read(json, folder, name, entries, count, err);
     autoentry struct trust_entry entry = {0};
+    if (!parse_entry(&entry, json, name, err))
+        return false;
+    *entries = calloc(1, sizeof(**entries));
+    if (!*entries)
+        return error_no_memory(err);
+    **entries = entry;
+    entry = (struct trust_entry){0};
+    *count = 1;
+    return true;
+}
+
+static bool read_entries(const char *folder, const char *name, struct trust_entry **entries,
+                         size_t *count, struct error *err)
+{
     autofree char *path = path_join(folder, name, TRUST_SUFFIX);
     autofree char *text = NULL;
     size_t length = 0;
@@ -84,15 +101,13 @@ static bool read_entry(const char *folder, const char *name, struct trust_entry 
     if (!file_read_trusted(path, TRUST_FILE_MAX, false, &text, &length, err))
         return false;
     autojson json_t *json = json_parse_strict(text, length, TRUST_FILE_MAX, err);
-    if (!json || !parse_entry(&entry, json, name, err)) {
+    if (!json || !parse_entries(json, folder, name, entries, count, err)) {
         /* The user's own file: that is configuration, not data from somebody. */
         if (err && err->status == STATUS_DATA)
             err->status = STATUS_CONFIG;
         error_wrap(err, "%s", path);
         return error_advise(err, "'trust remove %s', and 'trust add' it again", name);
     }
-    *result = entry;
-    entry = (struct trust_entry){0};
     return true;
 }
 
@@ -136,21 +151,61 @@ static bool list_names(const char *path, struct strlist *names, struct error *er
     return true;
 }
 
-/* Read one more entry, to the end of those that are there; its pins are nobody else's. */
-static bool add_entry(const char *folder, const char *name, struct trust *trust, struct error *err)
+/* Its name and its pins are nobody else's. */
+static bool check_entry(const char *folder, const struct trust_entry *entry,
+                        const struct trust *trust, struct error *err)
 {
-    autoentry struct trust_entry entry = {0};
-    if (!read_entry(folder, name, &entry, err))
-        return false;
-    for (size_t p = 0; p < entry.pin_count; p++) {
-        const struct trust_entry *other = trust_find_pin(trust, entry.pins[p]);
-        if (other)
+    for (size_t i = 0; i < trust->count; i++)
+        if (strcmp(trust->entries[i].name, entry->name) == 0)
+            return error_set(err, STATUS_CONFIG, "%s: '%s' is there twice, by an authority%s%s",
+                             folder, entry->name, entry->authority ? ", " : "",
+                             entry->authority ? entry->authority->name : "");
+    for (size_t p = 0; p < entry->pin_count && !entry->authority; p++) {
+        const struct trust_entry *other = trust_find_pin(trust, entry->pins[p]);
+        if (other && !other->authority)
             return error_set(err, STATUS_CONFIG, "%s: '%s' and '%s' have the same pin %s", folder,
-                             other->name, entry.name, entry.pins[p]);
+                             other->name, entry->name, entry->pins[p]);
     }
-    trust->entries[trust->count++] = entry;
-    entry = (struct trust_entry){0};
     return true;
+}
+
+static void free_entries(struct trust_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        trust_entry_free(&entries[i]);
+    free(entries);
+}
+
+/* Read one more file, to the end of the entries that are there: all of it or nothing. */
+static bool add_entries(const char *folder, const char *name, struct trust *trust,
+                        struct error *err)
+{
+    struct trust_entry *entries = NULL;
+    size_t count = 0;
+    if (!read_entries(folder, name, &entries, &count, err))
+        return false;
+    bool good =
+        trust->count + count <= TRUST_ENTRIES_MAX ||
+        error_set(err, STATUS_CONFIG, "%s: more than %d entries", folder, TRUST_ENTRIES_MAX);
+    for (size_t i = 0; good && i < count; i++)
+        good = check_entry(folder, &entries[i], trust, err);
+    struct trust_entry *all =
+        good ? realloc(trust->entries, (trust->count + count) * sizeof(*all)) : NULL;
+    if (!all) {
+        free_entries(entries, count);
+        return good ? error_no_memory(err) : false;
+    }
+    memcpy(all + trust->count, entries, count * sizeof(*all));
+    free(entries);
+    trust->entries = all;
+    trust->count += count;
+    return true;
+}
+
+static int compare_names(const void *one, const void *other)
+{
+    return strcmp(((const struct trust_entry *)one)->name,
+                  ((const struct trust_entry *)other)->name);
 }
 
 /* complaints: NULL: the first entry that is bad is an error. */
@@ -164,18 +219,17 @@ static bool load(const char *config_folder, struct trust *result, struct strlist
         return error_no_memory(err);
     if (!list_names(folder, &names, err))
         return false;
-    trust.entries = calloc(names.count + 1, sizeof(*trust.entries));
-    if (!trust.entries)
-        return error_no_memory(err);
     for (size_t i = 0; i < names.count; i++) {
         struct error bad = ERROR_INIT;
-        if (add_entry(folder, names.items[i], &trust, &bad))
+        if (add_entries(folder, names.items[i], &trust, &bad))
             continue;
         if (!complaints || bad.status == STATUS_INTERNAL)
             return error_set(err, bad.status, "%s", bad.message);
         if (!strlist_push(complaints, names.items[i]) || !strlist_push(complaints, bad.message))
             return error_no_memory(err);
     }
+    if (trust.count > 0)
+        qsort(trust.entries, trust.count, sizeof(*trust.entries), compare_names);
     *result = trust;
     trust = (struct trust){0};
     return true;
@@ -195,7 +249,7 @@ bool trust_load_readable(const char *config_folder, struct trust *trust, struct 
 void trust_free(struct trust *trust)
 {
     for (size_t i = 0; i < trust->count; i++)
-        entry_free(&trust->entries[i]);
+        trust_entry_free(&trust->entries[i]);
     free(trust->entries);
     *trust = (struct trust){0};
 }

@@ -3,6 +3,8 @@
  * Whom this host trusts: one file a peer, CONFIG/trust.d/NAME.json:
  *   {"version":1,"name":NAME,"pins":[PIN(,PIN)],"address":"HOST[:PORT]"?,"expires":SECONDS?}
  * A second pin is there so that a peer can change its key: add the new one, change, remove.
+ * Or one file for all that an authority vouches for, which is an entry for each of the names:
+ *   {"version":1,"name":NAME,"ca":FILE,"names":[NAME...],"addresses":{NAME:ADDRESS}?,"expires"?}
  */
 #ifndef QML_PEER_TRUST_H
 #define QML_PEER_TRUST_H
@@ -14,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "peer/authority.h"
 #include "peer/pin.h"
 
 #define TRUST_PINS_MAX 2
@@ -26,6 +29,10 @@ struct trust_entry {
     char *host;      /* no brackets; NULL: no address is known */
     uint16_t port;   /* 0: the default port */
     int64_t expires; /* Unix seconds; TRUST_NEVER */
+    /* Not NULL: the pin, if there is one, is that of `certificate`, the last one that it has
+     * vouched for, and expires with it. */
+    struct authority *authority;
+    X509 *certificate;
 };
 
 struct trust {
@@ -68,6 +75,21 @@ bool trust_entry_has_pin(const struct trust_entry *entry, const char *pin);
 
 /* Whether the entry no longer counts at `now`. */
 bool trust_entry_is_expired(const struct trust_entry *entry, time_t now);
+
+/* Whether the entry's authority vouches for the certificate, as that of a TLS server or else
+ * client; its pin is the entry's then. Only for an entry that has one. */
+enum vouch trust_vouch_entry(const struct trust_entry *entry, X509 *certificate, bool server);
+/* The same for a client's, by the one entry whose name it has, which is *entry then; one with the
+ * names of several is VOUCH_NAME. */
+enum vouch trust_vouch(const struct trust *trust, X509 *certificate,
+                       const struct trust_entry **entry);
+
+/* Take what authorities have vouched for in this process, and that still are the same, over from an
+ * older reading of the files. */
+void trust_carry(struct trust *fresh, const struct trust *old);
+/* Keep the certificates that authorities have vouched for, CONFIG/trust.d/NAME.crt, for later
+ * processes: what a host has signed is known to be its own by that. A failure is a warning. */
+void trust_keep(const char *config_folder, const struct trust *trust);
 
 void trust_free(struct trust *trust);
 #define autotrust __attribute__((cleanup(trust_free)))

@@ -83,9 +83,17 @@ static bool merge_entry(const struct trust *trust, const char *name, const char 
     if (owner && strcmp(owner->name, name) != 0)
         return error_set(err, STATUS_CONFIG, "%s is trusted already, as '%s'", pin, owner->name);
     *merged = (struct trust_entry){.name = (char *)name};
-    for (size_t i = 0; i < trust->count; i++)
-        if (strcmp(trust->entries[i].name, name) == 0)
-            *merged = trust->entries[i];
+    for (size_t i = 0; i < trust->count; i++) {
+        const struct trust_entry *entry = &trust->entries[i];
+        if (entry->authority &&
+            (strcmp(entry->name, name) == 0 || strcmp(entry->authority->name, name) == 0))
+            return error_set(err, STATUS_CONFIG,
+                             "'%s' is trusted by the authority of '%s': change that entry's file, "
+                             "or give another name",
+                             name, entry->authority->name);
+        if (strcmp(entry->name, name) == 0)
+            *merged = *entry;
+    }
     if (owner)
         return true;
     if (merged->pin_count == TRUST_PINS_MAX)
