@@ -21,7 +21,7 @@ def serial(walk, host, vm):
     return Serial(walk.hosts[host].tree / f"tmp/{vm}.out")
 
 
-@test(timeout=120)
+@test(timeout=180)
 def ten_minutes(t):
     """In ten minutes: identities, trust, a pair, the guest counts on at dst with no number missing, and back again"""
     walk = begin(t, "src", "dst")
@@ -37,7 +37,7 @@ def ten_minutes(t):
     walk.ended()
 
 
-@test(timeout=180)
+@test(timeout=360)
 def recipes(t):
     """Recipes: by files, from a desk, baseline, with agents, a guest that runs already: each moves its guest to dst"""
     walk = begin(t, "src", "dst", "desk")
