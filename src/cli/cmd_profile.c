@@ -141,6 +141,15 @@ static char *make_text(const struct context *context, const struct profile_optio
     return text;
 }
 
+static bool put_good(const struct profile *profile, const struct trust_entry *entry,
+                     const char *pin, struct error *err)
+{
+    autofree char *line =
+        string_format("good: profile of %s, signed by %s (%s), serial %lld", profile->offer.host,
+                      entry->name, pin, (long long)profile->serial);
+    return line ? put_line(line, err) : error_no_memory(err);
+}
+
 /* Says who signed a stored profile, and whether it counts here and now. */
 static bool verify(const struct context *context, const char *file, struct error *err)
 {
@@ -171,10 +180,13 @@ static bool verify(const struct context *context, const char *file, struct error
                          entry->name, entry->name, envelope.pin);
     if (!profile_check(&profile, time(NULL), err))
         return error_wrap(err, "%s", file);
-    autofree char *line =
-        string_format("good: profile of %s, signed by %s (%s), serial %lld", profile.offer.host,
-                      entry->name, envelope.pin, (long long)profile.serial);
-    return line ? put_line(line, err) : error_no_memory(err);
+    return context->json ? put_json(json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "host",
+                                              profile.offer.host, "peer", entry->name, "pin",
+                                              envelope.pin, "serial", (json_int_t)profile.serial,
+                                              "issued", (json_int_t)profile.issued, "expires",
+                                              (json_int_t)profile.expires),
+                                    err)
+                         : put_good(&profile, entry, envelope.pin, err);
 }
 
 bool command_profile(struct context *context, int count, char **words, struct error *err)

@@ -15,7 +15,6 @@ import time
 
 from lib.harness import check, check_equal, check_in, free_port, test, wait_until
 from lib.pair import VM, Launched, Pair
-from lib.schema import mistakes, schema
 from lib.unprivileged import USER
 from test_guest import helper
 
@@ -39,9 +38,8 @@ def write(t, made, more="", qemu=None):
 
 
 def judge(result):
-    """The document, which is as FORMATS says, with the exit status that belongs to it."""
+    """The document, with the exit status that belongs to it."""
     document = json.loads(result.stdout)
-    check_equal(mistakes(document, schema("doctor")), [], "what is not as in FORMATS")
     of = {word: [one for one in document["findings"] if one["severity"] == word] for word in ("problem", "warning")}
     check_equal(document["problems"], len(of["problem"]), "problems")
     check_equal(document["warnings"], len(of["warning"]), "warnings")

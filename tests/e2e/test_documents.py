@@ -7,7 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from lib.documents import row_of
 from lib.harness import check, check_equal, check_in, test, wait_until
+from lib.schema import table
 
 TOP = Path(__file__).resolve().parents[2]
 SYNOPSIS = TOP / "src/cli/synopsis.def"
@@ -150,3 +152,36 @@ def completion_of_zsh(t):
         for word in offered:
             check_in(word, shown, f"offered behind {words}: {shown}")
         check(not set(not_offered) & set(shown), f"behind {words}: {shown}")
+
+
+def usages():
+    """{(command, word, ...): the whole usage} of src/cli/synopsis.def, each with the words that it begins with."""
+    found = {}
+    for command, quoted in re.findall(r"^COMMAND\((\w+),\s*((?:\"[^\n]*\"\s*)+)\)", SYNOPSIS.read_text(), re.M):
+        for line in "".join(re.findall(r'"([^"]*)"', quoted)).split("\\n"):
+            words = line.split()
+            choice = re.fullmatch(r"\[([a-z|]+)\]", words[1]) if len(words) > 1 else None
+            if words[0].strip("[]") == command and choice:
+                found.update({(command, word): line for word in choice.group(1).split("|")})
+            elif len(words) > 1 and re.fullmatch(r"[a-z]+", words[1]):
+                found[command, words[1]] = line
+            else:
+                found[(command,)] = f"{found.get((command,), '')} {line}"
+    return found
+
+
+@test()
+def every_json_has_a_schema(t):
+    """each usage of a command has a row in FORMATS that says what it prints with --json; each row is about one that there is"""
+    known = usages()
+    check_equal({words[0] for words in known}, set(COMMANDS), "commands of the usages")
+    for words in known:
+        _, named = row_of(list(words))
+        check_equal(tuple(named.split())[:2], words, f"the row for {' '.join(words)}")
+    for row in table("command"):
+        for named in row.words:
+            words = named.split()
+            line = known.get(tuple(words[:2]), known.get((words[0],), ""))
+            check(line or len(words) == 1, f"FORMATS has {named}, which is no command")
+            for option in [word for word in words if word.startswith("-")]:
+                check_in(option, re.split(r"[\s\[\]|]+", line), f"options of {named}")

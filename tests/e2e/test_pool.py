@@ -6,8 +6,10 @@ import signal
 import time
 from pathlib import Path
 
+from lib.documents import check_files
 from lib.etcd import Authority, Etcd, Liar, encode
 from lib.harness import Skip, check, check_equal, check_in, test, wait_until
+from lib.schema import check_document
 
 HOSTS = "test/fleet/hosts/"
 AGREEMENTS = "test/fleet/agreements/"
@@ -79,6 +81,9 @@ def finds(t):
     check_equal(out, "B b.lan 77\nC c.lan 77\n", "the members")
     check_in("1 host is not trusted here and ignored: d ", err, "what was said")
     check_equal(members(t, b)[0], [], "members for a host that trusts nobody")
+    check_equal(check_files(a)["seen"], 1, "seen.json")
+    for signed in etcd.get(HOSTS).values():
+        check_document(json.loads(signed), "envelope", "a presence in the pool")
     # A graceful end takes it out at once; so does the agent's death, since its publisher sees it.
     parents["b"].signal(signal.SIGTERM)
     parents["b"].expect_status(0)

@@ -20,9 +20,11 @@ class Site:
         site.migrate("a")
     """
 
-    def __init__(self, t, names, more=None, qemu=None):
+    def __init__(self, t, names, more=None, qemu=None, env=None):
         self.t = t
         self.hosts = {name: t.host(name) for name in names}
+        for host in self.hosts.values():
+            host.env.update(env or {})
         self.ports = {name: free_port() for name in names}
         self.qemu = {name: (qemu or {}).get(name, t.qemu_path) for name in names}
         self.agents = {}

@@ -34,7 +34,7 @@ import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import sanitizers
+from . import documents, sanitizers
 from .child import Child
 from .host import Host
 from .process import MARK, Process, end_marked, free_port, marked
@@ -276,6 +276,7 @@ def run_one(chosen, folder, counter):
     result, reason, trace = "ok", "", ""
     try:
         chosen.function(context)
+        documents.check_outputs(context.processes)
     except Skip as skipped:
         result, reason = "skip", str(skipped)
     except (Exception, KeyboardInterrupt) as failure:
