@@ -169,10 +169,14 @@ def refuse_what_is_broken(t):
 
 @test()
 def formats_names_them(t):
-    """each schema is named in FORMATS, and there is one of each that is named; the commands there run as printed"""
+    """each schema is named in FORMATS and in formats(5), and there is one of each that is named; the commands there run as
+    printed"""
     text = FORMATS.read_text()
     named = set(re.findall(r"\]\(schema/([a-z-]+)\.json\)", text))
     check_equal(named | {"message"}, set(schemas()), "schemas in FORMATS")
+    page = (FORMATS.parents[1] / "man/qemu-migrate-launch-formats.5.pod").read_text()
+    listed = {name.strip() for names in re.findall(r"\[([a-z,\s-]+)\]", page) for name in names.split(",")}
+    check_equal(listed | {"common", "envelope-header", "message", "guardian-control"}, set(schemas()), "schemas in formats(5)")
     check_equal(set(re.findall(r"\"\$ref\": \"([a-z-]+)\.json", json.dumps(list(schemas().values())))) - set(schemas()), set(), "refs")
     if not shutil.which("jsonschema", path="/usr/bin:/bin"):
         t.skip("no jsonschema")
