@@ -29,6 +29,7 @@ class Service:
                 self.settings.setdefault(key, []).append(value)
         path = t.dir / f"{host.name}-{name[-4:]}-notify"
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.notify.bind(str(path))
         self.env = {"QEMU_MIGRATE_LAUNCH_HOME": host.home, "NOTIFY_SOCKET": path}
         self.process = None
@@ -57,7 +58,6 @@ class Service:
 
     def wait_ready(self, timeout=60):
         """Until it says so, from the main process (NotifyAccess=main), which is QEMU then."""
-        self.notify.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         heard = []
 
         def ready():
