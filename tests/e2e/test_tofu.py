@@ -66,7 +66,7 @@ class Shown:
                 pass
 
 
-@test(timeout=60)
+@test(timeout=120)
 def asked_and_trusted(t):
     """the pin is shown; all but the word yes is no: 77, and nothing is trusted; then the peer is trusted under its address,
     the launch goes on, and later ones do not ask"""
@@ -74,16 +74,16 @@ def asked_and_trusted(t):
     address = f"127.0.0.1:{pair.port}"
     words = ["launch", "--vm", VM, "--peer", address, "--tofu", "--dry-run", "--", *pair.guest("a")]
     listener = pair.listen("--dry-run", "--timeout", "50")
-    listener.wait_output("waiting for a peer")
+    listener.wait_output("waiting for a peer", 40)
     for typed in ("y\n", "\x04"):
         process = at_terminal(t, pair.a, *words)
-        process.wait_output(QUESTION)
+        process.wait_output(QUESTION, 40)
         type_in(process, typed)
         process.expect_status(77)
         check_in("its pin was not confirmed", process.stdout(), "what it says")
         check_equal(entries(pair.a), {}, f"entries after {typed!r}")
     process = at_terminal(t, pair.a, *words)
-    process.wait_output(QUESTION)
+    process.wait_output(QUESTION, 40)
     check_in(pair.b.identity_pin(), process.stdout(), "what is shown")
     type_in(process, "yes\n")
     process.expect_status(0)
@@ -91,12 +91,12 @@ def asked_and_trusted(t):
     entry = {"version": 1, "name": "127.0.0.1", "pins": [pair.b.identity_pin()], "address": address}
     check_equal(entries(pair.a), {"127.0.0.1": entry}, "entries")
     listener = pair.listen("--dry-run", "--timeout", "50")
-    listener.wait_output("waiting for a peer")
+    listener.wait_output("waiting for a peer", 40)
     pair.a.run(*words, check=0)  # no terminal is needed any more
     listener.expect_status(0)
 
 
-@test(timeout=30)
+@test(timeout=90)
 def no_terminal(t):
     """launch, receive and migrate refuse without a terminal: 77; nobody is even asked for his key"""
     a, b = t.host("a"), t.host("b")
@@ -113,7 +113,7 @@ def no_terminal(t):
     check_equal((entries(a), server.heard), ({}, []), "entries, connections")
 
 
-@test(timeout=30)
+@test(timeout=90)
 def nothing_is_sent(t):
     """before the answer the peer gets a ClientHello and an alert: no certificate, no request; that of receive and migrate"""
     a, b = t.host("a"), t.host("b")
@@ -122,7 +122,7 @@ def nothing_is_sent(t):
     server = Shown(b)
     for words in (("receive", VM, "--from", server.address, "--tofu"), ("migrate", VM, "--to", server.address, "--tofu")):
         process = at_terminal(t, a, *words)
-        process.wait_output(QUESTION)
+        process.wait_output(QUESTION, 40)
         check_in(pin, process.stdout(), "what is shown")
         heard = server.heard[-1]
         check_equal([name for name in heard if name not in ("CHANGE_CIPHER_SPEC",)][:1], ["CLIENT_HELLO"], "first message")
@@ -133,7 +133,7 @@ def nothing_is_sent(t):
     check_equal(entries(a), {}, "entries")
 
 
-@test(timeout=60)
+@test(timeout=120)
 def another_key_later(t):
     """a key that changed is refused, at a terminal, with --tofu, without a question; so is a known key at another address,
     and this host's own"""

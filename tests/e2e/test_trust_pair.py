@@ -25,7 +25,7 @@ def strangers(t, names="ab"):
 
 def pair(fleet, name, host, *options, ssh=None, **how):
     """trust pair on one of the hosts."""
-    return fleet[name].run("trust", "pair", host, "--ssh", ssh or fleet.ssh_words(), *options, **how)
+    return fleet[name].run("trust", "pair", host, "--ssh", ssh or fleet.ssh_words(), *options, **{"timeout": 100, **how})
 
 
 def entries(host):
@@ -55,7 +55,7 @@ def fake_ssh(t, text):
     return path
 
 
-@test(timeout=60)
+@test(timeout=180)
 def both_ways(t):
     """neither has an identity: both have one, and an entry of the other that is reached by its address; once more: nothing
     changes, nobody is asked; an agreement between the two comes about"""
@@ -78,7 +78,7 @@ def both_ways(t):
     pair(fleet, "b", "a", "--yes", check=0)  # from the other side it is there, too
 
 
-@test(timeout=60)
+@test(timeout=180)
 def asked_at_a_terminal(t):
     """both pins and names are shown; "y" and the end of input are no; yes, in full, is; Ctrl-C is 130; no terminal is 64,
     before anything is done"""
@@ -90,24 +90,24 @@ def asked_at_a_terminal(t):
     words = ("trust", "pair", "b", "--ssh", fleet.ssh_words())
     for typed, status in (("y\n", 77), ("\n", 77), ("\x04", 77), ("\x03", 130)):
         process = at_terminal(fleet, "a", *words)
-        process.wait_output("(yes/no)")
+        process.wait_output("(yes/no)", 60)
         type_in(process, typed)
-        process.expect_status(status)
+        process.expect_status(status, 60)
         check_equal((entries(a), entries(b)), ({}, {}), f"entries after {typed!r}")
     process = at_terminal(fleet, "a", *words)
-    process.wait_output("(yes/no)")
+    process.wait_output("(yes/no)", 60)
     shown = process.stdout()
     for text in (a.identity_pin(), b.identity_pin(), "  a  ", "  b  ", f"trusted as 'b', at {b.address}", f"trusted as 'a', at {a.address}"):
         check_in(text, shown, "what is shown")
     type_in(process, "yes\n")
-    process.expect_status(0)
+    process.expect_status(0, 60)
     check_equal((list(entries(a)), list(entries(b))), (["b"], ["a"]), "entries")
     process = at_terminal(fleet, "a", *words)
-    process.expect_status(0)
+    process.expect_status(0, 60)
     check("yes/no" not in process.stdout(), "asked again")
 
 
-@test(timeout=60)
+@test(timeout=180)
 def another_pin(t):
     """an entry with another pin, here or there, is never given a second one: 77, and how to go on; --as another name"""
     fleet = strangers(t)
@@ -126,7 +126,7 @@ def another_pin(t):
     check_equal(entries(b)["a"]["pins"], [PIN], "pins of a on b")
 
 
-@test(timeout=60)
+@test(timeout=180)
 def nothing_half_done(t):
     """the other side cannot add: its words, and nothing here; this side cannot: what was added there goes; both work later"""
     fleet = strangers(t)
@@ -150,7 +150,7 @@ def nothing_half_done(t):
     check_equal((list(entries(a)), list(entries(b))), (["b"], ["a"]), "entries")
 
 
-@test(timeout=60)
+@test(timeout=180)
 def lost_half_way(t):
     """the connection is lost while the other side adds, or somebody presses Ctrl-C then: said, nothing here; a second try
     finds where things stand"""
@@ -165,9 +165,9 @@ def lost_half_way(t):
             failed = pair(fleet, "a", "b", "--yes", "--remote-command", wrapper, check=status)
         else:
             process = fleet["a"].start("trust", "pair", "b", "--ssh", fleet.ssh_words(), "--yes", "--remote-command", wrapper)
-            wait_until((b.bin / "the program.waits").exists, 20, "the other side that adds")
+            wait_until((b.bin / "the program.waits").exists, 60, "the other side that adds")
             process.signal_group(signal.SIGINT)
-            process.expect_status(status)
+            process.expect_status(status, 60)
             failed = subprocess.CompletedProcess([], status, "", process.stderr())
         check_in(word, failed.stderr, "what it says")
         check_in("there 'trust remove a'", failed.stderr, "what it says")
@@ -178,7 +178,7 @@ def lost_half_way(t):
         shutil.rmtree(b.home / "config" / "trust.d")
 
 
-@test(timeout=60)
+@test(timeout=180)
 def any_login_shell(t):
     """a login shell that is none of POSIX's, and one that prints before it begins, run the same; --sudo and
     --remote-command with blanks and quotes"""
@@ -201,15 +201,15 @@ def any_login_shell(t):
     check_equal((list(entries(a)), list(entries(b))), (["b"], ["a"]), "entries")
 
 
-@test(timeout=60)
+@test(timeout=180)
 def hosts_that_are_options(t):
     """a HOST that ssh or a shell would take for something else is refused before ssh is started: 64"""
     host = t.host("a")
     ssh = fake_ssh(t, f"touch {t.dir}/started")
     for bad in ("-oProxyCommand=id", "root@-oProxyCommand=id", "b;id", "b id", "$(id)", "`id`", "b\nid", "", "a@b@c", "ssh://b:0", "ssh://[::1]x", "ssh://b/x", "b:22"):
-        refused = host.run("trust", "pair", "--ssh", ssh, "--yes", "--", bad, check=None)
+        refused = host.run("trust", "pair", "--ssh", ssh, "--yes", "--", bad)
         check_equal(refused.returncode, 64, f"status of {bad!r}: {refused.stderr}")
-        refused = host.run("trust", "pair", bad, "--ssh", ssh, "--yes", check=None)
+        refused = host.run("trust", "pair", bad, "--ssh", ssh, "--yes")
         check_equal(refused.returncode, 64, f"status of {bad!r}: {refused.stderr}")
     refused = host.run("trust", "pair", "fe80::1", "--ssh", ssh, "--yes", check=64)
     check_in("give --as NAME", refused.stderr, "what it says of an address")
@@ -217,7 +217,7 @@ def hosts_that_are_options(t):
     check_in("are for 'trust pair HOST'", host.run("trust", "list", "--yes", check=64).stderr, "options of another command")
 
 
-@test(timeout=60)
+@test(timeout=180)
 def what_is_no_answer(t):
     """ssh that is missing, that fails, that is refused; a host without the program, or an older one, or garbage for a pin,
     a list or a shell's words: each its status, and nothing is trusted"""
