@@ -146,6 +146,13 @@ bool file_write_atomic(const char *path, const void *data, size_t length, mode_t
     return write_whole(path, data, length, mode, true, err);
 }
 
+bool file_move(const char *from, const char *to, struct error *err)
+{
+    if (rename(from, to) < 0 || !sync_folder_of(to))
+        return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", to);
+    return true;
+}
+
 bool file_create_atomic(const char *path, const void *data, size_t length, mode_t mode,
                         struct error *err)
 {
@@ -177,26 +184,37 @@ bool file_write_output(const char *path, const void *data, size_t length, mode_t
     return file_write_atomic(path, data, length, mode, err);
 }
 
+/* Those that path lies in. */
+static bool make_parents(char *path, struct error *err)
+{
+    for (char *p = path + 1; *p; p++) {
+        if (*p != '/' || !p[strspn(p, "/")])
+            continue;
+        *p = '\0';
+        if (mkdir(path, 0755) < 0 && errno != EEXIST)
+            return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
+        *p = '/';
+    }
+    return true;
+}
+
 bool folder_make(const char *path, mode_t mode, struct error *err)
 {
     autofree char *copy = strdup(path);
     if (!copy)
         return error_no_memory(err);
-    for (char *p = copy + 1; *p; p++) {
-        if (*p != '/' || !p[strspn(p, "/")]) /* the last one is made below, with its mode */
-            continue;
-        *p = '\0';
-        if (mkdir(copy, 0755) < 0 && errno != EEXIST)
-            return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "cannot make folder %s", copy);
-        *p = '/';
+    int saved = mkdir(copy, mode) == 0 ? 0 : errno;
+    if (saved == ENOENT) {
+        if (!make_parents(copy, err))
+            return false;
+        saved = mkdir(copy, mode) == 0 ? 0 : errno;
     }
-    if (mkdir(copy, mode) == 0)
+    if (saved == 0)
         return true;
-    int saved = errno;
     struct stat st;
     if (saved == EEXIST && stat(copy, &st) == 0 && S_ISDIR(st.st_mode))
         return check_guard(path, &st, mode & 077 ? GUARD_NONE : GUARD_TRUSTED, err);
-    return error_set_errno(err, STATUS_CANNOT_WRITE, saved, "cannot make folder %s", copy);
+    return error_set_errno(err, STATUS_CANNOT_WRITE, saved, "%s", copy);
 }
 
 int file_lock(const char *path, bool wait, bool *busy, struct error *err)

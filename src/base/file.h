@@ -32,6 +32,10 @@ bool file_read_trusted(const char *path, size_t max_size, bool missing_ok, char 
 bool file_write_atomic(const char *path, const void *data, size_t length, mode_t mode,
                        struct error *err);
 
+/* Give a file that file_write_atomic wrote another name in its folder, in the place of one that is
+ * there; synced. STATUS_CANNOT_WRITE. */
+bool file_move(const char *from, const char *to, struct error *err);
+
 /* Like file_write_atomic, but an existing file is an error (STATUS_CANNOT_WRITE), with no race. */
 bool file_create_atomic(const char *path, const void *data, size_t length, mode_t mode,
                         struct error *err);

@@ -109,8 +109,10 @@ json_t *agreement_document(const char *agreement_text, const struct strlist *app
  * STATUS_NOT_TRUSTED (a party has not approved). */
 bool agreement_document_open(json_t *document, struct agreement *agreement,
                              char digest[DIGEST_HEX_SIZE], struct error *err);
-/* Who proposed it, by the signature of the agreement in it. STATUS_DATA. */
-bool agreement_document_signer(json_t *document, char pin[PIN_SIZE], struct error *err);
+/* The same, and who proposed it, by the signature of the agreement in it. pin may be NULL. */
+bool agreement_document_open_by(json_t *document, struct agreement *agreement,
+                                char digest[DIGEST_HEX_SIZE], char pin[PIN_SIZE],
+                                struct error *err);
 
 /* STATE/agreements/VM.json; synced to disk when it returns true. STATUS_CANNOT_WRITE. */
 bool agreement_store(const char *state_folder, const char *vm, json_t *document, struct error *err);
@@ -144,6 +146,9 @@ void agreement_forget_pending(const char *state_folder, const char *vm);
  * STATE/agreements/VM.committing. agreement_store ends that. */
 bool agreement_store_committing(const char *state_folder, const char *vm, json_t *document,
                                 struct error *err);
+/* All have acknowledged it: it is the agreement, as agreement_store would make it.
+ * STATUS_CANNOT_WRITE. */
+bool agreement_keep_committing(const char *state_folder, const char *vm, struct error *err);
 /* *document = NULL and true when there is none. STATUS_DATA, STATUS_CONFIG. */
 bool agreement_load_committing(const char *state_folder, const char *vm, json_t **document,
                                struct error *err);

@@ -108,8 +108,8 @@ static bool check_approvals(json_t *approvals, const struct agreement *agreement
     return true;
 }
 
-bool agreement_document_open(json_t *document, struct agreement *out, char digest[DIGEST_HEX_SIZE],
-                             struct error *err)
+bool agreement_document_open_by(json_t *document, struct agreement *out,
+                                char digest[DIGEST_HEX_SIZE], char pin[PIN_SIZE], struct error *err)
 {
     autoagreement struct agreement agreement = {0};
     autoenvelope struct envelope envelope = {0};
@@ -136,19 +136,15 @@ bool agreement_document_open(json_t *document, struct agreement *out, char diges
     agreement = (struct agreement){0};
     if (digest)
         memcpy(digest, envelope.digest, DIGEST_HEX_SIZE);
+    if (pin)
+        memcpy(pin, envelope.pin, PIN_SIZE);
     return true;
 }
 
-bool agreement_document_signer(json_t *document, char pin[PIN_SIZE], struct error *err)
+bool agreement_document_open(json_t *document, struct agreement *out, char digest[DIGEST_HEX_SIZE],
+                             struct error *err)
 {
-    autoenvelope struct envelope envelope = {0};
-    autofree char *text = json_to_text(json_object_get(document, "agreement"));
-    if (!text)
-        return error_set(err, STATUS_DATA, "the agreement's document is not valid");
-    if (!envelope_open(text, strlen(text), AGREEMENT_SIZE_MAX, AGREEMENT_TYPE, &envelope, err))
-        return false;
-    memcpy(pin, envelope.pin, PIN_SIZE);
-    return true;
+    return agreement_document_open_by(document, out, digest, NULL, err);
 }
 
 static char *agreement_path(const char *state_folder, const char *vm, const char *suffix)
@@ -186,6 +182,18 @@ bool agreement_store(const char *state_folder, const char *vm, json_t *document,
         return false;
     agreement_forget_pending(state_folder, vm);
     agreement_forget_committing(state_folder, vm);
+    return true;
+}
+
+bool agreement_keep_committing(const char *state_folder, const char *vm, struct error *err)
+{
+    autofree char *from = agreement_path(state_folder, vm, ".committing");
+    autofree char *to = agreement_path(state_folder, vm, ".json");
+    if (!from || !to)
+        return error_no_memory(err);
+    if (!file_move(from, to, err))
+        return false;
+    agreement_forget_pending(state_folder, vm);
     return true;
 }
 

@@ -262,7 +262,7 @@ static bool agree(struct round *round, const struct negotiate_others *others, ch
     autojson json_t *document = propose(round, err);
     if (!document || !agreement_store_committing(self->paths->state, exchange->vm, document, err) ||
         !round_commit(round, document, exchange->agreement_digest, exchange->id, err) ||
-        !agreement_store(self->paths->state, exchange->vm, document, err))
+        !agreement_keep_committing(self->paths->state, exchange->vm, err))
         return false;
     exchange->step = STEP_COMMITTED;
     return true;

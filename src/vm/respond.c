@@ -81,14 +81,14 @@ static json_t *approve(struct respond *respond, json_t *body, struct error *err)
 /* One member of commit's body, and the agreement in it, signed by all. *id is borrowed. */
 bool respond_open_commit(json_t *body, const char **id, json_t **document,
                          struct agreement *agreement, char digest[DIGEST_HEX_SIZE],
-                         struct error *err)
+                         char pin[PIN_SIZE], struct error *err)
 {
     const char *again;
     *id = exchange_body_id(body);
     if (!*id)
         return error_set(err, STATUS_DATA, "commit names no exchange");
     return json_take(body, err, "commit", "{s:s, s:o}", "exchange", &again, "document", document) &&
-           agreement_document_open(*document, agreement, digest, err);
+           agreement_document_open_by(*document, agreement, digest, pin, err);
 }
 
 json_t *respond_committed(const char *id, const char *digest, struct error *err)
@@ -130,7 +130,7 @@ static json_t *commit(struct respond *respond, json_t *body, struct error *err)
         return NULL;
     }
     if (!exchange_check_id(exchange, body, err) ||
-        !respond_open_commit(body, &id, &document, &agreement, digest, err))
+        !respond_open_commit(body, &id, &document, &agreement, digest, NULL, err))
         return NULL;
     if (strcmp(digest, exchange->agreement_digest) != 0) {
         error_set(err, STATUS_PROTOCOL, "a commit of an agreement that was not approved here");

@@ -20,10 +20,11 @@ struct respond {
 json_t *respond_to(struct respond *respond, const char *name, json_t *body, struct error *err);
 
 /* The parts of commit, for one who may not know its exchange any more. The body's exchange
- * (borrowed), document (borrowed) and what is in that, signed by all. */
+ * (borrowed), document (borrowed) and what is in that, signed by all; pin: of who proposed it, or
+ * NULL. */
 bool respond_open_commit(json_t *body, const char **id, json_t **document,
                          struct agreement *agreement, char digest[DIGEST_HEX_SIZE],
-                         struct error *err);
+                         char pin[PIN_SIZE], struct error *err);
 /* Onto the disk with it, if it was approved here within the last hour; one that is there already is
  * good, too. STATUS_PROTOCOL. */
 bool respond_keep(const struct paths *paths, const char *vm, json_t *document, const char *digest,

@@ -27,6 +27,7 @@ struct session {
     deadline stale;
     bool is_new;  /* its hello has just been answered */
     bool is_over; /* nobody will come back to it */
+    bool is_kept; /* what was agreed in it is on disk */
 };
 
 struct responder {
@@ -214,9 +215,7 @@ static bool note_record(struct responder *responder, const char *home, struct se
         record->arguments = session->respond.exchange.arguments;
         session->respond.exchange.arguments = (struct proof_arguments){0};
     }
-    json_t *payload = session ? session->respond.exchange.profile_payload : NULL;
-    return vm_record_store(paths, record, err) &&
-           (!payload || drift_remember(paths, vm, payload, err));
+    return vm_record_store(paths, record, err);
 }
 
 /* Whether this host has approved that agreement, or knows the VM: a lock makes a file, and is not
@@ -267,8 +266,7 @@ static json_t *commit(struct responder *responder, const struct trust_entry *pee
     char digest[DIGEST_HEX_SIZE], pin[PIN_SIZE];
     const char *id;
     json_t *document;
-    if (!respond_open_commit(body, &id, &document, &agreement, digest, err) ||
-        !agreement_document_signer(document, pin, err))
+    if (!respond_open_commit(body, &id, &document, &agreement, digest, pin, err))
         return NULL;
     if (!trust_entry_has_pin(peer, pin)) {
         error_set(err, STATUS_NOT_TRUSTED, "%s has not proposed that agreement", peer->name);
@@ -280,7 +278,7 @@ static json_t *commit(struct responder *responder, const struct trust_entry *pee
     if (!keep(responder, peer, pin, session, agreement.vm, document, digest, err))
         return NULL;
     if (session)
-        session->is_over = true;
+        session->is_over = session->is_kept = true;
     return respond_committed(id, digest, err);
 }
 
@@ -308,11 +306,22 @@ static json_t *answer_request(struct responder *responder, const struct trust_en
     return answer;
 }
 
+/* As the host was when it was agreed: only for saying why, later, and nobody waits for it. */
+static void remember(const struct responder *responder, const struct session *session)
+{
+    struct error err = ERROR_INIT;
+    json_t *payload = session->respond.exchange.profile_payload;
+    if (session->is_kept && payload &&
+        !drift_remember(responder->setup.paths, session->vm, payload, &err))
+        log_warning("%s", err.message);
+}
+
 void responder_rest(struct responder *responder)
 {
     for (struct session *session = responder->sessions, *next; session; session = next) {
         next = session->next;
         if (session->is_over) {
+            remember(responder, session);
             forget(responder, session);
         } else if (session->is_new) {
             session->is_new = false;

@@ -55,9 +55,8 @@ static void check_document(json_t *document)
     autoagreement struct agreement agreement = {0};
     struct error err = ERROR_INIT;
     char digest[DIGEST_HEX_SIZE], pin[PIN_SIZE];
-    if (agreement_document_open(document, &agreement, digest, &err)) {
-        MUST(digest_is_hex(digest) && agreement_document_signer(document, pin, NULL));
-        MUST(agreement_find_party(&agreement, pin));
+    if (agreement_document_open_by(document, &agreement, digest, pin, &err)) {
+        MUST(digest_is_hex(digest) && agreement_find_party(&agreement, pin));
     } else {
         MUST((err.status == STATUS_DATA || err.status == STATUS_NOT_TRUSTED) && *err.message);
     }

@@ -99,9 +99,8 @@ static void try_agreement(const struct fuzz_home *home)
         MUST(*err.message);
         return;
     }
-    if (document && agreement_document_open(document, &agreement, NULL, NULL))
-        MUST(agreement_document_signer(document, pin, NULL) &&
-             agreement_find_party(&agreement, pin));
+    if (document && agreement_document_open_by(document, &agreement, NULL, pin, NULL))
+        MUST(agreement_find_party(&agreement, pin));
 }
 
 static void try_facts(const struct fuzz_home *home, json_t *payload)

@@ -359,7 +359,7 @@ static json_t *keep_commit(size_t host, json_t *body, char digest[DIGEST_HEX_SIZ
     autoagreement struct agreement agreement = {0};
     json_t *document;
     const char *id;
-    return respond_open_commit(body, &id, &document, &agreement, digest, err) &&
+    return respond_open_commit(body, &id, &document, &agreement, digest, NULL, err) &&
                    respond_keep(&hosts[host].paths, agreement.vm, document, digest, err)
                ? respond_committed(id, digest, err)
                : NULL;
@@ -1012,9 +1012,15 @@ START_TEST(foreign_digests)
         {BY_ANOTHER, by_c, STATUS_OK, false},
         {STALE, stale, STATUS_NOT_TRUSTED, false},
     };
-    for (size_t i = 0; i < COUNT(rows); i++) {
+    /* As it is told, opened before that, and opened before it was what it is. */
+    enum { TOLD, OPENED, CHANGED, WAYS };
+    for (size_t n = 0; n < COUNT(rows) * WAYS; n++) {
         struct error failure = ERROR_INIT;
+        size_t i = n / WAYS;
         know("b", &hosts[1], 4, now, older);
+        begin_known();
+        if (n % WAYS == CHANGED)
+            exchange_open_last(&exchange);
         know("b", &hosts[1], 5, now, of_b);
         if (rows[i].kept == BY_ANOTHER)
             know("b", &hosts[2], 5, now, by_c);
@@ -1026,7 +1032,10 @@ START_TEST(foreign_digests)
             ck_assert(file && fseek(file, 200, SEEK_SET) == 0 && fputc('_', file) == '_');
             fclose(file);
         }
-        begin_known();
+        if (n % WAYS == OPENED)
+            exchange_open_last(&exchange);
+        ck_assert(!exchange.peers[0].last_file ==
+                  (n % WAYS == TOLD || (n % WAYS == OPENED && rows[i].kept == DAMAGED)));
         autojson json_t *body = profile_answer(&hosts[1], &hosts[1], 6, now, NULL, NULL);
         json_object_set_new(body, "profile", json_string(rows[i].sent));
         struct exchange_peer *peer = &exchange.peers[0];
@@ -1034,7 +1043,7 @@ START_TEST(foreign_digests)
         ck_assert_msg(good == (rows[i].status == STATUS_OK) && failure.status == rows[i].status &&
                           peer->has_profile == rows[i].known &&
                           peer->is_unknown == (good && !rows[i].known),
-                      "row %zu: %d %s", i, failure.status, failure.message);
+                      "row %zu, way %zu: %d %s", i, n % WAYS, failure.status, failure.message);
         end_known();
     }
 }
