@@ -122,9 +122,14 @@ json_t *system_processor(struct error *err)
     struct cpu_id_t id;
     if (!identify(&raw, &id, err))
         return NULL;
+    /* libcpuid 0.7 has other names for what 0.6 makes of this (Intel SDM, CPUID, leaf 1). */
+    uint32_t signature = raw.basic_cpuid[1][0];
+    int family = signature >> 8 & 0xf, model = (signature >> 12 & 0xf0) | (signature >> 4 & 0xf);
+    if (family == 0xf)
+        family += signature >> 20 & 0xff;
     json_t *processor = json_pack(
         "{s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:i, s:o}", "vendor", plain_string(id.vendor_str),
-        "family", id.ext_family, "model", id.ext_model, "stepping", id.stepping, "brand",
+        "family", family, "model", model, "stepping", (int)(signature & 0xf), "brand",
         plain_string(id.brand_str), "codename", plain_string(id.cpu_codename), "level",
         json_sprintf("x86-64-v%d", architecture_level(&id)), "phys_bits", (int)phys_bits_of(&raw),
         "cpuid", raw_leaves(&raw));

@@ -208,7 +208,19 @@ STAND_IN(INJECT_FILE, ssize_t, readlink, -1, (const char *path, char *p, size_t 
          size)
 STAND_IN(INJECT_FILE, char *, realpath, NULL, (const char *path, char *result), path, result)
 STAND_IN(INJECT_FILE, char *, getcwd, NULL, (char *p, size_t size), p, size)
-STAND_IN(INJECT_FILE, int, ioctl, -1, (int fd, unsigned long request, void *p), fd, request, p)
+
+/* glibc 2.41 declares it in <sys/epoll.h>, as it is: with arguments that nobody knows. */
+int ioctl(int fd, unsigned long request, ...)
+{
+    static void *next;
+    va_list arguments;
+    va_start(arguments, request);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    if (inject_fails(INJECT_FILE, "ioctl"))
+        return -1;
+    return ((int (*)(int, unsigned long, ...))inject_next(&next, "ioctl"))(fd, request, argument);
+}
 
 STAND_IN(INJECT_OPEN, FILE *, fopen, NULL, (const char *path, const char *mode), path, mode)
 STAND_IN(INJECT_OPEN, FILE *, fopen64, NULL, (const char *path, const char *mode), path, mode)
