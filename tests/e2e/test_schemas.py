@@ -74,7 +74,7 @@ OPTIONAL = {
     "arguments": {"smp", "memory", "memory_options"},
     "guest-table": {"xcr0"},
     "table": {"xcr0"},
-    "trust-entry": {"address", "expires"},
+    "trust-entry": {"address", "addresses", "expires"},
     "peers": {"host", "port", "expires"},
     "migrate": {
         *("total", "remaining", "transferred", "rate", "dirty_rate", "elapsed_ms", "expected_downtime_ms", "throttle"),
@@ -83,6 +83,7 @@ OPTIONAL = {
 # Objects whose members' names are not ours, so that each of them may go.
 MAPPINGS = {
     *("models", "modules", "parameters", "classes", "backends", "knobs", "costs", "values", "capabilities", "blocks"),
+    "addresses",
     *("unshown", "aliases", "machine", "smp", "accel"),
 }
 ANY_NAME = {"parameters", "blocks"}  # of what is the kernel's, or QEMU's
