@@ -12,6 +12,8 @@ static const char *detail(const struct call *call, CURLcode code)
 static bool set_refusal(const struct call *call, struct error *err)
 {
     const struct trust_entry *peer = call->client->peer;
+    if (call->tls->session.refusal == TLS_REFUSAL_NO_MEMORY)
+        return error_no_memory(err);
     if (call->tls->session.refusal != TLS_REFUSAL_WRONG_PIN)
         return error_set(err, STATUS_NOT_TRUSTED, "%s (trusted as %s): %s", call->where, peer->name,
                          tls_refusal_text(call->tls->session.refusal));

@@ -202,17 +202,19 @@ struct identity *identity_load(const char *config_folder, struct error *err)
         return NULL;
     }
     if (!read_key(key_path, &identity->key, err) ||
-        !read_certificate(certificate_path, &identity->certificate, err) ||
-        !fill_pin(identity, err))
+        !read_certificate(certificate_path, &identity->certificate, err))
         return NULL;
+    /* OpenSSL reads a certificate without its key when memory lacks just then: errno is of both. */
     if (X509_check_private_key(identity->certificate, identity->key) != 1) {
         ERR_clear_error();
-        error_set(err, STATUS_CONFIG,
-                  "%s: not the certificate of %s (remove it and run "
-                  "'qemu-migrate-launch identity init')",
-                  certificate_path, key_path);
+        error_refuse(err, STATUS_CONFIG,
+                     "%s: not the certificate of %s (remove it and run "
+                     "'qemu-migrate-launch identity init')",
+                     certificate_path, key_path);
         return NULL;
     }
+    if (!fill_pin(identity, err))
+        return NULL;
     return STEAL(identity);
 }
 

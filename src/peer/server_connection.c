@@ -269,7 +269,7 @@ static struct bufferevent *new_connection(struct peer_server *server)
 struct bufferevent *server_new_mute(struct event_base *base)
 {
     struct bufferevent *pair[2];
-    if (bufferevent_pair_new(base, BEV_OPT_CLOSE_ON_FREE, pair) != 0)
+    if (!has_memory() || bufferevent_pair_new(base, BEV_OPT_CLOSE_ON_FREE, pair) != 0)
         return NULL;
     bufferevent_free(pair[1]);
     return pair[0];

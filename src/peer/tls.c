@@ -85,6 +85,8 @@ static int refuse(X509_STORE_CTX *store, struct tls_session *session, enum tls_r
     else if (refusal == TLS_REFUSAL_NAME || refusal == TLS_REFUSAL_BAD_CERTIFICATE ||
              refusal == TLS_REFUSAL_NO_CERTIFICATE)
         code = X509_V_ERR_CERT_REJECTED; /* bad_certificate, 42 */
+    else if (refusal == TLS_REFUSAL_NO_MEMORY)
+        code = X509_V_ERR_OUT_OF_MEM; /* internal_error, 80 */
     X509_STORE_CTX_set_error(store, code);
     if (session)
         session->refusal = refusal;
@@ -133,10 +135,13 @@ static int verify_certificate(X509_STORE_CTX *store, void *context)
     struct tls_session *session = ssl ? tls_session_of(ssl) : NULL;
     X509 *certificate = X509_STORE_CTX_get0_cert(store);
     char pin[PIN_SIZE];
+    struct error problem = ERROR_INIT;
     if (!certificate)
         return refuse(store, session, TLS_REFUSAL_NO_CERTIFICATE);
-    if (!pin_from_certificate(certificate, pin, NULL))
-        return refuse(store, session, TLS_REFUSAL_BAD_CERTIFICATE);
+    if (!pin_from_certificate(certificate, pin, &problem))
+        return refuse(store, session,
+                      problem.status == STATUS_INTERNAL ? TLS_REFUSAL_NO_MEMORY
+                                                        : TLS_REFUSAL_BAD_CERTIFICATE);
     if (session)
         memcpy(session->pin, pin, PIN_SIZE);
     const struct trust_entry *entry = NULL;
@@ -242,6 +247,8 @@ const char *tls_refusal_text(enum tls_refusal refusal)
         return "its certificate has not the name that is allowed for it, or has several";
     case TLS_REFUSAL_CERTIFICATE_EXPIRED:
         return "its certificate, or the authority's, has expired or does not count yet";
+    case TLS_REFUSAL_NO_MEMORY:
+        return "out of memory";
     }
     return "it was refused";
 }

@@ -35,6 +35,7 @@ enum tls_refusal {
     TLS_REFUSAL_AUTHORITY,       /* no authority vouches for it */
     TLS_REFUSAL_NAME, /* its certificate has another name than that of `only`, or several */
     TLS_REFUSAL_CERTIFICATE_EXPIRED,
+    TLS_REFUSAL_NO_MEMORY, /* memory lacked to look at its key: that is not the peer's fault */
 };
 
 /* What is learnt about one connection. It must live as long as its SSL (or SSL_CTX). */

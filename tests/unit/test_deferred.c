@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/strings.h"
 #include "peer_fixture.h"
+#include "unit.h"
 #include "peer/message.h"
 #include "peer/sigpipe.h"
 
@@ -425,25 +426,18 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("deferred");
-    TCase *tcase = tcase_create("deferred");
-    tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 300);
-    tcase_add_test(tcase, each_its_own);
-    tcase_add_test(tcase, no_answer_is_our_fault);
-    tcase_add_test(tcase, the_peer_has_gone);
-    tcase_add_test(tcase, the_server_has_gone);
-    tcase_add_test(tcase, a_long_wait);
-    tcase_add_test(tcase, too_long_a_wait);
-    tcase_add_test(tcase, busy);
-    tcase_add_test(tcase, trust_ends_meanwhile);
-    tcase_add_test(tcase, trust_expires_meanwhile);
-    tcase_add_test(tcase, crowd_of_peers);
-    tcase_add_test(tcase, no_room_for_anybody);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    static const struct unit_fixture fixture = {
+        .setup = peer_fixture_setup, .teardown = peer_fixture_teardown, .once = true};
+    const TTest *const tests[] = {each_its_own,
+                                  no_answer_is_our_fault,
+                                  the_peer_has_gone,
+                                  the_server_has_gone,
+                                  a_long_wait,
+                                  too_long_a_wait,
+                                  busy,
+                                  trust_ends_meanwhile,
+                                  trust_expires_meanwhile,
+                                  crowd_of_peers,
+                                  no_room_for_anybody};
+    return unit_run_with("deferred", tests, COUNT(tests), &fixture);
 }

@@ -565,24 +565,14 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = {all_pairs,
-                            random_sets_in_any_order,
-                            any_grouping,
-                            every_triple_of_real_hosts,
-                            a_name_of_one_qemu_is_not_named_to_the_other,
-                            arch_capabilities_off_drops_its_dependents,
-                            intel_with_amd_is_refused,
-                            a_feature_beside_an_old_model_can_be_read};
-    Suite *suite = suite_create("engine");
-    TCase *tcase = tcase_create("engine");
-    tcase_add_unchecked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 300); /* under sanitizers on a busy machine */
-    for (size_t i = 0; i < COUNT(tests); i++)
-        tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    static const struct unit_fixture fixture = {.setup = setup, .teardown = teardown, .once = true};
+    const TTest *const tests[] = {all_pairs,
+                                  random_sets_in_any_order,
+                                  any_grouping,
+                                  every_triple_of_real_hosts,
+                                  a_name_of_one_qemu_is_not_named_to_the_other,
+                                  arch_capabilities_off_drops_its_dependents,
+                                  intel_with_amd_is_refused,
+                                  a_feature_beside_an_old_model_can_be_read};
+    return unit_run_with("engine", tests, COUNT(tests), &fixture);
 }

@@ -12,8 +12,10 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "peer/ed25519.h"
 #include "peer/envelope.h"
 #include "peer/message.h"
+#include "unit.h"
 
 #define TYP "test+json"
 #define MAX 65536
@@ -376,27 +378,36 @@ START_TEST(message_errors)
 }
 END_TEST
 
+/* Keys of other kinds, and none. */
+START_TEST(foreign_keys)
+{
+    uint8_t spki[ED25519_SPKI_SIZE] = {0};
+    char pin[PIN_SIZE];
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    X509 *certificate = X509_new();
+    ck_assert(key && certificate);
+    ck_assert(!ed25519_to_spki(key, spki));
+    ck_assert_ptr_null(ed25519_from_spki(spki, sizeof(spki)));
+    MUST_FAIL(STATUS_DATA, "no usable key", pin_from_certificate(certificate, pin, &err));
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+}
+END_TEST
+
 int main(void)
 {
-    Suite *suite = suite_create("envelope");
-    TCase *tcase = tcase_create("envelope");
-    tcase_add_unchecked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 300);
-    tcase_add_test(tcase, pins);
-    tcase_add_test(tcase, envelope_round_trip);
-    tcase_add_test(tcase, envelope_every_byte_counts);
-    tcase_add_test(tcase, envelope_header);
-    tcase_add_test(tcase, envelope_key);
-    tcase_add_test(tcase, envelope_key_has_one_encoding);
-    tcase_add_test(tcase, envelope_shape);
-    tcase_add_test(tcase, message_fields);
-    tcase_add_test(tcase, message_versions);
-    tcase_add_test(tcase, message_limits);
-    tcase_add_test(tcase, message_errors);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    static const struct unit_fixture fixture = {.setup = setup, .teardown = teardown, .once = true};
+    const TTest *const tests[] = {pins,
+                                  envelope_round_trip,
+                                  envelope_every_byte_counts,
+                                  envelope_header,
+                                  envelope_key,
+                                  envelope_key_has_one_encoding,
+                                  envelope_shape,
+                                  message_fields,
+                                  message_versions,
+                                  message_limits,
+                                  message_errors,
+                                  foreign_keys};
+    return unit_run_with("envelope", tests, COUNT(tests), &fixture);
 }

@@ -1270,37 +1270,27 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = {three_agree,
-                            three_agree_without_a_proof,
-                            commit_without_an_exchange,
-                            proposals,
-                            proposals_without_a_proof,
-                            given_baselines,
-                            replacing,
-                            no_room,
-                            much_happens_in_between,
-                            assumed,
-                            foreign_profiles,
-                            profiles_by_digest,
-                            foreign_digests,
-                            profiles_asked_again,
-                            foreign_hellos,
-                            proofs_without_end,
-                            unshown_without_a_look,
-                            responder_requests,
-                            devices_of_two,
-                            devices_must_be_known,
-                            hello_backends};
-    Suite *suite = suite_create("exchange");
-    TCase *tcase = tcase_create("exchange");
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 300);
-    for (size_t i = 0; i < COUNT(tests); i++)
-        tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    static const struct unit_fixture fixture = {.setup = setup, .teardown = teardown};
+    const TTest *const tests[] = {three_agree,
+                                  three_agree_without_a_proof,
+                                  commit_without_an_exchange,
+                                  proposals,
+                                  proposals_without_a_proof,
+                                  given_baselines,
+                                  replacing,
+                                  no_room,
+                                  much_happens_in_between,
+                                  assumed,
+                                  foreign_profiles,
+                                  profiles_by_digest,
+                                  foreign_digests,
+                                  profiles_asked_again,
+                                  foreign_hellos,
+                                  proofs_without_end,
+                                  unshown_without_a_look,
+                                  responder_requests,
+                                  devices_of_two,
+                                  devices_must_be_known,
+                                  hello_backends};
+    return unit_run_with("exchange", tests, COUNT(tests), &fixture);
 }

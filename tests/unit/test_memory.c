@@ -4,12 +4,11 @@
  * once. What was asked for fails with STATUS_INTERNAL, and with its result untouched, or can do
  * without. What leaks or is used after it was freed is found by the sanitizers' build.
  */
-#include <errno.h>
-#include <stdarg.h>
 #include <time.h>
 
 #include "cpu_fixture.h"
-
+#include "base/file.h"
+#include "failing.h"
 #include "cli/layout.h"
 #include "page/baseline_page.h"
 #include "peer/envelope.h"
@@ -17,93 +16,6 @@
 #include "peer/message.h"
 #include "peer/tls.h"
 #include "peer/trust.h"
-
-/* Linked with --wrap: calls from the program's own objects come here, those inside libraries do
- * not, but for Jansson's. */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_reallocarray(void *old, size_t count, size_t size);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t length);
-int __real_vasprintf(char **text, const char *format, va_list args);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_reallocarray(void *old, size_t count, size_t size);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t length);
-int __wrap_vasprintf(char **text, const char *format, va_list args);
-
-static unsigned long left; /* the allocation that fails when it is 1; 0: none will */
-
-static bool fails(void)
-{
-    if (left == 0 || --left > 0)
-        return false;
-    errno = ENOMEM;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_reallocarray(void *old, size_t count, size_t size)
-{
-    return fails() ? NULL : __real_reallocarray(old, count, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : __real_strdup(text);
-}
-
-char *__wrap_strndup(const char *text, size_t length)
-{
-    return fails() ? NULL : __real_strndup(text, length);
-}
-
-int __wrap_vasprintf(char **text, const char *format, va_list args)
-{
-    return fails() ? -1 : __real_vasprintf(text, format, args);
-}
-
-static bool failed_here; /* the allocation that was to fail has been made */
-static bool
-    jansson_too; /* not where JSON is read: it takes the want of memory for another mistake there */
-
-/* Plays scene() with each allocation failing in turn, until none is left. It returns what the code
- * under test returned. */
-static void play(const char *name, bool (*scene)(struct error *err))
-{
-    unsigned long n = 0;
-    do {
-        struct error err = ERROR_INIT;
-        left = ++n;
-        bool good = scene(&err);
-        failed_here = left == 0;
-        left = 0;
-        ck_assert_msg(good || failed_here, "%s: %s", name, err.message);
-        /* what opens or writes a file says why it could not, with its own status */
-        ck_assert_msg(good || err.status == STATUS_INTERNAL ||
-                          strstr(err.message, strerror(ENOMEM)),
-                      "%s: allocation %lu: status %d: %s", name, n, err.status, err.message);
-        ck_assert_uint_lt(n, 100000);
-    } while (failed_here);
-    ck_assert_msg(n > 1, "%s: no allocation", name);
-}
 
 /* What the scenes have at hand, made while memory lasts. */
 static struct cpu_offer offers[2];
@@ -243,16 +155,16 @@ static bool parses_features(struct error *err)
 START_TEST(of_cpus)
 {
     have_cpus();
-    play("request", parses_request);
-    play("request from JSON", reads_request);
-    play("joined requests", joins_requests);
-    play("offer from JSON", reads_offer);
-    play("features", parses_features);
-    play("baseline", computes);
-    play("baseline from JSON", reads_baseline);
-    play("-cpu", renders);
-    play("page", makes_page);
-    play("table", lays_out);
+    failing_play("request", parses_request);
+    failing_play("request from JSON", reads_request);
+    failing_play("joined requests", joins_requests);
+    failing_play("offer from JSON", reads_offer);
+    failing_play("features", parses_features);
+    failing_play("baseline", computes);
+    failing_play("baseline from JSON", reads_baseline);
+    failing_play("-cpu", renders);
+    failing_play("page", makes_page);
+    failing_play("table", lays_out);
     no_cpus();
 }
 END_TEST
@@ -295,7 +207,15 @@ static bool edits_trust(struct error *err)
 {
     autotrust struct trust trust = {0};
     return trust_add(unit_folder, "bob", self->pin, NULL, TRUST_NEVER, err) &&
-           trust_load(unit_folder, &trust, err);
+           trust_load(unit_folder, &trust, err) && trust_remove(unit_folder, "bob", err);
+}
+
+/* One entry is good, one is not. */
+static bool reads_trust(struct error *err)
+{
+    autotrust struct trust trust = {0};
+    autostrlist struct strlist complaints = {0};
+    return trust_load_readable(unit_folder, &trust, &complaints, err);
 }
 
 START_TEST(of_peers)
@@ -308,14 +228,20 @@ START_TEST(of_peers)
     new_folder = in_folder("new");
     key_path = in_folder("new/identity.key");
     certificate_path = in_folder("new/identity.crt");
-    jansson_too = true;
-    play("seal", seals);
-    jansson_too = false;
-    play("open", opens);
-    play("envelope", opens_envelope);
-    play("identity", makes_identity);
-    play("identity's files", loads_identity);
-    play("trust", edits_trust);
+    failing_jansson = failing_openssl = true;
+    failing_play("seal", seals);
+    failing_jansson = failing_openssl = false;
+    failing_play("open", opens);
+    failing_openssl = true;
+    failing_play("envelope", opens_envelope);
+    failing_play("identity", makes_identity);
+    failing_play("identity's files", loads_identity);
+    failing_openssl = false;
+    failing_play("trust", edits_trust);
+    MUST(trust_add(unit_folder, "bob", self->pin, NULL, TRUST_NEVER, &err));
+    autofree char *broken = in_folder("trust.d/carol.json");
+    MUST(file_write_atomic(broken, "{", 1, 0644, &err));
+    failing_play("readable trust", reads_trust);
     identity_free(self);
     json_decref(body);
     free(message);
@@ -326,14 +252,9 @@ START_TEST(of_peers)
 }
 END_TEST
 
-static void *jansson_malloc(size_t size)
-{
-    return jansson_too && fails() ? NULL : __real_malloc(size);
-}
-
 int main(void)
 {
-    json_set_alloc_funcs(jansson_malloc, free);
+    failing_setup();
     const TTest *const tests[] = {of_cpus, of_peers};
     return unit_run("memory", tests, COUNT(tests));
 }

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/strings.h"
 #include "peer_fixture.h"
+#include "unit.h"
 #include "peer/envelope.h"
 #include "peer/message.h"
 
@@ -376,28 +377,21 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("peer");
-    TCase *tcase = tcase_create("peer");
-    tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 300);
-    tcase_add_test(tcase, calls);
-    tcase_add_test(tcase, errors_are_handed_over);
-    tcase_add_test(tcase, a_large_message);
-    tcase_add_test(tcase, stops_after_the_answer);
-    tcase_add_test(tcase, closed_while_asking);
-    tcase_add_test(tcase, server_ends);
-    tcase_add_test(tcase, server_addresses);
-    tcase_add_test(tcase, nobody_there);
-    tcase_add_test(tcase, wrong_key_there);
-    tcase_add_test(tcase, not_trusted_there);
-    tcase_add_test(tcase, odd_answers);
-    tcase_add_test(tcase, answers_of_others);
-    tcase_add_test(tcase, environment);
-    tcase_add_test(tcase, redirects);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    static const struct unit_fixture fixture = {
+        .setup = peer_fixture_setup, .teardown = peer_fixture_teardown, .once = true};
+    const TTest *const tests[] = {calls,
+                                  errors_are_handed_over,
+                                  a_large_message,
+                                  stops_after_the_answer,
+                                  closed_while_asking,
+                                  server_ends,
+                                  server_addresses,
+                                  nobody_there,
+                                  wrong_key_there,
+                                  not_trusted_there,
+                                  odd_answers,
+                                  answers_of_others,
+                                  environment,
+                                  redirects};
+    return unit_run_with("peer", tests, COUNT(tests), &fixture);
 }

@@ -13,6 +13,7 @@
 #include "peer/client_many.h"
 #include "peer/server_private.h"
 #include "peer_fixture.h"
+#include "unit.h"
 
 static struct peer_ask ask_bob(const struct bobs_server *server)
 {
@@ -235,18 +236,9 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = {one_for_all,       meanwhile,  so_many,    of_one_peer,
-                            closed_in_between, trust_ends, makes_room, not_asked_for};
-    Suite *suite = suite_create("peer-links");
-    TCase *tcase = tcase_create("peer-links");
-    tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 300);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-        tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    static const struct unit_fixture fixture = {
+        .setup = peer_fixture_setup, .teardown = peer_fixture_teardown, .once = true};
+    const TTest *const tests[] = {one_for_all,       meanwhile,  so_many,    of_one_peer,
+                                  closed_in_between, trust_ends, makes_room, not_asked_for};
+    return unit_run_with("peer-links", tests, COUNT(tests), &fixture);
 }

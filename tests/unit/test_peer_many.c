@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "peer/client_many.h"
 #include "peer_fixture.h"
+#include "unit.h"
 
 #define SERVERS 4
 #define MANY 100
@@ -261,18 +262,10 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = {all_answer,       each_for_itself, errors_of_peers,   deadline_of_all,
-                            interrupted_call, a_hundred,       slow_ones_together};
-    Suite *suite = suite_create("peer-many");
-    TCase *tcase = tcase_create("peer-many");
-    tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 300);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-        tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    static const struct unit_fixture fixture = {
+        .setup = peer_fixture_setup, .teardown = peer_fixture_teardown, .once = true};
+    const TTest *const tests[] = {all_answer,        each_for_itself,  errors_of_peers,
+                                  deadline_of_all,   interrupted_call, a_hundred,
+                                  slow_ones_together};
+    return unit_run_with("peer-many", tests, COUNT(tests), &fixture);
 }

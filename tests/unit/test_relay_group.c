@@ -233,24 +233,10 @@ END_TEST
 
 int main(void)
 {
-    struct sigpipe_guard guard;
-    sigpipe_block(&guard);
-    Suite *suite = suite_create("relay group");
-    TCase *tcase = tcase_create("relay group");
-    tcase_add_unchecked_fixture(tcase, peer_fixture_setup, peer_fixture_teardown);
-    tcase_set_timeout(tcase, 300);
-    tcase_add_test(tcase, sixteen_at_once);
-    tcase_add_test(tcase, one_fails);
-    tcase_add_test(tcase, too_many);
-    tcase_add_test(tcase, empty_groups);
-    tcase_add_test(tcase, wrong_ends);
-    tcase_add_test(tcase, no_descriptors);
-    tcase_add_test(tcase, stopped_before_it_runs);
-    tcase_add_test(tcase, never_run);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    static const struct unit_fixture fixture = {
+        .setup = peer_fixture_setup, .teardown = peer_fixture_teardown, .once = true};
+    const TTest *const tests[] = {sixteen_at_once,        one_fails,  too_many,
+                                  empty_groups,           wrong_ends, no_descriptors,
+                                  stopped_before_it_runs, never_run};
+    return unit_run_with("relay-group", tests, COUNT(tests), &fixture);
 }

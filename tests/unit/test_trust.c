@@ -3,6 +3,7 @@
  * Identity and trust entries: what is on disk, good and bad.
  */
 #include <check.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,29 +16,11 @@
 #include "base/strings.h"
 #include "peer/identity.h"
 #include "peer/trust.h"
+#include "unit.h"
 
 #define PIN_A "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 #define PIN_B "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define PIN_C "sha256//BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA="
-
-static char folder[64];
-
-static void setup(void)
-{
-    snprintf(folder, sizeof(folder), "/tmp/qml-trust-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-}
-
-static void teardown(void)
-{
-    autofree char *command = string_format("rm -rf '%s'", folder);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static char *in_folder(const char *name)
-{
-    return string_format("%s/%s", folder, name);
-}
 
 static void put(const char *name, const char *text, mode_t mode)
 {
@@ -50,7 +33,7 @@ static void loads_not(enum status status, const char *word)
 {
     struct error err = ERROR_INIT;
     struct trust trust = {0};
-    ck_assert(!trust_load(folder, &trust, &err));
+    ck_assert(!trust_load(unit_folder, &trust, &err));
     ck_assert_msg(err.status == status, "status %d: %s", err.status, err.message);
     ck_assert_msg(strstr(err.message, word) != NULL, "'%s' is not in: %s", word, err.message);
 }
@@ -58,14 +41,14 @@ static void loads_not(enum status status, const char *word)
 static void add(const char *name, const char *pin, const char *address, int64_t expires)
 {
     struct error err = ERROR_INIT;
-    ck_assert_msg(trust_add(folder, name, pin, address, expires, &err), "%s", err.message);
+    ck_assert_msg(trust_add(unit_folder, name, pin, address, expires, &err), "%s", err.message);
 }
 
 static void adds_not(const char *name, const char *pin, const char *address, int64_t expires,
                      enum status status)
 {
     struct error err = ERROR_INIT;
-    ck_assert(!trust_add(folder, name, pin, address, expires, &err));
+    ck_assert(!trust_add(unit_folder, name, pin, address, expires, &err));
     ck_assert_msg(err.status == status, "status %d: %s", err.status, err.message);
 }
 
@@ -80,30 +63,30 @@ static mode_t mode_of(const char *name)
 START_TEST(identity_files)
 {
     struct error err = ERROR_INIT;
-    ck_assert_ptr_null(identity_load(folder, &err));
+    ck_assert_ptr_null(identity_load(unit_folder, &err));
     ck_assert_int_eq(err.status, STATUS_CONFIG);
     ck_assert_ptr_nonnull(strstr(err.message, "identity init"));
     umask(077);
-    ck_assert_msg(identity_create(folder, &err), "%s", err.message);
+    ck_assert_msg(identity_create(unit_folder, &err), "%s", err.message);
     ck_assert_uint_eq(mode_of("identity.key"), 0600);
     ck_assert_uint_eq(mode_of("identity.crt"), 0644);
-    autoidentity struct identity *identity = identity_load(folder, &err);
+    autoidentity struct identity *identity = identity_load(unit_folder, &err);
     ck_assert_msg(identity != NULL, "%s", err.message);
     ck_assert(pin_is_valid(identity->pin));
     ck_assert_int_eq(EVP_PKEY_get_id(identity->key), EVP_PKEY_ED25519);
     ck_assert_uint_eq(strlen(identity->spki), 60);
 
-    ck_assert(!identity_create(folder, &err));
+    ck_assert(!identity_create(unit_folder, &err));
     ck_assert_int_eq(err.status, STATUS_CANNOT_WRITE);
     ck_assert_ptr_nonnull(strstr(err.message, "identity show"));
 
     /* Half made: the certificate alone is made again. */
     autofree char *certificate = in_folder("identity.crt");
     ck_assert_int_eq(unlink(certificate), 0);
-    ck_assert_ptr_null(identity_load(folder, &err));
+    ck_assert_ptr_null(identity_load(unit_folder, &err));
     ck_assert_int_eq(err.status, STATUS_CONFIG);
-    ck_assert_msg(identity_create(folder, &err), "%s", err.message);
-    autoidentity struct identity *again = identity_load(folder, &err);
+    ck_assert_msg(identity_create(unit_folder, &err), "%s", err.message);
+    autoidentity struct identity *again = identity_load(unit_folder, &err);
     ck_assert_ptr_nonnull(again);
     ck_assert_str_eq(again->pin, identity->pin);
 }
@@ -111,8 +94,8 @@ END_TEST
 
 START_TEST(identity_certificate)
 {
-    ck_assert(identity_create(folder, NULL));
-    autoidentity struct identity *identity = identity_load(folder, NULL);
+    ck_assert(identity_create(unit_folder, NULL));
+    autoidentity struct identity *identity = identity_load(unit_folder, NULL);
     ck_assert_ptr_nonnull(identity);
     char name[128];
     X509_NAME_oneline(X509_get_subject_name(identity->certificate), name, sizeof(name));
@@ -133,13 +116,13 @@ START_TEST(identity_bad)
 {
     struct error err = ERROR_INIT;
     autofree char *key = in_folder("identity.key");
-    ck_assert(identity_create(folder, NULL));
+    ck_assert(identity_create(unit_folder, NULL));
     ck_assert_int_eq(chmod(key, 0640), 0);
-    ck_assert_ptr_null(identity_load(folder, &err));
+    ck_assert_ptr_null(identity_load(unit_folder, &err));
     ck_assert_int_eq(err.status, STATUS_NOT_TRUSTED);
     ck_assert_int_eq(chmod(key, 0600), 0);
     put("identity.crt", "garbage", 0644);
-    ck_assert_ptr_null(identity_load(folder, &err));
+    ck_assert_ptr_null(identity_load(unit_folder, &err));
     ck_assert_int_eq(err.status, STATUS_CONFIG);
 
     /* The certificate of another key. */
@@ -147,7 +130,7 @@ START_TEST(identity_bad)
     autofree char *ours = in_folder("identity.crt");
     ck_assert(identity_create(other, NULL));
     ck_assert_int_eq(rename(theirs, ours), 0);
-    ck_assert_ptr_null(identity_load(folder, &err));
+    ck_assert_ptr_null(identity_load(unit_folder, &err));
     ck_assert_int_eq(err.status, STATUS_CONFIG);
     ck_assert_ptr_nonnull(strstr(err.message, "identity.crt"));
 
@@ -164,7 +147,7 @@ START_TEST(identity_bad)
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         put("identity.key", bad[i], 0600);
-        ck_assert_ptr_null(identity_load(folder, &err));
+        ck_assert_ptr_null(identity_load(unit_folder, &err));
         ck_assert_msg(err.status == STATUS_CONFIG, "%zu: %d %s", i, err.status, err.message);
         ck_assert_ptr_nonnull(strstr(err.message, "identity.key"));
     }
@@ -174,7 +157,7 @@ END_TEST
 START_TEST(trust_add_and_find)
 {
     autotrust struct trust empty = {0};
-    ck_assert(trust_load(folder, &empty, NULL));
+    ck_assert(trust_load(unit_folder, &empty, NULL));
     ck_assert_uint_eq(empty.count, 0);
     ck_assert_ptr_null(trust_find_pin(&empty, PIN_A));
 
@@ -183,7 +166,7 @@ START_TEST(trust_add_and_find)
     add("c", PIN_C, NULL, TRUST_NEVER);
     ck_assert_uint_eq(mode_of("trust.d/a.json"), 0644);
     autotrust struct trust trust = {0};
-    ck_assert(trust_load(folder, &trust, NULL));
+    ck_assert(trust_load(unit_folder, &trust, NULL));
     ck_assert_uint_eq(trust.count, 3);
     const struct trust_entry *a = &trust.entries[0], *b = &trust.entries[1];
     ck_assert_str_eq(a->name, "a");
@@ -209,7 +192,7 @@ START_TEST(trust_add_and_find)
 
     add("d", "sha256//CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCA=", "host-b", TRUST_NEVER);
     autotrust struct trust two = {0};
-    ck_assert(trust_load(folder, &two, NULL));
+    ck_assert(trust_load(unit_folder, &two, NULL));
     ck_assert_ptr_null(trust_find(&two, "host-b"));
     ck_assert_str_eq(trust_find(&two, "d")->name, "d");
     ck_assert_str_eq(trust_find_pin(&two, PIN_A)->name, "b");
@@ -222,7 +205,7 @@ START_TEST(trust_rotation)
     add("b", PIN_A, NULL, TRUST_NEVER);
     add("b", PIN_B, NULL, 5000);
     autotrust struct trust trust = {0};
-    ck_assert(trust_load(folder, &trust, NULL));
+    ck_assert(trust_load(unit_folder, &trust, NULL));
     ck_assert_uint_eq(trust.count, 1);
     ck_assert_uint_eq(trust.entries[0].pin_count, 2);
     ck_assert_str_eq(trust.entries[0].host, "host-b");
@@ -234,15 +217,15 @@ START_TEST(trust_rotation)
     add("b", PIN_B, "[::1]:7", TRUST_NEVER);
     add("b", PIN_B, NULL, TRUST_NEVER);
     autotrust struct trust again = {0};
-    ck_assert(trust_load(folder, &again, NULL));
+    ck_assert(trust_load(unit_folder, &again, NULL));
     ck_assert_str_eq(again.entries[0].host, "::1");
     ck_assert_uint_eq(again.entries[0].port, 7);
     ck_assert(again.entries[0].expires == TRUST_NEVER);
     struct error err = ERROR_INIT;
-    ck_assert(trust_remove(folder, "b", &err));
-    ck_assert(!trust_remove(folder, "b", &err));
+    ck_assert(trust_remove(unit_folder, "b", &err));
+    ck_assert(!trust_remove(unit_folder, "b", &err));
     ck_assert_int_eq(err.status, STATUS_CONFIG);
-    ck_assert(!trust_remove(folder, "../b", &err));
+    ck_assert(!trust_remove(unit_folder, "../b", &err));
     ck_assert_int_eq(err.status, STATUS_USAGE);
 }
 END_TEST
@@ -257,7 +240,7 @@ START_TEST(trust_words)
     adds_not("x", PIN_A, ":1", TRUST_NEVER, STATUS_USAGE);
     adds_not("x", PIN_A, "", TRUST_NEVER, STATUS_USAGE);
     adds_not("x", PIN_A, NULL, -1, STATUS_USAGE);
-    ck_assert(access(folder, F_OK) == 0);
+    ck_assert(access(unit_folder, F_OK) == 0);
     autofree char *path = in_folder("trust.d");
     ck_assert_int_ne(access(path, F_OK), 0);
 }
@@ -294,7 +277,7 @@ START_TEST(trust_bad_files)
         loads_not(STATUS_CONFIG, "trust.d/x.json");
     }
     /* It can be removed all the same. */
-    ck_assert(trust_remove(folder, "x", NULL));
+    ck_assert(trust_remove(unit_folder, "x", NULL));
     put("trust.d/bad name.json", "{\"version\":1,\"name\":\"bad name\",\"pins\":[\"" PIN_A "\"]}",
         0644);
     loads_not(STATUS_CONFIG, "bad name.json");
@@ -304,7 +287,7 @@ START_TEST(trust_bad_files)
     put("trust.d/good.json~", "an editor's", 0644);
     put("trust.d/x.json.tmp.abcdef", "ours, left over", 0644);
     autotrust struct trust trust = {0};
-    ck_assert(trust_load(folder, &trust, NULL));
+    ck_assert(trust_load(unit_folder, &trust, NULL));
     ck_assert_uint_eq(trust.count, 1);
 }
 END_TEST
@@ -315,7 +298,7 @@ START_TEST(trust_guards)
     add("a", PIN_A, NULL, TRUST_NEVER);
     put("trust.d/x.json", entry, 0644);
     loads_not(STATUS_CONFIG, "'a' and 'x'");
-    ck_assert(trust_remove(folder, "a", NULL));
+    ck_assert(trust_remove(unit_folder, "a", NULL));
     put("trust.d/x.json", entry, 0664);
     loads_not(STATUS_NOT_TRUSTED, "x.json");
     put("trust.d/x.json", entry, 0644);
@@ -324,28 +307,60 @@ START_TEST(trust_guards)
     loads_not(STATUS_NOT_TRUSTED, "trust.d");
     ck_assert_int_eq(chmod(path, 0755), 0);
     autotrust struct trust trust = {0};
-    ck_assert(trust_load(folder, &trust, NULL));
+    ck_assert(trust_load(unit_folder, &trust, NULL));
+}
+END_TEST
+
+/* What is there is not what should be there. */
+START_TEST(trust_odd_folders)
+{
+    autofree char *folder = in_folder("trust.d"), *entry = in_folder("trust.d/x.json");
+    put("trust.d", "", 0644);
+    loads_not(STATUS_CONFIG, "Not a directory");
+    MUST_FAIL(STATUS_CONFIG, "trust.d", identity_load(folder, &err));
+    ck_assert_int_eq(unlink(folder), 0);
+    ck_assert_int_eq(mkdir(folder, 0755), 0);
+    ck_assert_int_eq(mkdir(entry, 0755), 0);
+    MUST_FAIL(STATUS_CANNOT_WRITE, "x.json", trust_remove(unit_folder, "x", &err));
+}
+END_TEST
+
+/* What can be read is used, and why the rest cannot is told. */
+START_TEST(trust_readable)
+{
+    autotrust struct trust trust = {0};
+    autostrlist struct strlist complaints = {0};
+    add("a", PIN_A, NULL, TRUST_NEVER);
+    put("trust.d/b.json", "{", 0644);
+    MUST(trust_load_readable(unit_folder, &trust, &complaints, &err));
+    ck_assert_uint_eq(trust.count, 1);
+    ck_assert_str_eq(trust.entries[0].name, "a");
+    ck_assert_uint_eq(complaints.count, 2);
+    ck_assert_str_eq(complaints.items[0], "b");
+    ck_assert_ptr_nonnull(strstr(complaints.items[1], "b.json"));
+    loads_not(STATUS_CONFIG, "b.json");
+}
+END_TEST
+
+START_TEST(trust_crowd)
+{
+    add("a", PIN_A, NULL, TRUST_NEVER);
+    for (int i = 1; i <= 4096; i++) {
+        autofree char *name = string_format("trust.d/n%d.json", i);
+        autofree char *path = in_folder(name);
+        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        ck_assert_int_ge(fd, 0);
+        close(fd);
+    }
+    loads_not(STATUS_CONFIG, "more than 4096 entries");
 }
 END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("trust");
-    TCase *tcase = tcase_create("trust");
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 300);
-    tcase_add_test(tcase, identity_files);
-    tcase_add_test(tcase, identity_certificate);
-    tcase_add_test(tcase, identity_bad);
-    tcase_add_test(tcase, trust_add_and_find);
-    tcase_add_test(tcase, trust_rotation);
-    tcase_add_test(tcase, trust_words);
-    tcase_add_test(tcase, trust_bad_files);
-    tcase_add_test(tcase, trust_guards);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    const TTest *const tests[] = {identity_files,     identity_certificate, identity_bad,
+                                  trust_add_and_find, trust_rotation,       trust_words,
+                                  trust_odd_folders,  trust_readable,       trust_crowd,
+                                  trust_bad_files,    trust_guards};
+    return unit_run("trust", tests, COUNT(tests));
 }

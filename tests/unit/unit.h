@@ -84,12 +84,22 @@ static inline char *in_folder(const char *name)
     return path;
 }
 
+/* What is there for each test, or (once) for all of them: made before the first one is forked. */
+struct unit_fixture {
+    SFun setup, teardown;
+    bool once;
+};
+
 /* What main() returns. */
-static inline int unit_run(const char *name, const TTest *const tests[], size_t count)
+static inline int unit_run_with(const char *name, const TTest *const tests[], size_t count,
+                                const struct unit_fixture *fixture)
 {
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
-    tcase_add_checked_fixture(tcase, unit_folder_make, unit_folder_remove);
+    if (fixture->once)
+        tcase_add_unchecked_fixture(tcase, fixture->setup, fixture->teardown);
+    else
+        tcase_add_checked_fixture(tcase, fixture->setup, fixture->teardown);
     tcase_set_timeout(tcase, 300); /* under sanitizers on a busy machine */
     for (size_t i = 0; i < count; i++)
         tcase_add_test(tcase, tests[i]);
@@ -99,6 +109,13 @@ static inline int unit_run(const char *name, const TTest *const tests[], size_t 
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed == 0 ? 0 : 1;
+}
+
+/* The same with a folder for each test. */
+static inline int unit_run(const char *name, const TTest *const tests[], size_t count)
+{
+    const struct unit_fixture folder = {.setup = unit_folder_make, .teardown = unit_folder_remove};
+    return unit_run_with(name, tests, count, &folder);
 }
 
 #endif
