@@ -12,6 +12,7 @@
 #include "agent/agent.h"
 #include "agent/agent_pipe.h"
 #include "base/digest.h"
+#include "base/log.h"
 #include "base/systemd.h"
 #include "host/config.h"
 #include "peer/identity.h"
@@ -51,8 +52,7 @@ struct agent_pool {
 };
 
 struct agent_log {
-    int64_t window;
-    unsigned lines, left_out;
+    struct log_rate rate;
     /* Which VM an exchange is about: only its hello says so. */
     struct {
         char id[33], vm[65];

@@ -14,7 +14,6 @@
 
 #define TELL_MS 1000
 #define LOG_LINES 50 /* in each LOG_WINDOW_MS */
-#define LOG_WINDOW_MS 10000
 
 /* A number that changes with a folder: what is written there is renamed into place. */
 static int64_t look_at(const struct agent *agent, const char *folder)
@@ -111,17 +110,8 @@ void agent_log_request(struct agent *agent, const char *peer, const struct agent
 {
     struct agent_log *log = &agent->log;
     const char *vm = find_vm(log, question->body);
-    int64_t now = clock_now_ms();
-    if (now >= log->window) {
-        if (log->left_out > 0)
-            log_info("%u more requests were answered", log->left_out);
-        log->window = now + LOG_WINDOW_MS;
-        log->lines = log->left_out = 0;
-    }
-    if (log->lines++ >= LOG_LINES) {
-        log->left_out++;
+    if (!log_rate_take(&log->rate, LOG_LINES, "requests were answered"))
         return;
-    }
     const char *blank = *vm ? " " : "";
     if (problem)
         log_info("%s (%s): %s%s%s: status %d after %lld ms: %s", peer, question->remote,

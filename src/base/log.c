@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/deadline.h"
 #include "base/error.h"
 
 static enum log_level shown = LOG_LEVEL_INFO;
@@ -71,6 +72,20 @@ DEFINE_LOG(log_error, LOG_LEVEL_ERROR, "")
 DEFINE_LOG(log_warning, LOG_LEVEL_WARNING, "warning: ")
 DEFINE_LOG(log_info, LOG_LEVEL_INFO, "")
 DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG, "debug: ")
+
+bool log_rate_take(struct log_rate *rate, unsigned most, const char *what)
+{
+    int64_t now = clock_now_ms();
+    if (now >= rate->window) {
+        if (rate->left_out > 0)
+            log_info("%u more %s", rate->left_out, what);
+        *rate = (struct log_rate){.window = now + LOG_WINDOW_MS};
+    }
+    if (rate->lines++ < most)
+        return true;
+    rate->left_out++;
+    return false;
+}
 
 void log_error_lines(const char *message)
 {

@@ -7,6 +7,7 @@
 #define QML_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
@@ -20,6 +21,17 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What others can cause is said so often at most in LOG_WINDOW_MS, all zeroes before. */
+struct log_rate {
+    int64_t window; /* ends then, as clock_now_ms() */
+    unsigned lines, left_out;
+};
+#define LOG_WINDOW_MS 10000
+
+/* Whether one more line may be written, of `most` in each window. How many were left out in the
+ * last one is said with the first of the next: "17 more WHAT". */
+bool log_rate_take(struct log_rate *rate, unsigned most, const char *what);
 
 /* An error's message, with each of several things that it tells on a line of its own. */
 void log_error_lines(const char *message);

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,24 +42,9 @@ char *guardian_log_path(const struct paths *paths, const char *vm)
 /* Entries come and go while a destination waits for months. */
 static void reload_trust(struct guardian *guardian)
 {
-    struct error err = ERROR_INIT;
-    struct stat info;
-    autofree char *folder = path_join(guardian->setup->paths->config, "trust.d", "");
     autotrust struct trust fresh = {0};
-    if (!folder)
+    if (!trust_follow(guardian->setup->paths->config, &guardian->trust_seen, &fresh))
         return;
-    /* A folder that is gone trusts nobody. */
-    int64_t changed = stat(folder, &info) < 0
-                          ? -1
-                          : (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
-    if (changed == guardian->trust_changed)
-        return;
-    guardian->trust_changed = changed;
-    if (!trust_load(guardian->setup->paths->config, &fresh, &err)) {
-        log_error("%s: nobody is trusted any more", err.message);
-        trust_free(&fresh);
-        fresh = (struct trust){0};
-    }
     trust_carry(&fresh, &guardian->trust);
     struct trust old = guardian->trust;
     guardian->trust = fresh;

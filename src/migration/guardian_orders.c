@@ -119,6 +119,12 @@ static bool bind_to(struct guardian *guardian, const struct order_key *key, stru
     return guardian_note_place(guardian, PLACE_INCOMING, err);
 }
 
+/* What peers do may not fill the log, which ends at 64 MiB, and with it the guardian. */
+static bool may_log(struct guardian *guardian)
+{
+    return log_rate_take(&guardian->log, 20, "requests were answered");
+}
+
 static json_t *prepare(struct guardian *guardian, const struct order_key *key,
                        struct order_prepare *prepare, struct error *err)
 {
@@ -130,8 +136,9 @@ static json_t *prepare(struct guardian *guardian, const struct order_key *key,
         }
         if (!bind_to(guardian, key, err))
             return NULL;
-        log_info("%s comes from %s: migration %.8s", guardian->record.vm, guardian->record.peer,
-                 guardian->migration);
+        if (may_log(guardian))
+            log_info("%s comes from %s: migration %.8s", guardian->record.vm, guardian->record.peer,
+                     guardian->migration);
         if (!set_up_qemu(guardian, prepare, err))
             return NULL;
         guardian->prepared = true;
@@ -305,7 +312,8 @@ bool guardian_handle(void *context, const struct trust_entry *peer, const char *
     *answer = answer_order(guardian, peer, name, body, &failure);
     if (*answer)
         return true;
-    log_error("%s (%s): %s: %s", peer->name, remote, name, failure.message);
+    if (may_log(guardian))
+        log_error("%s (%s): %s: %s", peer->name, remote, name, failure.message);
     *err = failure;
     return false;
 }

@@ -8,6 +8,7 @@
 
 #include <signal.h>
 
+#include "base/log.h"
 #include "migration/guardian.h"
 #include "migration/orders.h"
 #include "peer/relay.h"
@@ -18,7 +19,8 @@ struct guardian {
     const struct guardian_setup *setup;
     struct vm_record record;
     struct trust trust;
-    int64_t trust_changed; /* when its folder did, nanoseconds */
+    uint64_t trust_seen; /* what trust.d looked like */
+    struct log_rate log; /* of what others ask */
     struct peer_server *server;
     int control; /* the local socket's listener */
     const volatile sig_atomic_t *terminated;

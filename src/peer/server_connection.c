@@ -19,17 +19,8 @@
 
 void server_log(struct peer_server *server, const char *remote, const char *what)
 {
-    int64_t now = clock_now_ms();
-    if (now >= server->log_window) {
-        if (server->log_left_out > 0)
-            log_info("%u more connections were refused", server->log_left_out);
-        server->log_window = now + LOG_WINDOW_MS;
-        server->log_lines = server->log_left_out = 0;
-    }
-    if (server->log_lines++ < LOG_LINES)
+    if (log_rate_take(&server->log, LOG_LINES, "connections were refused"))
         log_info("refused a connection from %s: %s", remote[0] ? remote : "(unknown)", what);
-    else
-        server->log_left_out++;
 }
 
 static void unlink_connection(struct connection *connection)
@@ -163,14 +154,16 @@ static bool is_silent(const struct connection *connection)
     return !connection->asked && !connection->cut && is_authenticated(connection);
 }
 
-/* Whether its peer has more silent connections than it may have requests. */
+/* Whether its peer has more silent connections than it may have requests, with all its keys. */
 static bool is_one_of_a_crowd(const struct connection *connection)
 {
     const struct peer_server *server = connection->server;
+    const struct trust_entry *peer =
+        server->peers.any ? trust_find_pin(server->peers.any, connection->session.pin) : NULL;
     size_t count = 0;
     for (const struct connection *item = server->oldest;
-         item && count <= server->limits.pending_per_peer; item = item->newer)
-        count += strcmp(item->session.pin, connection->session.pin) == 0 && is_silent(item);
+         peer && item && count <= server->limits.pending_per_peer; item = item->newer)
+        count += is_silent(item) && trust_entry_has_pin(peer, item->session.pin);
     return count > server->limits.pending_per_peer;
 }
 

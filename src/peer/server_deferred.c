@@ -61,22 +61,23 @@ void deferred_time_out(struct connection *connection)
     answer_error(connection, &problem);
 }
 
-/* Of this peer, this one not counted. */
-static size_t count_pending(const struct peer_server *server, const char *pin)
+/* Of this peer, whichever of its keys it used, this one not counted. */
+static size_t count_pending(const struct peer_server *server, const struct trust_entry *peer)
 {
     size_t count = 0;
     for (const struct connection *item = server->oldest; item; item = item->newer)
-        if (item->pending && strcmp(item->pending->asker.pin, pin) == 0)
+        if (item->pending && trust_entry_has_pin(peer, item->pending->asker.pin))
             count++;
     return count;
 }
 
-static bool check_room(const struct peer_server *server, const char *pin, struct error *err)
+static bool check_room(const struct peer_server *server, const struct trust_entry *peer,
+                       struct error *err)
 {
     if (server->pending >= server->limits.pending)
         return error_set(err, STATUS_UNAVAILABLE, "busy with %zu requests: try again",
                          server->pending);
-    size_t count = count_pending(server, pin);
+    size_t count = count_pending(server, peer);
     if (count >= server->limits.pending_per_peer)
         return error_set(err, STATUS_UNAVAILABLE, "busy with %zu requests of yours: try again",
                          count);
@@ -89,7 +90,7 @@ void deferred_begin(struct evhttp_request *http, struct connection *connection,
     struct peer_server *server = connection->server;
     struct error problem = ERROR_INIT;
     struct peer_request *request = NULL;
-    if (check_room(server, asker->pin, &problem)) {
+    if (check_room(server, asker->entry, &problem)) {
         request = calloc(1, sizeof(*request));
         if (!request)
             error_no_memory(&problem);

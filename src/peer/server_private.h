@@ -12,6 +12,7 @@
 #include <event2/http.h>
 
 #include "base/digest.h"
+#include "base/log.h"
 #include "peer/message.h"
 #include "peer/server.h"
 #include "peer/tls.h"
@@ -20,7 +21,6 @@
 #define HEADERS_MAX 8192
 #define REQUESTS_MAX 16 /* on a connection that stays; an exchange has 9 at most */
 #define LOG_LINES 5     /* about strangers, in each LOG_WINDOW_MS */
-#define LOG_WINDOW_MS 10000
 
 /* Who asks: what a connection has to be for a request to count. */
 struct asker {
@@ -85,8 +85,7 @@ struct peer_server {
     bool stopped, closing;
     struct error outcome; /* STATUS_OK: none yet */
 
-    deadline log_window;
-    unsigned log_lines, log_left_out;
+    struct log_rate log;
 };
 
 /* evhttp asks for the bufferevent of each connection that it accepts. Never returns NULL, which

@@ -111,9 +111,20 @@ static bool read_entries(const char *folder, const char *name, struct trust_entr
     return true;
 }
 
+/* Add to complaints (NULL: there may be none) that an entry is bad. */
+static bool complain(struct strlist *complaints, const char *name, const struct error *bad,
+                     struct error *err)
+{
+    if (!complaints || bad->status == STATUS_INTERNAL)
+        return error_set(err, bad->status, "%s", bad->message);
+    return (strlist_push(complaints, name) && strlist_push(complaints, bad->message)) ||
+           error_no_memory(err);
+}
+
 /* NAME of every NAME.json, sorted. Other files (editors' backups, our temporary ones) are not
  * ours to judge, but NAME must be one that trust_add could have made. */
-static bool list_names(const char *path, struct strlist *names, struct error *err)
+static bool list_names(const char *path, struct strlist *names, struct strlist *complaints,
+                       struct error *err)
 {
     DIR *folder __attribute__((cleanup(cleanup_folder))) = opendir(path);
     struct stat st;
@@ -138,8 +149,13 @@ static bool list_names(const char *path, struct strlist *names, struct error *er
         autofree char *name = strndup(item->d_name, length - suffix);
         if (!name)
             return error_no_memory(err);
-        if (!name_is_vm(name))
-            return error_set(err, STATUS_CONFIG, "%s/%s: not a valid name", path, item->d_name);
+        if (!name_is_vm(name)) {
+            struct error bad = ERROR_INIT;
+            error_set(&bad, STATUS_CONFIG, "%s/%s: not a valid name", path, item->d_name);
+            if (!complain(complaints, item->d_name, &bad, err))
+                return false;
+            continue;
+        }
         if (names->count >= TRUST_ENTRIES_MAX)
             return error_set(err, STATUS_CONFIG, "%s: more than %d entries", path,
                              TRUST_ENTRIES_MAX);
@@ -217,16 +233,13 @@ static bool load(const char *config_folder, struct trust *result, struct strlist
     autotrust struct trust trust = {0};
     if (!folder)
         return error_no_memory(err);
-    if (!list_names(folder, &names, err))
+    if (!list_names(folder, &names, complaints, err))
         return false;
     for (size_t i = 0; i < names.count; i++) {
         struct error bad = ERROR_INIT;
-        if (add_entries(folder, names.items[i], &trust, &bad))
-            continue;
-        if (!complaints || bad.status == STATUS_INTERNAL)
-            return error_set(err, bad.status, "%s", bad.message);
-        if (!strlist_push(complaints, names.items[i]) || !strlist_push(complaints, bad.message))
-            return error_no_memory(err);
+        if (!add_entries(folder, names.items[i], &trust, &bad) &&
+            !complain(complaints, names.items[i], &bad, err))
+            return false;
     }
     if (trust.count > 0)
         qsort(trust.entries, trust.count, sizeof(*trust.entries), compare_names);

@@ -44,11 +44,17 @@ struct trust {
  * (both entries named); STATUS_NOT_TRUSTED: a file or the folder that others can change. */
 bool trust_load(const char *config_folder, struct trust *trust, struct error *err);
 
-/* For a look at what there is, not for trusting anybody: entries that are bad are left out, and for
- * each of them its name and what is wrong are added to *complaints, two items. Errors are those of
- * the folder. */
+/* Each entry for itself: those that are bad are left out, and for each of them its name and what is
+ * wrong are added to *complaints, two items; of two that have the same pin, the second. Errors are
+ * those of the folder. */
 bool trust_load_readable(const char *config_folder, struct trust *trust, struct strlist *complaints,
                          struct error *err);
+
+/* For who runs for long: when something in trust.d has changed since *seen (0: it was never looked
+ * at), read all entries as they are now, each for itself, into *trust, whose old ones are freed,
+ * and return true. What cannot be read is told in the log, and not trusted. For want of memory
+ * nobody is until the next look. */
+bool trust_follow(const char *config_folder, uint64_t *seen, struct trust *trust);
 
 /* Trust pin under name until expires (Unix seconds or TRUST_NEVER). An entry of that name gets the
  * new expiry, the address if one is given ("HOST[:PORT]" or NULL), and the pin as a second one if

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pool/presence.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,9 +44,10 @@ char *presence_sign(const struct presence *presence, const struct identity *iden
     return STEAL(text);
 }
 
-/* What parse_address takes, with brackets put around an IPv6 literal. */
+/* What parse_address takes, with brackets put around an IPv6 literal; errno as there. */
 static bool address_is_valid(const char *address)
 {
+    errno = 0;
     autofree char *text = strchr(address, ':') ? string_format("[%s]", address) : strdup(address);
     autofree char *host = NULL;
     uint16_t port = 0;
@@ -73,7 +75,7 @@ static bool take_payload(json_t *payload, struct presence *presence, struct erro
     if (!name_is_host(host))
         return error_set(err, STATUS_DATA, "'%.80s' is not a host name", host);
     if (!address_is_valid(address))
-        return error_set(err, STATUS_DATA, "'%.80s' is not an address", address);
+        return error_refuse(err, STATUS_DATA, "'%.80s' is not an address", address);
     if (port < 1 || port > 65535 || issued < 0 || expires <= issued ||
         expires > issued + PRESENCE_LIFETIME_S || serial < 1 ||
         presence->accels.count > PRESENCE_NAMES_MAX || presence->qemu.count > PRESENCE_NAMES_MAX)

@@ -13,6 +13,7 @@
 
 /* An exchange that stands still for so long gives way to another peer's. */
 #define STALE_MS 30000
+#define LOG_LINES 20 /* about what goes wrong with peers, in each LOG_WINDOW_MS */
 
 struct listener {
     const struct exchange_self *self;
@@ -20,6 +21,7 @@ struct listener {
     struct respond respond; /* to the one who asks; exchange.self == NULL: nobody yet */
     char *peer_host;
     deadline stale;
+    struct log_rate log;
     bool failed;       /* the exchange under way is over, and that has been said */
     struct error last; /* what went wrong with the last trusted peer */
 };
@@ -70,7 +72,8 @@ static json_t *answer_request(struct listener *listener, const struct trust_entr
     json_t *answer = respond_to(respond, name, body, err);
     if (answer && respond->cancelled) {
         if (!listener->failed) {
-            log_error("%s gave up: %s", exchange->peers[0].name, respond->reason.message);
+            if (log_rate_take(&listener->log, LOG_LINES, "failures"))
+                log_error("%s gave up: %s", exchange->peers[0].name, respond->reason.message);
             listener->last = respond->reason;
         }
         respond->cancelled = false;
@@ -89,7 +92,7 @@ static bool handle(void *context, const struct trust_entry *peer, const char *re
     if (!*answer) {
         if (listener->respond.fatal)
             peer_server_stop(listener->server); /* main says why */
-        else
+        else if (log_rate_take(&listener->log, LOG_LINES, "failures"))
             log_error("with %s: %s", peer->name, failure.message);
         listener->last = failure;
         listener->failed = true;

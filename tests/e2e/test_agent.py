@@ -18,6 +18,15 @@ from lib.process import free_port, limits, process_status
 MIB = 1024  # in KiB
 
 
+def peer_calls(t, host, peer, name, count=1, at_once=1, timeout=60):
+    """What tests/peer_calls.c has to say of so many requests of this host's."""
+    beside = Path(os.environ.get("QML_BAD_PEER") or t.program)
+    program = beside.parent / "peer-calls"
+    if not os.access(program, os.X_OK):
+        t.skip("the program of tests/peer_calls.c is not beside that of QML_BAD_PEER")
+    return json.loads(t.run(program, host.home, peer, name, count, at_once, timeout=timeout, check=0).stdout)
+
+
 class Agent:
     """`serve` on host b, which trusts a; a has b's address."""
 
@@ -78,13 +87,7 @@ class Agent:
         return [self.process.pid, self.network()]
 
     def calls(self, count=1, name="nothing", at_once=1, host=None, timeout=60):
-        """What tests/peer_calls.c has to say."""
-        beside = Path(os.environ.get("QML_BAD_PEER") or self.t.program)
-        program = beside.parent / "peer-calls"
-        if not os.access(program, os.X_OK):
-            self.t.skip("the program of tests/peer_calls.c is not beside that of QML_BAD_PEER")
-        words = [program, (host or self.a).home, "b", name, count, at_once]
-        return json.loads(self.t.run(*words, timeout=timeout, check=0).stdout)
+        return peer_calls(self.t, host or self.a, "b", name, count, at_once, timeout)
 
     def is_served(self, count=1, host=None, within=8):
         """An honest peer gets its answers, a refusal of what no agent knows, each within so many seconds (one that has the
@@ -267,7 +270,11 @@ def trust_counts_at_once(t):
     wait_until(lambda: agent.process.stderr().count("2 peers are trusted now") == 2, 5, "c again")
     broken = agent.b.home / "config" / "trust.d" / "d.json"
     broken.write_text("{")
-    agent.process.wait_output("those that are still there are trusted as before", 5)
+    agent.process.wait_output("'d' is not trusted until that is put right", 5)
+    in_place = broken.with_name("c.json")
+    in_place.write_text(in_place.read_text().replace(c.identity_pin(), f"sha256//{'A' * 43}="))
+    wait_until(lambda: agent.process.stderr().count("2 peers are trusted now") == 3, 5, "c with another key")
+    agent.is_refused(77, "does not trust", host=c)
     agent.is_served()
     (agent.b.home / "config" / "trust.d" / "c.json").unlink()
     wait_until(lambda: agent.process.stderr().count("1 peers are trusted now") == 2, 5, "c's end")

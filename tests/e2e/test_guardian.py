@@ -10,6 +10,7 @@ from pathlib import Path
 from lib.harness import check, check_equal, check_in, test, wait_until
 from lib.pair import VM, Launched, Pair
 from lib.process import free_port, limits, process_status
+from test_agent import peer_calls
 
 
 def log(host):
@@ -171,9 +172,15 @@ def raw(t, port, said=b""):
             return None
 
 
+def source_is_told(t, pair, status, what):
+    """What the guardian answers soon to something that only its source may ask, and nobody does."""
+    answers = lambda: list(peer_calls(t, pair.a, "b", "nothing")["statuses"])
+    wait_until(lambda: answers() == [status], 20, what)
+
+
 @test(timeout=90)
 def strangers(t):
-    """silent, plaintext, wrong key, trusted but not the source, the source about another VM: refused; then it moves"""
+    """silent, plaintext, wrong key, trusted but not the source, no more trusted: refused; then it moves"""
     pair = Pair(t)
     source, destination = pair.launch()
     other = t.host("c")
@@ -193,6 +200,22 @@ def strangers(t):
         check_equal(refused.returncode, status, f"status at {host.name}: {refused.stderr}")
         check_equal((source.status(), destination.status()), ("running", "inmigrate"), "states")
     check_in("waits here for a, and for nobody else", refused.stderr, "what the trusted stranger is told")
+    log = pair.b.home / "state" / "vms" / f"{VM}.guardian.log"
+    calls = peer_calls(t, other, "b", "hello", 200)
+    check_equal(calls["statuses"], {"69": 200}, "what one who asks and asks is told")
+    lines = log.read_text().count("is not answered")
+    check(lines <= 20 * (calls["total_ms"] // 10000 + 2), f"one who asks and asks has {lines} lines of the log")
+    entry = pair.b.home / "config" / "trust.d" / "a.json"
+    before = entry.read_text()
+    entry.write_text(before.replace(pair.a.identity_pin(), wrong.identity_pin()))
+    source_is_told(t, pair, "77", "an entry that was edited in place")
+    entry.write_text(before)
+    source_is_told(t, pair, "69", "the entry as it was")
+    away = entry.parent.with_name("away")
+    entry.parent.rename(away)
+    source_is_told(t, pair, "77", "a trust.d that is gone")
+    away.rename(entry.parent)
+    source_is_told(t, pair, "69", "a trust.d that is back")
     pair.a.run("migrate", VM, check=0, timeout=60)
     destination.serial.wait_lines(2)
     for one in silent:

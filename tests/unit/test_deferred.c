@@ -5,6 +5,7 @@
  */
 #include <check.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -339,6 +340,43 @@ START_TEST(busy)
 }
 END_TEST
 
+/* A peer with two keys, while it changes from one to the other, is still one peer. */
+START_TEST(two_keys_of_one)
+{
+    struct peer_limits limits = PEER_LIMITS_DEFAULT;
+    struct asker asker;
+    limits.pending_per_peer = 1;
+    limits.connections = 4;
+    start_with(&limits);
+    late.entries[0].pin_count = 2;
+    memcpy(late.entries[0].pins[1], mallory->pin, PIN_SIZE);
+    memcpy(late.entries[1].pins[0], bob->pin, PIN_SIZE); /* a third one */
+    uint16_t port = peer_server_port(late.server);
+    askers_start(&asker, 1, alice);
+    is_busy(mallory, "busy with 1 requests of yours: try again");
+    /* Two that say nothing are a crowd, which makes room before a stranger; as long as the server
+     * has not seen the end of their handshakes they are strangers themselves. */
+    struct pollfd leaves = {.events = POLLIN};
+    for (int i = 0; i < 100 && !leaves.revents; i++) {
+        int stranger = tcp_connect(port);
+        SSL *one = tls_connect(alice, port, NULL), *other = tls_connect(mallory, port, NULL);
+        ck_assert(one && other);
+        usleep(1000 * i);
+        ck_assert(asks(bob, "now", 0, NULL, NULL));
+        leaves.fd = SSL_get_fd(one);
+        ck_assert_int_ge(poll(&leaves, 1, 0), 0);
+        close(stranger);
+        tls_close(one);
+        tls_close(other);
+    }
+    ck_assert(leaves.revents);
+    ck_assert(asks(bob, "go", 0, NULL, NULL));
+    asker_is_answered(&asker);
+    end();
+    peer_server_free(late.server);
+}
+END_TEST
+
 START_TEST(trust_ends_meanwhile)
 {
     struct asker asker;
@@ -435,6 +473,7 @@ int main(void)
                                   a_long_wait,
                                   too_long_a_wait,
                                   busy,
+                                  two_keys_of_one,
                                   trust_ends_meanwhile,
                                   trust_expires_meanwhile,
                                   crowd_of_peers,

@@ -342,6 +342,61 @@ START_TEST(trust_readable)
 }
 END_TEST
 
+/* Somebody edits an entry in place: the folder's own time stays as it was. */
+static void edit(const char *name, const char *from, const char *to)
+{
+    char text[4096];
+    autofree char *path = in_folder(name);
+    FILE *file = fopen(path, "r+e");
+    ck_assert_ptr_nonnull(file);
+    size_t length = fread(text, 1, sizeof(text) - 1, file);
+    text[length] = '\0';
+    char *place = strstr(text, from);
+    ck_assert(place && strlen(from) == strlen(to));
+    memcpy(place, to, strlen(to));
+    rewind(file);
+    ck_assert_uint_eq(fwrite(text, 1, length, file), length);
+    ck_assert_int_eq(fclose(file), 0);
+    const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000000}};
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0); /* no two are within one tick */
+}
+
+static void follows(uint64_t *seen, struct trust *trust, size_t count)
+{
+    ck_assert(trust_follow(unit_folder, seen, trust));
+    ck_assert_uint_eq(trust->count, count);
+    ck_assert(!trust_follow(unit_folder, seen, trust));
+    ck_assert_uint_eq(trust->count, count);
+}
+
+/* Each entry counts as it is there now, whatever is wrong with another. */
+START_TEST(trust_followed)
+{
+    autotrust struct trust trust = {0};
+    autofree char *folder = in_folder("trust.d"), *away = in_folder("away");
+    uint64_t seen = 0;
+    follows(&seen, &trust, 0); /* there is no folder */
+    add("a", PIN_A, NULL, TRUST_NEVER);
+    add("b", PIN_B, NULL, TRUST_NEVER);
+    follows(&seen, &trust, 2);
+    edit("trust.d/a.json", PIN_A, PIN_C);
+    follows(&seen, &trust, 2);
+    ck_assert(!trust_find_pin(&trust, PIN_A) && trust_find_pin(&trust, PIN_C));
+    edit("trust.d/b.json", "}", "]");
+    follows(&seen, &trust, 1);
+    edit("trust.d/a.json", PIN_C, PIN_A);
+    put("trust.d/not a name.json", "{}", 0644);
+    follows(&seen, &trust, 1);
+    ck_assert(trust_find_pin(&trust, PIN_A) && !trust_find_pin(&trust, PIN_C));
+    ck_assert_int_eq(chmod(folder, 0777), 0);
+    follows(&seen, &trust, 0);
+    ck_assert_int_eq(chmod(folder, 0755), 0);
+    follows(&seen, &trust, 1);
+    ck_assert_int_eq(rename(folder, away), 0);
+    follows(&seen, &trust, 0);
+}
+END_TEST
+
 START_TEST(trust_crowd)
 {
     add("a", PIN_A, NULL, TRUST_NEVER);
@@ -360,7 +415,7 @@ int main(void)
 {
     const TTest *const tests[] = {identity_files,     identity_certificate, identity_bad,
                                   trust_add_and_find, trust_rotation,       trust_words,
-                                  trust_odd_folders,  trust_readable,       trust_crowd,
-                                  trust_bad_files,    trust_guards};
+                                  trust_followed,     trust_odd_folders,    trust_readable,
+                                  trust_crowd,        trust_bad_files,      trust_guards};
     return unit_run("trust", tests, COUNT(tests));
 }
