@@ -69,8 +69,7 @@ bool proof_start(struct proof *out, const struct paths *paths, const struct qemu
                                                     ? limits->timeout_ms
                                                     : proof_timeout_ms(arguments),
                                   .interrupted = limits ? limits->interrupted : NULL};
-        if (!(proof.run = guest_proof_start(&how, err)) ||
-            !memory_check_start(&proof.memory, proof.qemu, arguments, cpu, err))
+        if (!(proof.run = guest_proof_start(&how, err)))
             return error_wrap(err, "the proof");
     } else
         log_debug("proven before, under the same circumstances: %s", proof.key);
@@ -89,7 +88,10 @@ static bool finish(struct proof *proof, struct guest_table *table, struct strlis
                    struct error *err)
 {
     struct error memory = ERROR_INIT;
-    bool fits = memory_check_finish(proof->memory, &memory); /* while the guest runs */
+    /* While the guest runs; and not before those who wait for us were told to begin theirs. */
+    bool fits =
+        memory_check_start(&proof->memory, proof->qemu, proof->arguments, proof->cpu, &memory) &&
+        memory_check_finish(proof->memory, &memory);
     if (!guest_proof_finish(proof->run, table, refused, err))
         return error_wrap(err, "the proof");
     if (!fits) {
