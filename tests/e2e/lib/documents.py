@@ -93,7 +93,15 @@ def check_files(host):
         rows = [row for pattern, row in patterns if fnmatch.fnmatchcase(name, pattern)]
         if not rows:
             raise Failure(f"doc/FORMATS.md says nothing of the file {name}")
-        if rows[0].schema:
-            check_document(json.loads(path.read_text()), rows[0].schema, name)
-            seen[rows[0].schema] = seen.get(rows[0].schema, 0) + 1
+        schemas = rows[0].schemas
+        parts = [path.read_text()] if len(schemas) == 1 else path.read_text().splitlines() if schemas else []
+        if len(parts) != len(schemas):
+            raise Failure(f"{name} has {len(parts)} lines, not {len(schemas)}")
+        for schema, part in zip(schemas, parts):
+            try:
+                document = json.loads(part)
+            except ValueError as reason:
+                raise Failure(f"{name} is not JSON: {reason}: {part[:400]!r}") from None
+            check_document(document, schema, name)
+            seen[schema] = seen.get(schema, 0) + 1
     return seen

@@ -86,10 +86,16 @@ def check_document(document, name, what):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: what stands in code in its first cell, and the name of the schema that a cell links to."""
+    """A row of a table: what stands in code in its first cell, and the names of the schemas that it links to: of more
+    than one each is of a line."""
 
     words: tuple
-    schema: str
+    schemas: tuple
+
+    @property
+    def schema(self):
+        """The first one, or None."""
+        return self.schemas[0] if self.schemas else None
 
 
 @functools.cache
@@ -100,11 +106,11 @@ def table(heading):
         raise Failure(f"tables of doc/FORMATS.md that begin with {heading}: {len(found)}")
     rows = []
     for line in found[0].splitlines():
-        link = re.search(r"\]\(schema/([a-z-]+)\.json\)", line)
+        links = re.findall(r"\]\(schema/([a-z-]+)\.json\)", line)
         first = line.split(" | ")[0].removeprefix("| ")
         # CONFIG`/vms/VM.args` is one word
         words = re.findall(r"(?:CONFIG|STATE|RUN)?`[^`]+`", first)
-        rows.append(Row(tuple(word.replace("`", "") for word in words), link.group(1) if link else None))
+        rows.append(Row(tuple(word.replace("`", "") for word in words), tuple(links)))
     return rows
 
 
