@@ -36,8 +36,9 @@ def validator(name):
     except ImportError:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            store = {f"{one}.json": schema for one, schema in schemas().items()}
-            return kind(schemas()[name], resolver=jsonschema.RefResolver("", schemas()[name], store))
+            base = "http://doc.invalid/"  # it joins only what is absolute; nothing is fetched, for all are there
+            store = {f"{base}{one}.json": schema for one, schema in schemas().items()}
+            return kind(schemas()[name], resolver=jsonschema.RefResolver(f"{base}{name}.json", schemas()[name], store))
 
 
 def _told(error):
