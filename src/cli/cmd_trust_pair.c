@@ -312,7 +312,7 @@ static bool add_here(struct pair *pair, struct error *err)
 {
     const struct trust_options *options = pair->options;
     const char *name = pair->entry_here ? pair->entry_here->name : pair->name;
-    bool known = pair->here == TRUSTED_ALREADY;
+    bool known = pair->entry_here && pair->here == TRUSTED_ALREADY;
     if (known && !options->address && options->expires == TRUST_NEVER)
         return true;
     int64_t expires =

@@ -23,8 +23,6 @@
 #define END_MS 2000
 #define URI "ssh://"
 
-extern char **environ;
-
 void remote_reply_free(struct remote_reply *reply)
 {
     free(reply->output);

@@ -211,7 +211,8 @@ static bool add_entries(const char *folder, const char *name, struct trust *trus
         free_entries(entries, count);
         return good ? error_no_memory(err) : false;
     }
-    memcpy(all + trust->count, entries, count * sizeof(*all));
+    for (size_t i = 0; i < count; i++)
+        all[trust->count + i] = entries[i];
     free(entries);
     trust->entries = all;
     trust->count += count;
