@@ -149,7 +149,7 @@ bool file_write_atomic(const char *path, const void *data, size_t length, mode_t
 bool file_move(const char *from, const char *to, struct error *err)
 {
     if (rename(from, to) < 0 || !sync_folder_of(to))
-        return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", to);
+        return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "cannot write %s", to);
     return true;
 }
 
@@ -192,7 +192,7 @@ static bool make_parents(char *path, struct error *err)
             continue;
         *p = '\0';
         if (mkdir(path, 0755) < 0 && errno != EEXIST)
-            return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "%s", path);
+            return error_set_errno(err, STATUS_CANNOT_WRITE, errno, "cannot make folder %s", path);
         *p = '/';
     }
     return true;
@@ -214,7 +214,7 @@ bool folder_make(const char *path, mode_t mode, struct error *err)
     struct stat st;
     if (saved == EEXIST && stat(copy, &st) == 0 && S_ISDIR(st.st_mode))
         return check_guard(path, &st, mode & 077 ? GUARD_NONE : GUARD_TRUSTED, err);
-    return error_set_errno(err, STATUS_CANNOT_WRITE, saved, "%s", copy);
+    return error_set_errno(err, STATUS_CANNOT_WRITE, saved, "cannot make folder %s", copy);
 }
 
 int file_lock(const char *path, bool wait, bool *busy, struct error *err)
