@@ -6,7 +6,6 @@
  * array: answers and events in their order), "greeting", which reader takes them ("ask": a name in
  * the table below), and what that has to know: "machine", "accel", "model".
  */
-#include <limits.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -68,21 +67,14 @@ static void ask_events(struct qmp *qmp, const json_t *script)
         json_decref(event);
 }
 
-/* Readers that start a QEMU by themselves; here it is this program, as far as files go. */
-
-static char *own_path(void)
-{
-    char *path = calloc(1, PATH_MAX + 1);
-    MUST(path && readlink("/proc/self/exe", path, PATH_MAX) > 0);
-    return path;
-}
+/* Readers that start a QEMU by themselves; here it is any program, as far as files go. */
+#define SOME_PROGRAM "/bin/sh"
 
 static void start_open(const struct probe_parameters *parameters, const json_t *script)
 {
     struct error err = ERROR_INIT;
     autoqemu struct qemu qemu = {0};
-    autofree char *path = own_path();
-    bool good = qemu_open(path, &qemu, &err);
+    bool good = qemu_open(SOME_PROGRAM, &qemu, &err);
     check(good, &err);
     MUST(!good || (*qemu.version && qemu.package));
 }
@@ -94,9 +86,8 @@ static void start_probe(const struct probe_parameters *parameters, const json_t 
     autodeviceoffer struct device_offer devices = {0};
     const char *name = json_string_value(json_object_get(script, "model"));
     autofree char *model = name ? strdup(name) : NULL;
-    const struct qemu qemu = {.binary = {.path = own_path()}};
+    const struct qemu qemu = {.binary = {.path = (char[]){SOME_PROGRAM}}};
     bool good = qemu_probe_cpu(&qemu, parameters, NULL, &model, &offer, &devices, NULL, NULL, &err);
-    free(qemu.binary.path);
     check(good, &err);
     if (good) {
         MUST((offer.host = strdup("a")) != NULL);
