@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lib.harness import QMP, MACHINE, check, check_equal, check_in, test, vcpu_features, wait_until
+from lib.harness import QMP, MACHINE, check, check_equal, check_in, in_turn, test, vcpu_features, wait_until
 
 VM = "web1"
 
@@ -146,16 +146,14 @@ def register(name, second, guest):
     test()(function)
 
 
-for key, value in GUESTS.items():
-    for other_qemu in (False, True):
-        register(key, other_qemu, value)
-for key, value in {
+KVM_GUESTS = {
     "kvm_default": {"kvm": True},
     "kvm_max": {"kvm": True, "cpu": "max,-arch-capabilities", "smp": 2},
     "kvm_model": {"kvm": True, "cpu": "qemu64,hv-relaxed=on"},
-}.items():
-    register(key, False, value)
-    register(key, True, value)
+}
+for row, (key, value) in enumerate({**GUESTS, **KVM_GUESTS}.items()):
+    for other_qemu in in_turn(row, (False, True)):
+        register(key, other_qemu, value)
 
 
 @test()
@@ -232,9 +230,9 @@ def register_refused(name, second, cpu, words):
     test()(function)
 
 
-for key, (request, expected) in REFUSED.items():
-    register_refused(key, False, request, expected)
-    register_refused(key, True, request, expected)
+for row, (key, (request, expected)) in enumerate(REFUSED.items()):
+    for other_qemu in in_turn(row, (False, True)):
+        register_refused(key, other_qemu, request, expected)
 register_refused("leftovers", False, *LEFTOVERS)
 
 

@@ -188,7 +188,7 @@ def check_all_moved(done, cases):
     return lines
 
 
-@test(timeout=HOSTS_TIMEOUT, lane="hosts")
+@test(timeout=HOSTS_TIMEOUT, lane="hosts", full=True)
 def rich_and_poor(t):
     """KVM, -cpu host, QEMU 7.2 on both: rich <-> poor keeps its CPU in both forms; bare QEMU restarts or changes it"""
     cases = {
@@ -325,7 +325,7 @@ def without_xsave(t):
     )
 
 
-@test(timeout=HOSTS_TIMEOUT, lane="hosts")
+@test(timeout=HOSTS_TIMEOUT, lane="hosts", full=True)
 def lookalikes(t):
     """KVM, lookalikes of EPYC-Milan (10.0) and of a Phenom (7.2): the forms agree, and so do the tables"""
     cases = {

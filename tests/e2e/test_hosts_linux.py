@@ -163,7 +163,7 @@ def go(t, cpus, steps, also=()):
     keep_figures(lines)
 
 
-@test(timeout=HOSTS_TIMEOUT, lane="hosts")
+@test(timeout=HOSTS_TIMEOUT, lane="hosts", full=True)
 def older(t):
     """QEMU 7.2, rich <-> poor: Linux stays when the link is cut, then goes, and outlives the host it was to go to"""
     steps = (f"cut {SLOW}", "move", f"lose-destination {SLOW}")

@@ -16,7 +16,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib.harness import check, check_equal, check_in, test, wait_until
+from lib.harness import check, check_equal, check_in, in_turn, test, wait_until
 from lib.pair import VM, Launched, Pair, end_of_word, said
 
 TABLE_AT = 65536  # where rom.S leaves its table in the guest's memory
@@ -585,9 +585,9 @@ def rows_that_are_none(t):
 
 
 def failing(name, status, words, proof="", agreed="", timeout=60, cpu="max", own=None):
-    """Tests, one for each side: the QEMU there fails in the proof. That status on both, one line each with the cause,
+    """Tests, one for each side whose turn it is: the QEMU there fails in the proof. That status on both, one line each with the cause,
     the listener's or the initiator's with the host; nothing begins."""
-    for side in "ab":
+    for side in in_turn(sum(name.encode()), "ab"):
 
         def function(t, side=side):
             pair = Pair(t)
@@ -937,8 +937,8 @@ def signalled(name, who, where, number, status, limit):
     test(timeout=90)(function)
 
 
-for chosen_who in "ab":
-    for chosen_where in "ab":
+for row, chosen_who in enumerate("ab"):
+    for chosen_where in in_turn(row + 1, "ab"):
         signalled("interrupt", chosen_who, chosen_where, signal.SIGINT, 130, 6)
     signalled("kill", chosen_who, chosen_who, signal.SIGKILL, -9, 14)
 

@@ -5,7 +5,7 @@ import json
 import re
 import time
 
-from lib.harness import QMP, check, check_equal, check_in, test, wait_until
+from lib.harness import QMP, check, check_equal, check_in, in_turn, test, wait_until
 from lib.pair import VM, Launched, Pair, end_of_word
 from test_pair import migrate
 
@@ -75,9 +75,9 @@ def register(name, form, second, **guest):
     test(timeout=90)(function)
 
 
-for chosen_form in ("named", "base", "host"):
+for row, chosen_form in enumerate(("named", "base", "host")):
     for other in (False, True):
-        for number in ("1", "4"):
+        for number in in_turn(row + other, ("1", "4")):
             register(f"{chosen_form}_{'second' if other else 'own'}_smp_{number}", chosen_form, other, smp=number)
 
 # What users write in -cpu, each in the form and on the QEMU where it is most likely to disturb.

@@ -46,7 +46,7 @@ from .wait import Failure, Skip, check, check_equal, check_in, patience, wait_un
 __all__ = [
     *("Failure", "Host", "Line", "MACHINE", "Process", "QMP", "QMPClosed", "QMPError", "QMPTimeout", "Qemu"),
     *("Registers", "Serial", "Skip", "Test", "check", "check_equal", "check_in", "counter_args", "free_port"),
-    *("migrate_bare", "test", "vcpu_features", "wait_until"),
+    *("in_turn", "migrate_bare", "test", "vcpu_features", "wait_until"),
 ]
 
 LOG_LINES = 30
@@ -89,6 +89,11 @@ def test(timeout=60, alone=False, lane=None, full=False):
         return function
 
     return register
+
+
+def in_turn(number, choices):
+    """Of tests that are alike, those to register for row `number`: with QML_FULL=1 all choices, else the one whose turn it is."""
+    return choices if os.environ.get("QML_FULL") else [choices[number % len(choices)]]
 
 
 class Test:
