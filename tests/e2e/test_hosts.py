@@ -278,7 +278,7 @@ def rich_and_mid(t):
 # Pairs of odd hosts: nothing is moved here, only agreed on.
 
 
-@test(timeout=HOSTS_TIMEOUT, lane="hosts")
+@test(timeout=HOSTS_TIMEOUT, lane="hosts", full=True)
 def masks_that_do_not_hold(t):
     """KVM, odd hosts (7.2, 10.0): what one's guests lack is masked, what they see in spite of it is named"""
     cases = {
@@ -303,7 +303,7 @@ def masks_that_do_not_hold(t):
     done["none"].check_refused(11, *lacks, *told)
 
 
-@test(timeout=HOSTS_TIMEOUT, lane="hosts")
+@test(timeout=HOSTS_TIMEOUT, lane="hosts", full=True)
 def without_xsave(t):
     """KVM, odd hosts (10.0, 7.2): one without XSAVE, one with holes elsewhere: nothing is left of what one lacks"""
     cases = {

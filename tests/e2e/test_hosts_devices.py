@@ -31,7 +31,7 @@ def told(path):
     return {name: features.get(name, one.get("why")) for name, one in backends.items()}
 
 
-@test(timeout=HOSTS_TIMEOUT)
+@test(timeout=HOSTS_TIMEOUT, full=True)
 def real_kernels(t):
     """what 6.1 and 6.12 give to devices, before and after modules are loaded, and to a user without rights: nothing"""
     out = Hosts(t, *CPUS).run("backends")

@@ -9,7 +9,7 @@ XSAVE = 1 << 26  # leaf 1 ECX
 CPUS = ("rich", "mid@trixie", "poor")
 
 
-@test(timeout=HOSTS_TIMEOUT, lane="hosts")
+@test(timeout=HOSTS_TIMEOUT, lane="hosts", full=True)
 def meet(t):
     """rich, mid and poor, one with QEMU 10.0: their guests' CPUs differ, all reach all; one is cut off, one ends"""
     hosts = Hosts(t, *CPUS)

@@ -29,7 +29,7 @@ def there_and_back(t, *cpus):
         check(boot.ready and boot.ticks >= 3, "the guest does not count")
 
 
-@test(timeout=HOSTS_TIMEOUT, lane="hosts")
+@test(timeout=HOSTS_TIMEOUT, lane="hosts", full=True)
 def vhost_between_kernels(t):
     """Linux 6.1 and QEMU 7.2 -> 6.12 and 10.0, a reset there, back, a reset: queue_reset is off, and the devices stay the
     same"""

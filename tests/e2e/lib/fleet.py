@@ -152,10 +152,16 @@ class FleetHost(Host):
         check_equal(len(command), 1, f"ExecStart= lines in {UNIT}")
         words = shlex.split(command[0].removeprefix("ExecStart="))
         check_equal(words[0], "@bindir@/qemu-migrate-launch", "what the unit starts")
+        # Of one that was killed the process with the port ends a moment later.
+        wait_until(lambda: not self.listens(), 20, f"end of what listens on {self.name}")
         self.agent = self.start(*words[1:], *more, name=f"{self.name}-agent")
         if wait:
             self.wait_agent()
         return self.agent
+
+    def listens(self):
+        """Whether anybody has the agent's port."""
+        return ":16515 " in self.run_here("ss", "-Htln", check=0).stdout
 
     def wait_agent(self, timeout=30):
         """Until it listens."""
@@ -163,7 +169,7 @@ class FleetHost(Host):
         def listens():
             if not self.agent.alive():
                 raise Failure(f"the agent of {self.name} ended with {self.agent.poll()}: {self.agent.stderr()[-500:]}")
-            return ":16515 " in self.run_here("ss", "-Htln", check=0).stdout
+            return self.listens()
 
         wait_until(listens, timeout, f"agent of {self.name} that listens: {self.agent.stderr()[-300:]}")
 

@@ -63,7 +63,8 @@ class Launched:
             """Not what starts the program elsewhere, nor the program, nor a script that finds the real QEMU."""
             try:
                 words, exe = cmdline(process.pid), os.readlink(f"/proc/{process.pid}/exe")
-                if any("qml-guardian" in word for word in words) and Path(exe).name not in ("sh", "dash", "bash"):
+                if any("qml-guardian" in word for word in words) and Path(exe).name not in ("sh", "dash", "bash", "env"):
+                    self.argv = words  # a process that is just becoming another has none
                     return True
             except OSError:
                 pass
@@ -72,7 +73,6 @@ class Launched:
             return False
 
         wait_until(became, timeout, f"QEMU instead of {process.name}: {process.stderr()[-300:]}")
-        self.argv = cmdline(process.pid)
         own = end_of_word("-qmp", self.argv, "unix:")
         chardev = end_of_word("-chardev", self.argv, "socket,id=qml-guardian,")
         path = (own.removeprefix("unix:") if own else chardev.split("path=")[1]).split(",server=")[0]
