@@ -201,6 +201,11 @@ void peer_server_stop(struct peer_server *server)
     }
 }
 
+bool peer_server_is_stopping(const struct peer_server *server)
+{
+    return server->stopped || server->stopping > 0;
+}
+
 bool peer_server_run(struct peer_server *server, deadline when,
                      const volatile sig_atomic_t *interrupted, struct error *err)
 {

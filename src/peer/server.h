@@ -131,6 +131,10 @@ bool peer_server_run(struct peer_server *server, deadline when,
 /* End peer_server_run: from a handler, after its answer; from elsewhere in its thread, at once. */
 void peer_server_stop(struct peer_server *server);
 
+/* Whether the answer that will end peer_server_run is on its way: it will, unless that connection
+ * breaks first. */
+bool peer_server_is_stopping(const struct peer_server *server);
+
 /* Take no new connections; those that are there go on. For good. */
 void peer_server_stop_listening(struct peer_server *server);
 

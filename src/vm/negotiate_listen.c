@@ -48,14 +48,25 @@ static bool take_hello(struct listener *listener, const struct trust_entry *peer
            exchange_take_hello(current, &current->peers[0], body, peer, err);
 }
 
+/* What was acknowledged stands: QEMU is about to be started with it. Only who never got the
+ * acknowledgement, and begins anew, has not started anything with it. */
+static bool is_settled(const struct listener *listener, const struct trust_entry *peer,
+                       const char *name)
+{
+    const struct exchange *exchange = &listener->respond.exchange;
+    if (!exchange->self || exchange->step != STEP_COMMITTED)
+        return false;
+    return strcmp(name, "hello") != 0 || peer_server_is_stopping(listener->server) ||
+           strcmp(exchange->peers[0].name, peer->name) != 0;
+}
+
 static json_t *answer_request(struct listener *listener, const struct trust_entry *peer,
                               const char *remote, const char *name, json_t *body, struct error *err)
 {
     struct respond *respond = &listener->respond;
     struct exchange *exchange = &respond->exchange;
     respond->fatal = false;
-    /* What was acknowledged stands: QEMU is about to be started with it. */
-    if (exchange->self && exchange->step == STEP_COMMITTED && strcmp(name, "commit") != 0) {
+    if (strcmp(name, "commit") != 0 && is_settled(listener, peer, name)) {
         error_set(err, STATUS_UNAVAILABLE, "%s has agreed about %s already",
                   listener->self->config->host_name, listener->self->vm);
         return NULL;

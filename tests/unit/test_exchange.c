@@ -390,6 +390,62 @@ START_TEST(commit_without_an_exchange)
 }
 END_TEST
 
+/* Each request names the exchange that it belongs to, and a commit is of the agreement that was
+ * approved in it. */
+START_TEST(another_exchange)
+{
+    static const struct {
+        const char *request, *member, *value;
+    } rows[] = {
+        {"profile", "digest", "\"\""},
+        {"propose", "agreement", "{}"},
+        {"commit", "document", "{}"},
+        {"cancel", "reason", "{}"},
+    };
+    char first_digest[DIGEST_HEX_SIZE], digest[DIGEST_HEX_SIZE];
+    begin(true);
+    hellos();
+    profiles();
+    autojson json_t *prove = prove_body();
+    json_object_set_new(prove, "exchange", json_string("0123456789abcdef0123456789abcdef"));
+    MUST_FAIL(STATUS_PROTOCOL, "another exchange",
+              respond_to(&hosts[1].respond, "prove", prove, &err));
+    begin(false);
+    hellos();
+    profiles();
+    autojson json_t *first = agree(first_digest);
+    autojson json_t *first_body = commit_body(first);
+    begin(false);
+    hellos();
+    for (size_t i = 1; i < HOSTS; i++) /* both were approved, but not in this exchange */
+        MUST_FAIL(STATUS_PROTOCOL, "not approved here",
+                  respond_to(&hosts[i].respond, "commit", first_body, &err));
+    profiles();
+    autojson json_t *document = agree(digest);
+    ck_assert_str_ne(digest, first_digest);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        autojson json_t *body =
+            json_pack("{s:s, s:o}", "exchange", "0123456789abcdef0123456789abcdef", rows[i].member,
+                      json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
+        struct error failure = ERROR_INIT;
+        bool answered = respond_to(&hosts[1].respond, rows[i].request, body, &failure);
+        ck_assert_msg(!answered && failure.status == STATUS_PROTOCOL &&
+                          strstr(failure.message, "another exchange"),
+                      "%s: %d %s", rows[i].request, failure.status, failure.message);
+    }
+    autojson json_t *body = commit_body(document), *of_first = commit_body(first);
+    autojson json_t *by_first = json_deep_copy(body), *answer = NULL;
+    json_object_set(by_first, "exchange", json_object_get(first_body, "exchange"));
+    MUST_FAIL(STATUS_PROTOCOL, "another exchange",
+              respond_to(&hosts[1].respond, "commit", by_first, &err));
+    MUST_FAIL(STATUS_PROTOCOL, "not approved here",
+              respond_to(&hosts[1].respond, "commit", of_first, &err));
+    ck_assert(has_file(1, "pending") && !has_file(1, "json"));
+    MUST(answer = respond_to(&hosts[1].respond, "commit", body, &err));
+    ck_assert_str_eq(json_string_value(json_object_get(answer, "committed")), digest);
+}
+END_TEST
+
 /* What an agent approves is what it was asked about. */
 START_TEST(proposals)
 {
@@ -1274,6 +1330,7 @@ int main(void)
     const TTest *const tests[] = {three_agree,
                                   three_agree_without_a_proof,
                                   commit_without_an_exchange,
+                                  another_exchange,
                                   proposals,
                                   proposals_without_a_proof,
                                   given_baselines,
