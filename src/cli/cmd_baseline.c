@@ -94,7 +94,8 @@ static bool read_profile(const char *path, const struct trust *trust,
          !envelope_open(text, length, PROFILE_SIZE_MAX * 2, PROFILE_TYPE, &envelope, err)) ||
         !profile_read(is_signed ? envelope.payload : json, profile, err)) {
         error_wrap(err, "%s", path);
-        return error_advise(err, PROFILE_ADVICE);
+        error_advise(err, PROFILE_ADVICE);
+        return false;
     }
     bool own = is_signed && identity && strcmp(identity->pin, envelope.pin) == 0;
     if (is_signed && !own && !trust_find_pin(trust, envelope.pin))

@@ -10,25 +10,33 @@
 #include "vm/device_use.h"
 #include "vm/invocation.h"
 
+/* file: where it could stand; NULL: nowhere. */
+static bool nothing_to_start(const char *file, struct error *err)
+{
+    return error_set(err, STATUS_USAGE,
+                     "say what to start: -- qemu-system-x86_64 ...%s%s (see --help)",
+                     file ? ", or write it into " : "", file ? file : "");
+}
+
 bool launch_find_arguments(struct launch *launch, const struct operands *operands,
                            struct error *err)
 {
+    const struct paths *paths = &launch->context->paths;
     const char *vm = launch->options.vm;
     autostrlist struct strlist argv = {0};
     autofree char *path = NULL;
     if (operands->rest_count > 0)
         return arglist_parse(&launch->arguments, operands->rest_count, operands->rest, err);
-    if (vm && operands->rest_count < 0 &&
-        !args_file_load(&launch->context->paths, vm, &path, &argv, err))
+    if (!vm || operands->rest_count == 0)
+        return nothing_to_start(NULL, err);
+    if (!args_file_load(paths, vm, &path, &argv, err))
         return false;
-    if (path)
-        return arglist_parse(&launch->arguments, (int)argv.count, argv.items, err) ||
-               error_wrap(err, "%s", path);
-    autofree char *file =
-        vm && operands->rest_count < 0 ? args_file_path(&launch->context->paths, vm) : NULL;
-    return error_set(err, STATUS_USAGE,
-                     "say what to start: -- qemu-system-x86_64 ...%s%s (see --help)",
-                     file ? ", or write it into " : "", file ? file : "");
+    if (!path) {
+        autofree char *file = args_file_path(paths, vm);
+        return nothing_to_start(file, err);
+    }
+    return arglist_parse(&launch->arguments, (int)argv.count, argv.items, err) ||
+           error_wrap(err, "%s", path);
 }
 
 /* What cannot be understood here need not be wrong: QEMU itself decides. */

@@ -144,7 +144,7 @@ bool vm_record_set_process(struct vm_record *record, pid_t pid, struct error *er
     if (life == LIFE_UNKNOWN)
         return error_set(err, STATUS_INTERNAL, "/proc does not tell when process %ld was started",
                          (long)pid);
-    if (life == LIFE_ENDED)
+    if (life != LIFE_RUNS)
         return error_set(err, STATUS_CONFIG, "there is no process %ld", (long)pid);
     record->pid = pid;
     record->started = started;
