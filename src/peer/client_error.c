@@ -42,13 +42,20 @@ static bool set_alert(const struct call *call, struct error *err)
                      call->where, pin);
 }
 
+/* Connected, and closed before a byte came: nobody is behind a port forward, or who listened is
+ * just ending. Another service would have said something, if only that it did not understand. */
+static bool is_closed_unheard(const struct call *call, CURLcode code)
+{
+    return code == CURLE_SSL_CONNECT_ERROR && !call->tls->session.heard;
+}
+
 /* Whether code says that no connection came about. */
 static bool is_retryable(const struct call *call, CURLcode code)
 {
     return call->error.status == STATUS_OK && call->tls->session.refusal == TLS_REFUSAL_NONE &&
            call->tls->session.alert_received == 0 && !call->request &&
            (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
-            code == CURLE_OPERATION_TIMEDOUT);
+            code == CURLE_OPERATION_TIMEDOUT || is_closed_unheard(call, code));
 }
 
 bool client_error_no_time(const struct call *call, struct error *err)
@@ -74,6 +81,12 @@ bool client_error_transfer(const struct call *call, CURLcode code, struct error 
     if (call->too_big || code == CURLE_FILESIZE_EXCEEDED)
         return error_set(err, STATUS_PROTOCOL, "%s answered '%s' with more than %d bytes",
                          call->where, call->name, MESSAGE_MAX);
+    if (is_closed_unheard(call, code))
+        return error_set(
+            err, STATUS_UNAVAILABLE,
+            "%s took the connection and closed it at once: see that what should answer "
+            "there runs, behind a port forward too",
+            call->where);
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
         return error_set(

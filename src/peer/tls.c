@@ -162,6 +162,8 @@ static void watch_connection(const SSL *ssl, int where, int value)
         return;
     if ((where & SSL_CB_HANDSHAKE_START) && !session->remote[0])
         tls_session_note_remote(session, SSL_get_fd(ssl));
+    if (where & SSL_CB_EXIT)
+        session->heard = BIO_number_read(SSL_get_rbio(ssl)) > 0;
     if (!(where & SSL_CB_ALERT) || (value & 0xff) == SSL_AD_CLOSE_NOTIFY)
         return;
     if (where & SSL_CB_READ)

@@ -43,6 +43,7 @@ struct tls_session {
     enum tls_refusal refusal;       /* why we refused the peer */
     char pin[PIN_SIZE];             /* what the peer showed (not yet proven), or "" */
     int alert_received, alert_sent; /* number of the alert (RFC 8446 section 6), 0: none */
+    bool heard;                     /* the peer has sent something, whatever it was */
     char remote[INET6_ADDRSTRLEN];  /* the peer's address, or "" */
     /* Called when the SSL is freed, if not NULL: it may free the session itself. */
     void (*release)(struct tls_session *session);

@@ -2,6 +2,7 @@
 """The main path: two hosts that differ agree, become QEMU, and move the guest; its CPU stays the same."""
 from lib.harness import check, check_equal, check_in, free_port, migrate_bare, test, wait_until
 from lib.pair import VM, Launched, Pair, end_of_word, said
+from lib.proxy import Proxy
 
 BENIGN = {"ht", "cmp-legacy"}  # told only by QEMU 10.0, and harmless
 SMAP = 1 << 20  # leaf 7 EBX
@@ -421,3 +422,21 @@ def two_peers_at_one_address(t):
     pair.a.trust(t.host("c"), address="127.0.0.1:1")
     refused = pair.a.run("--vm", VM, "--peer", "127.0.0.1", "--", *pair.guest("a"), check=77)
     check_in("several trust entries", refused.stderr, "what it says")
+
+
+@test()
+def behind_a_port_forward(t):
+    """a forward takes connections while nobody is behind it: the launch waits, and goes on when b has come"""
+    pair = Pair(t)
+    with Proxy(pair.port) as forward:
+        pair.a.run("trust", "remove", "b", check=0)
+        pair.a.trust(pair.b, address=forward.address)
+        connector = pair.connect("--dry-run", "--timeout", 20)
+        waits = f"waiting for b: nobody answers at 127.0.0.1 port {forward.port} yet"
+        wait_until(lambda: waits in connector.stderr(), 10, f"word of waiting: {connector.stderr()}")
+        listener = pair.listen("--dry-run", "--timeout", 20)
+        for process in (connector, listener):
+            check_equal(process.wait(30), 0, f"{process.name}: {process.stderr()}")
+        alone = pair.connect("--dry-run", "--timeout", 1)
+        check_equal(alone.wait(20), 69, f"nobody comes: {alone.stderr()}")
+        check_in("see that what should answer there", alone.stderr(), "what it says then")

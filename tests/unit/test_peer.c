@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -199,6 +200,79 @@ START_TEST(nobody_there)
 }
 END_TEST
 
+/* Accepts one connection, says `words` and ends it. */
+struct closer {
+    int fd;
+    const char *words;
+    bool reset;
+};
+
+static void *close_at_once(void *context)
+{
+    const struct closer *closer = context;
+    const struct linger linger = {.l_onoff = closer->reset};
+    int fd = accept(closer->fd, NULL, NULL);
+    if (send(fd, closer->words, strlen(closer->words), MSG_NOSIGNAL) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) != 0)
+        abort();
+    close(fd);
+    return NULL;
+}
+
+/* Nobody behind a port forward, which takes connections all the same; and other services. */
+START_TEST(closed_at_once)
+{
+    static const struct {
+        const char *words;
+        bool reset, retryable;
+        enum status status;
+        const char *said;
+    } rows[] = {
+        {"", false, true, STATUS_UNAVAILABLE, "closed it at once"},
+        {"", true, true, STATUS_UNAVAILABLE, "what should answer there"} /* or: cannot connect */,
+        {"SSH-2.0-OpenSSH_9.2p1\r\n", false, false, STATUS_PROTOCOL, "no TLS 1.3 connection"},
+        {"x", false, false, STATUS_PROTOCOL, "no TLS 1.3 connection"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint16_t port;
+        pthread_t thread;
+        struct closer closer = {tcp_listen(&port), rows[i].words, rows[i].reset};
+        bool retryable = !rows[i].retryable;
+        struct peer_client client = client_for(port);
+        client.retryable = &retryable;
+        ck_assert_int_eq(pthread_create(&thread, NULL, close_at_once, &closer), 0);
+        fails(&client, 5000, rows[i].status, rows[i].said);
+        ck_assert_msg(retryable == rows[i].retryable, "row %zu", i);
+        pthread_join(thread, NULL);
+        close(closer.fd);
+    }
+}
+END_TEST
+
+/* --tofu: the key is told, and nothing is asked, nor whose it is proven. */
+START_TEST(whose_key_is_there)
+{
+    struct bobs_server server;
+    struct error err = ERROR_INIT;
+    char pin[PIN_SIZE] = "";
+    uint16_t port;
+    bob_start(&server, DEADLINE_NEVER);
+    struct peer_client client = client_for(peer_server_port(server.server));
+    client.peer = NULL;
+    ck_assert_msg(peer_learn_pin(&client, deadline_in_ms(5000), pin, &err), "%s", err.message);
+    ck_assert_str_eq(pin, bob->pin);
+    bob_stop(&server);
+    ck_assert_int_eq(server.calls, 0);
+    int fd = tcp_listen(&port);
+    client.port = port;
+    *pin = '\0';
+    ck_assert(!peer_learn_pin(&client, deadline_in_ms(300), pin, &err));
+    ck_assert_int_eq(err.status, STATUS_UNAVAILABLE);
+    close(fd);
+    ck_assert(!peer_learn_pin(&client, deadline_in_ms(5000), pin, NULL) && !*pin);
+}
+END_TEST
+
 START_TEST(wrong_key_there)
 {
     struct bobs_server server;
@@ -387,6 +461,8 @@ int main(void)
                                   server_ends,
                                   server_addresses,
                                   nobody_there,
+                                  closed_at_once,
+                                  whose_key_is_there,
                                   wrong_key_there,
                                   not_trusted_there,
                                   odd_answers,
