@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -130,6 +131,16 @@ void trust_keep(const char *config_folder, const struct trust *trust)
     }
 }
 
+/* A certificate's name has no case: one that is there twice would be nobody's, whoever shows it. */
+static bool check_names(const struct strlist *names, struct error *err)
+{
+    for (size_t i = 0; i < names->count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (strcasecmp(names->items[i], names->items[k]) == 0)
+                return error_set(err, STATUS_DATA, "the name '%.80s' twice", names->items[i]);
+    return true;
+}
+
 /* Its address: that of `addresses`, else its name. */
 static bool take_address(struct trust_entry *entry, const json_t *addresses, struct error *err)
 {
@@ -178,6 +189,8 @@ bool trust_authority_read(json_t *json, const char *folder, const char *name,
                          "version is not %d, name not that of the file, names empty, or addresses "
                          "or expires of another kind",
                          TRUST_VERSION);
+    if (!check_names(&list, err))
+        return false;
     const char *other;
     json_t *value;
     json_object_foreach(addresses, other, value)

@@ -100,6 +100,14 @@ START_TEST(entries)
     ck_assert_uint_eq(trust.entries[0].pin_count, 0);
     ck_assert_str_eq(trust.entries[0].authority->name, "fleet");
     ck_assert_ptr_eq(trust_find(&trust, "b"), &trust.entries[1]);
+    static const char *const twice[] = {"\"a\",\"a\"", "\"a\",\"b\",\"A\""};
+    for (size_t i = 0; i < COUNT(twice); i++) {
+        autofree char *text = string_format(
+            "{\"version\":1,\"name\":\"fleet\",\"ca\":\"fleet.pem\",\"names\":[%s]}", twice[i]);
+        struct trust none = {0};
+        put("trust.d/fleet.json", text);
+        MUST_FAIL(STATUS_CONFIG, "twice", trust_load(unit_folder, &none, &err));
+    }
     drop(&authority);
 }
 END_TEST
