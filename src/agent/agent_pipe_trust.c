@@ -79,7 +79,20 @@ static struct authority *authority_from_json(json_t *json, struct error *err)
     if (!json_take(json, err, "frame", "{s:s, s:o}", "name", &name, "certificates", &list) ||
         !json_take_names(list, "certificates", text_is_plain, &certificates, err))
         return NULL;
+    if (!name_is_vm(name)) {
+        error_set(err, STATUS_DATA, "frame: not an authority");
+        return NULL;
+    }
     return authority_new(name, &certificates, TRUST_NEVER, err);
+}
+
+/* By their names they are told apart when they are written. */
+static bool is_there(const struct authorities *authorities, const char *name)
+{
+    for (size_t i = 0; i < authorities->count; i++)
+        if (strcmp(authorities->items[i]->name, name) == 0)
+            return true;
+    return false;
 }
 
 static bool read_authorities(json_t *list, struct authorities *authorities, struct error *err)
@@ -97,7 +110,10 @@ static bool read_authorities(json_t *list, struct authorities *authorities, stru
         struct authority *authority = authority_from_json(item, err);
         if (!authority)
             return false;
+        bool twice = is_there(authorities, authority->name);
         authorities->items[authorities->count++] = authority;
+        if (twice)
+            return error_set(err, STATUS_DATA, "frame: an authority twice");
     }
     return true;
 }
@@ -123,10 +139,12 @@ static bool entry_from_json(json_t *json, const struct authorities *authorities,
         memcpy(entry->pins[i], list.items[i], PIN_SIZE);
     entry->pin_count = list.count;
     entry->expires = expires;
-    if (has_authority) {
-        entry->authority = authority_hold(authorities->items[place]);
-        entry->authority->expires = expires; /* that of all its entries */
-    }
+    struct authority *authority = has_authority ? authorities->items[place] : NULL;
+    if (authority && authority->holders > 1 && authority->expires != expires)
+        return error_set(err, STATUS_DATA, "frame: an authority with two ends");
+    entry->authority = authority_hold(authority);
+    if (authority)
+        authority->expires = expires; /* that of all its entries */
     entry->name = strdup(name);
     return entry->name || error_no_memory(err);
 }

@@ -226,6 +226,14 @@ START_TEST(between_processes)
     MUST_FAIL(STATUS_DATA, "not a trust entry", agent_trust_from_json(frame, &none, &err));
     json_object_set_new(first, "authority", json_integer(-1));
     MUST_FAIL(STATUS_DATA, "not a trust entry", agent_trust_from_json(frame, &none, &err));
+    json_object_set_new(first, "authority", json_integer(0));
+    json_object_set_new(first, "expires", json_integer(7));
+    MUST_FAIL(STATUS_DATA, "two ends", agent_trust_from_json(frame, &none, &err));
+    json_t *list = json_object_get(frame, "authorities");
+    json_array_append_new(list, json_deep_copy(json_array_get(list, 0)));
+    MUST_FAIL(STATUS_DATA, "twice", agent_trust_from_json(frame, &none, &err));
+    json_object_set_new(json_array_get(list, 1), "name", json_string("a\nb"));
+    MUST_FAIL(STATUS_DATA, "not an authority", agent_trust_from_json(frame, &none, &err));
     static const char *const bad[] = {"", "AA==", "!", "MAA"};
     for (size_t i = 0; i < COUNT(bad); i++)
         MUST_FAIL(STATUS_DATA, "", (certificate_from_text(bad[i], &err) != NULL));
