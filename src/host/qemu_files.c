@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/proc.h"
 #include "base/strings.h"
 
 static void close_file(FILE **file)
@@ -16,17 +17,6 @@ static void close_file(FILE **file)
         fclose(*file);
 }
 #define autofile __attribute__((cleanup(close_file)))
-
-/* The path in a line of /proc/PID/maps (proc(5)): its sixth field, which may hold blanks; NULL if
- * it is no file's. */
-static const char *mapped_path(char *line)
-{
-    char *path = strchr(line, '/');
-    if (!path || path[-1] != ' ' || strstr(path, "/memfd:") == path)
-        return NULL;
-    path[strcspn(path, "\n")] = '\0';
-    return path;
-}
 
 char *file_identity(const char *path, const struct stat *st)
 {
@@ -72,7 +62,7 @@ bool qemu_files_list(pid_t pid, dev_t device, ino_t inode, struct strlist *out, 
     size_t size = 0;
     bool doubt = !maps || !runs_file(pid, device, inode) || has_children(pid);
     while (maps && !doubt && getline(&line, &size, maps) > 0) {
-        const char *mapped = mapped_path(line);
+        const char *mapped = proc_mapped_path(line);
         if (!mapped || (last && strcmp(mapped, last) == 0))
             continue;
         if (!describe_file(pid, mapped, &files, &doubt))

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/pidfd.h"
+#include "base/proc.h"
 #include "base/unix_socket.h"
 #include "host/system.h"
 #include "vm/command_line.h"
@@ -40,24 +41,17 @@ static enum vm_life read_stat(int64_t pid, char text[STAT_SIZE])
     return LIFE_RUNS;
 }
 
-/* Field 22 of /proc/PID/stat: when the process started, in clock ticks since boot. */
+/* When the process started, in clock ticks since boot. */
 static enum vm_life process_start_time(int64_t pid, uint64_t *started)
 {
     char text[STAT_SIZE];
     enum vm_life life = read_stat(pid, text);
     if (life != LIFE_RUNS)
         return life;
-    char *rest = strrchr(text, ')'); /* the name in field 2 may have anything in it */
-    char *field = rest ? rest + 1 : NULL;
-    for (int i = 3; i <= 22 && field; i++) {
-        field = strchr(field, ' ');
-        field = field ? field + 1 : NULL;
-    }
-    if (!field)
+    char state;
+    if (!proc_stat(text, &state, started))
         return LIFE_UNKNOWN;
-    char *state = rest + 2;
-    *started = strtoull(field, NULL, 10);
-    return *state != 'Z' && *state != 'X' ? LIFE_RUNS : LIFE_ENDED;
+    return state != 'Z' && state != 'X' ? LIFE_RUNS : LIFE_ENDED;
 }
 
 /* The process that listens on the record's socket into pid (SO_PEERCRED, unix(7)). LIFE_ENDED:

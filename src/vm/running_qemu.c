@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/proc.h"
 #include "host/qemu.h"
 #include "host/qemu_session.h"
 
@@ -82,9 +83,8 @@ static bool read_words(pid_t pid, struct strlist *words, struct error *err)
         return error_no_memory(err);
     if (!file_read(path, CMDLINE_MAX, false, &text, &length, err))
         return error_wrap(err, "the arguments of QEMU (pid %ld)", (long)pid);
-    for (size_t i = 0; i < length; i += strlen(text + i) + 1)
-        if (!strlist_push(words, text + i))
-            return error_no_memory(err);
+    if (!proc_words(text, length, words))
+        return error_no_memory(err);
     return words->count > 0 ||
            error_set(err, STATUS_CONFIG, "QEMU (pid %ld) shows no arguments", (long)pid);
 }
@@ -95,21 +95,6 @@ static bool is_loader(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     return string_starts_with(name, "ld-") || string_starts_with(name, "ld.so");
-}
-
-/* Whether the process executes the file at path: a line of its map (proc(5)) has it. */
-static bool executes(const char *maps, const char *path)
-{
-    size_t length = strlen(path);
-    for (const char *line = maps; *line;) {
-        size_t end = strcspn(line, "\n");
-        const char *rights = memchr(line, ' ', end);
-        if (end > length && rights && strlen(rights) > 4 && rights[3] == 'x' &&
-            line[end - length - 1] == ' ' && strncmp(line + end - length, path, length) == 0)
-            return true;
-        line += end + (line[end] == '\n');
-    }
-    return false;
 }
 
 /* The loader's program: the first of its words that is a file which the process executes. */
@@ -126,7 +111,7 @@ static bool find_loaded(struct running_qemu *qemu, const struct strlist *words, 
         return false;
     for (size_t i = 1; i < words->count; i++) {
         autofree char *real = realpath(words->items[i], NULL);
-        if (!real || !executes(maps, real) || stat(real, &st) < 0)
+        if (!real || !proc_executes(maps, real) || stat(real, &st) < 0)
             continue;
         if (!(qemu->program = strdup(words->items[i])))
             return error_no_memory(err);
