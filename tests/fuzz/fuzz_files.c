@@ -17,6 +17,7 @@
 #include "vm/record.h"
 
 #define VM "vm"
+#define KEPT "k.example" /* a name that an authority vouches for */
 
 /* The text of a file that was read, and stored again. */
 static char *stored(const char *folder, const char *name)
@@ -60,7 +61,9 @@ static void try_trust(const struct fuzz_home *home)
     for (size_t i = 0; i < trust.count; i++) {
         const struct trust_entry *entry = &trust.entries[i];
         MUST(trust_find(&trust, entry->name) == entry);
-        MUST(trust_find_pin(&trust, entry->pins[entry->pin_count - 1]) == entry);
+        const struct trust_entry *same =
+            entry->pin_count > 0 ? trust_find_pin(&trust, entry->pins[entry->pin_count - 1]) : NULL;
+        MUST(same == entry || entry->authority || (same && same->authority));
         const struct trust_entry *found = entry->host ? trust_find(&trust, entry->host) : NULL;
         MUST(!found || found->host);
         trust_entry_is_expired(entry, FUZZ_NOW);
@@ -115,6 +118,14 @@ static void try_facts(const struct fuzz_home *home, json_t *payload)
     free(drift_changes_text(&changes));
     MUST(drift_facts_compare(now, now, &none, NULL) && none.count == 0);
     MUST(drift_facts_store(home->paths.state, VM, now, NULL));
+}
+
+/* A file of trust.d that is no JSON. */
+static void put_text(const char *folder, const char *name, const json_t *text)
+{
+    fuzz_write_json(folder, name, NULL);
+    if (json_is_string(text))
+        fuzz_write(folder, name, json_string_value(text), json_string_length(text));
 }
 
 /* What was asked of QEMU; QEMU is made of this program. */
@@ -203,6 +214,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     try_record(home);
     fuzz_write_json(trust, "b.json", json_object_get(json, "trust"));
     fuzz_write_json(trust, "c.json", json_object_get(json, "trust2"));
+    put_text(trust, "fleet.pem", json_object_get(json, "authority"));
+    put_text(trust, KEPT ".crt", json_object_get(json, "kept"));
     try_trust(home);
     fuzz_write_json(home->paths.state, "pool/seen.json", json_object_get(json, "seen"));
     try_seen(home);

@@ -4,14 +4,20 @@
  * are all that is said, greeting included, after 't' as well, but it does not hang up and soon it
  * is too late; after any other they follow a good greeting. An object is a script: "replies" (an
  * array: answers and events in their order), "greeting", which reader takes them ("ask": a name in
- * the table below), and what that has to know: "machine", "accel", "model".
+ * the table below), and what that has to know: "machine", "accel", "model"; and, for those that
+ * keep answers, what is kept of an earlier one ("kept").
  */
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fake_qemu.h"
+#include "home.h"
+#include "host/probe_cache.h"
+#include "host/probe_key.h"
 #include "host/qemu.h"
 #include "host/qemu_devices.h"
+#include "host/qemu_files.h"
 #include "migration/inventory.h"
 #include "migration/settings.h"
 #include "vm/memory_check.h"
@@ -70,13 +76,57 @@ static void ask_events(struct qmp *qmp, const json_t *script)
 /* Readers that start a QEMU by themselves; here it is any program, as far as files go. */
 #define SOME_PROGRAM "/bin/sh"
 
+static struct qemu_binary some_binary(void)
+{
+    static char path[] = SOME_PROGRAM;
+    struct stat st;
+    MUST(stat(path, &st) == 0);
+    return (struct qemu_binary){
+        .path = path, .device = st.st_dev, .inode = st.st_ino, .changed = st.st_ctim};
+}
+
+/* The state folder, with the script's entry for that question; NULL: nothing is kept. */
+static const char *keep(const struct probe_parameters *parameters, const json_t *script,
+                        char key[DIGEST_HEX_SIZE])
+{
+    autoprobequestion struct probe_question question = {0};
+    const json_t *kept = json_object_get(script, "kept");
+    const char *state = fuzz_home()->paths.state;
+    const struct qemu_binary binary = some_binary();
+    struct stat st;
+    *key = '\0';
+    if (!kept)
+        return NULL;
+    probe_question_init(&question, probe_key_words_now(&binary, parameters, NULL));
+    MUST(question.words && stat(SOME_PROGRAM, &st) == 0);
+    autofree char *identity = file_identity(SOME_PROGRAM, &st);
+    autofree char *name = string_format("probes/%s.json", question.key);
+    autojson json_t *entry = json_pack("{s:O, s:[s], s:[], s:O}", "asked", question.words, "files",
+                                       identity, "folders", "answer", kept);
+    MUST(name && entry);
+    fuzz_write_json(state, name, entry);
+    memcpy(key, question.key, DIGEST_HEX_SIZE);
+    return state;
+}
+
+static void forget_kept(const char *key)
+{
+    autofree char *name = string_format("probes/%s.json", key);
+    MUST(name);
+    if (*key)
+        fuzz_write_json(fuzz_home()->paths.state, name, NULL);
+}
+
 static void start_open(const struct probe_parameters *parameters, const json_t *script)
 {
     struct error err = ERROR_INIT;
     autoqemu struct qemu qemu = {0};
-    bool good = qemu_open(SOME_PROGRAM, &qemu, &err);
+    char key[DIGEST_HEX_SIZE];
+    const char *state = keep(NULL, script, key);
+    bool good = qemu_open_cached(SOME_PROGRAM, state, &qemu, &err);
     check(good, &err);
     MUST(!good || (*qemu.version && qemu.package));
+    forget_kept(key);
 }
 
 static void start_probe(const struct probe_parameters *parameters, const json_t *script)
@@ -86,14 +136,18 @@ static void start_probe(const struct probe_parameters *parameters, const json_t 
     autodeviceoffer struct device_offer devices = {0};
     const char *name = json_string_value(json_object_get(script, "model"));
     autofree char *model = name ? strdup(name) : NULL;
-    const struct qemu qemu = {.binary = {.path = (char[]){SOME_PROGRAM}}};
-    bool good = qemu_probe_cpu(&qemu, parameters, NULL, &model, &offer, &devices, NULL, NULL, &err);
+    const struct qemu qemu = {.binary = some_binary()};
+    char key[DIGEST_HEX_SIZE], files[DIGEST_HEX_SIZE];
+    const char *state = keep(parameters, script, key);
+    bool good =
+        qemu_probe_cpu(&qemu, parameters, state, &model, &offer, &devices, files, NULL, &err);
     check(good, &err);
     if (good) {
-        MUST((offer.host = strdup("a")) != NULL);
+        MUST((!*files || digest_is_hex(files)) && (offer.host = strdup("a")) != NULL);
         free(fuzz_written(cpu_offer_to_json(&offer)));
         free(fuzz_written(device_offer_to_json(&devices)));
     }
+    forget_kept(key);
 }
 
 static void start_memory(const struct probe_parameters *parameters, const json_t *script)
