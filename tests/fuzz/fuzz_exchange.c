@@ -303,6 +303,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     autovisiblelist struct visible_list visible = {0};
     autostrlist struct strlist backends = {0}, accepted = {0};
     autocpurequest struct cpu_request request = {0};
+    autofeatureset struct featureset required = {0};
     struct qemu qemu = {.version = (char *)"7.2.22", .package = (char *)""};
     struct exchange_self self = {.paths = &home->paths,
                                  .config = &config,
@@ -312,6 +313,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                  .accel = accel ? accel : "kvm",
                                  .machine = json_string_value(json_object_get(settings, "machine")),
                                  .request = &request,
+                                 .required = &required,
                                  .prove = json_is_true(json_object_get(settings, "prove")),
                                  .accepted = &accepted,
                                  .backends = &backends,
@@ -326,6 +328,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     self.renegotiate = json_is_true(json_object_get(settings, "renegotiate"));
     json_take_names(json_object_get(settings, "backends"), "", any_word, &backends, NULL);
     json_take_names(json_object_get(settings, "accepted"), "", any_word, &accepted, NULL);
+    featureset_from_json(&required, json_object_get(settings, "required"), "", NULL);
     cpu_request_from_json(json_object_get(settings, "request"), &request, NULL);
     visible_from_json(json_object_get(settings, "visible"), "", &visible, NULL);
     if (machine_list_from_json(json_object_get(json, "machines"), &qemu.machines, NULL))
