@@ -238,6 +238,7 @@ static void be_late(const char *bytes, size_t size)
     if (qmp) {
         qmp_execute(qmp, "query-status", NULL, deadline_in_ms(LATE_MS), STATUS_PROTOCOL, NULL,
                     &err);
+        json_decref(qmp_next_event(qmp, deadline_in_ms(0), &closed));
         for (json_t *event; (event = qmp_next_event(qmp, deadline_in_ms(LATE_MS), &closed));)
             json_decref(event);
         json_decref(qmp_next_event(qmp, deadline_in_ms(0), &closed));
