@@ -22,6 +22,9 @@
 #define OTHER "b"
 #define YEAR (365L * 24 * 3600)
 
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+
 /* The authority's key is the home's, a host's that of its peer. */
 static X509 *authority_certificate, *good_certificate;
 
@@ -232,6 +235,97 @@ static void try_pem(const char *text)
     MUST(list.count > 0 && (authority || *err.message));
     MUST(!authority || authority->certificates.count == list.count);
     authority_free(authority);
+}
+
+/* Mutations of DER that stay DER: else nearly every input would end in OpenSSL's reader. */
+
+#define ROOM 64 /* by which a value may grow */
+
+static unsigned pick(unsigned *state, unsigned below)
+{
+    *state = *state * 1103515245U + 12345U;
+    return (*state >> 8) % below;
+}
+
+/* The size of the tag and length that der begins with; 0: of none, or it ends too soon. */
+static size_t header(const uint8_t *der, size_t size, size_t *length)
+{
+    if (size < 2 || (der[0] & 0x1f) == 0x1f)
+        return 0;
+    size_t more = der[1] < 0x80 ? 0 : der[1] & 0x7f, value = more ? 0 : der[1];
+    if (more > 3 || (der[1] == 0x80) || 2 + more > size)
+        return 0;
+    for (size_t i = 0; i < more; i++)
+        value = value << 8 | der[2 + i];
+    *length = value;
+    return value <= size - 2 - more ? 2 + more : 0;
+}
+
+/* An extension's value is an octet string (4) that has DER in it. */
+static bool has_parts(uint8_t tag, const uint8_t *value, size_t size)
+{
+    size_t length = 0;
+    return tag & 0x20 || (tag == 4 && size > 0 && value[0] & 0x20 &&
+                          header(value, size, &length) + length == size);
+}
+
+static void add_part(struct strbuf *out, uint8_t tag, const struct strbuf *value)
+{
+    const uint8_t length[] = {tag, 0x82, (uint8_t)(value->length >> 8), (uint8_t)value->length};
+    const uint8_t small[] = {tag, (uint8_t)value->length};
+    if (value->length < 0x80)
+        strbuf_add(out, small, sizeof(small));
+    else
+        strbuf_add(out, length, sizeof(length));
+    strbuf_add(out, value->data, value->length);
+}
+
+/* A copy with one part changed: that before which there are *left others. */
+static void copy_changed(struct strbuf *out, const uint8_t *der, size_t size, unsigned *left,
+                         unsigned *state)
+{
+    size_t length, used;
+    for (; size > 0 && (used = header(der, size, &length)) > 0; der += used, size -= used) {
+        autostrbuf struct strbuf value = {0};
+        uint8_t tag = der[0];
+        bool chosen = (*left)-- == 0;
+        unsigned how = chosen ? pick(state, 8) : 8, times = 1;
+        if (how == 0)
+            times = 2 * pick(state, 2);
+        else if (how == 1)
+            tag = (uint8_t)pick(state, 256);
+        if (how > 1 && how < 8) {
+            autofree uint8_t *changed = malloc(length + ROOM);
+            MUST(changed);
+            memcpy(changed, der + used, length);
+            strbuf_add(&value, changed, LLVMFuzzerMutate(changed, length, length + ROOM));
+        } else if (!chosen && has_parts(tag, der + used, length)) {
+            copy_changed(&value, der + used, length, left, state);
+        } else {
+            strbuf_add(&value, der + used, length);
+        }
+        used += length;
+        while (times-- > 0)
+            add_part(out, tag, &value);
+    }
+    strbuf_add(out, der, size);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+    autostrbuf struct strbuf all = {0}, changed = {0};
+    unsigned state = seed, count = UINT32_MAX, left;
+    if (size < 2 || !strchr("abcs", data[0]) || pick(&state, 4) == 0)
+        return LLVMFuzzerMutate(data, size, max_size);
+    copy_changed(&all, data + 1, size - 1, &count, &state);
+    left = pick(&state, UINT32_MAX - count + 1);
+    copy_changed(&changed, data + 1, size - 1, &left, &state);
+    if (changed.failed || changed.length == 0 || changed.length >= max_size)
+        return LLVMFuzzerMutate(data, size, max_size);
+    memcpy(data + 1, changed.data, changed.length);
+    if (pick(&state, 8) == 0)
+        data[0] = (uint8_t) "abcs"[pick(&state, 4)];
+    return changed.length + 1;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
