@@ -63,6 +63,7 @@ static bool handle(void *context, const struct trust_entry *peer, const char *re
     self->calls++;
     snprintf(self->remote, sizeof(self->remote), "%s", remote);
     snprintf(self->peer, sizeof(self->peer), "%s", peer->name);
+    usleep(self->pause_ms * 1000);
     if (strcmp(name, "fail") == 0)
         return error_set(err, STATUS_DRIFT, "it cannot be");
     if (strcmp(name, "stop") == 0)

@@ -32,6 +32,7 @@ struct bobs_server {
     bool result;
     struct error err;
     volatile int calls;
+    volatile unsigned pause_ms; /* between having a request and answering it */
     char remote[64], peer[65];
 };
 

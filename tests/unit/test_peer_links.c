@@ -47,8 +47,11 @@ START_TEST(one_for_all)
     struct peer_links *links = peer_links_new();
     bob_start(&server, DEADLINE_NEVER);
     struct peer_ask ask = ask_bob(&server);
-    for (int i = 0; i < 5; i++)
+    must_ask(&ask, links);
+    const struct call_tls *tls = ask.tls;
+    for (int i = 0; i < 4; i++)
         must_ask(&ask, links);
+    ck_assert_ptr_eq(ask.tls, tls);
     bob_pause(&server);
     ck_assert_int_eq(server.calls, 5);
     ck_assert_uint_eq(server.server->connection_count, 1);
@@ -84,9 +87,11 @@ START_TEST(meanwhile)
     struct peer_ask ask = ask_bob(&server);
     struct chore chore = {.server = &server};
     peer_links_meanwhile(links, do_chore, &chore);
+    server.pause_ms = 300; /* there would be time for it once more */
     must_ask(&ask, links);
     ck_assert_int_eq(chore.times, 1);
     ck_assert_int_eq(server.calls, 1);
+    server.pause_ms = 0;
     must_ask(&ask, links); /* only once */
     ck_assert_int_eq(chore.times, 1);
     chore.calls_then = server.calls;
@@ -101,6 +106,11 @@ START_TEST(meanwhile)
     ck_assert(!ask_again(&ask, links));
     ck_assert(!ask_again(&ask, links));
     ck_assert_int_eq(chore.times, 2);
+    bob_start(&server, DEADLINE_NEVER);
+    ask.client.port = peer_server_port(server.server);
+    must_ask(&ask, links);
+    ck_assert_int_eq(chore.times, 2);
+    bob_stop(&server);
     peer_links_free(links);
     peer_ask_clear(&ask);
 }
