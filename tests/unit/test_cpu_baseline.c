@@ -269,6 +269,20 @@ START_TEST(rendering_knobs)
 }
 END_TEST
 
+/* The same models, by name, each as it was. */
+static void must_have_models(const struct cpu_offer *offer, const struct cpu_offer *was)
+{
+    ck_assert_uint_eq(offer->model_count, was->model_count);
+    for (size_t i = 0; i < offer->model_count; i++) {
+        const struct cpu_model *is = &offer->models[i];
+        const struct cpu_model *model = cpu_offer_find_model(was, is->name);
+        ck_assert(model && featureset_equal(&model->features, &is->features));
+        autojson json_t *one = cpu_identity_to_json(&model->identity);
+        autojson json_t *other = cpu_identity_to_json(&is->identity);
+        ck_assert_msg(json_equal(one, other), "identity of %s", is->name);
+    }
+}
+
 START_TEST(as_json)
 {
     autopair struct pair pair =
@@ -284,6 +298,21 @@ START_TEST(as_json)
     add_model(&pair.offers[0], "Old-v1", 13, "avx lm");
     add_model(&pair.offers[0], "Old-v2", 13, "avx lm newer smap");
     add_model(&pair.offers[0], "Old-v3", 14, "avx lm smap");
+    /* Each with one member of the identity that is not as that of the model before. */
+    const struct cpu_identity identities[] = {
+        {"AuthenticAMD", 6, 60, 4, "Model", 14, 0x80000008},
+        {"AuthenticAMD", 6, 60, 4, "Model B", 14, 0x80000008},
+        {"AuthenticAMD", 15, 60, 4, "Model B", 14, 0x80000008},
+        {"AuthenticAMD", 15, 61, 4, "Model B", 14, 0x80000008},
+        {"AuthenticAMD", 15, 61, 5, "Model B", 14, 0x80000008},
+        {"AuthenticAMD", 15, 61, 5, "Model B", 14, 0x8000000a},
+    };
+    for (size_t i = 0; i < COUNT(identities); i++) {
+        autofree char *name = string_format("Old-v%zu", 4 + i);
+        add_model(&pair.offers[0], name, 14, "avx lm smap");
+        pair.offers[0].models[3 + i].identity = identities[i];
+    }
+    add_model(&pair.offers[0], "Small-v1", 14, "lm");
     autojson json_t *as_offer = cpu_offer_to_json(&pair.offers[0]);
     MUST(cpu_offer_from_json(as_offer, &offer, &err));
     autojson json_t *again = cpu_offer_to_json(&offer);
@@ -293,11 +322,20 @@ START_TEST(as_json)
     ck_assert_str_eq(json_string_value(json_object_get(second, "like")), "Old-v1");
     ck_assert(json_array_size(json_object_get(second, "on")) == 2 &&
               !json_object_get(second, "identity"));
-    for (size_t i = 0; i < offer.model_count; i++) {
-        const struct cpu_model *model = cpu_offer_find_model(&pair.offers[0], offer.models[i].name);
-        ck_assert(model && featureset_equal(&model->features, &offer.models[i].features));
-        ck_assert_uint_eq(model->identity.level, offer.models[i].identity.level);
+    /* A model that has little is told in full, where that is less. */
+    json_t *small = json_object_get(json_object_get(as_offer, "models"), "Small-v1");
+    ck_assert(!json_object_get(small, "like") && json_object_get(small, "features"));
+    must_have_models(&offer, &pair.offers[0]);
+    /* The order of names counts, not that in which they come. */
+    autojson json_t *turned = json_deep_copy(as_offer), *last_first = json_object();
+    for (size_t i = offer.model_count; i-- > 0;) {
+        const char *name = offer.models[i].name;
+        json_object_set(last_first, name,
+                        json_object_get(json_object_get(as_offer, "models"), name));
     }
+    json_object_set(turned, "models", last_first);
+    MUST(cpu_offer_from_json(turned, &offer, &err));
+    must_have_models(&offer, &pair.offers[0]);
     static const struct {
         const char *member, *value;
     } bad[] = {
