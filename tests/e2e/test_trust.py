@@ -41,7 +41,7 @@ BAD_INITIATORS = {
     "unknown-member": (65, "colour"),
     "garbage-body": (76, "version"),
     "garbage": (69, "envelope"),
-    "oversized": (69, ""),
+    "oversized": (69, "did not speak our protocol"),
 }
 # The same for a bad peer that was asked.
 BAD_RESPONDERS = {
