@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A peer that asks the same again and again, for tests/e2e/test_agent.py:
- *   peer-calls HOME PEER NAME COUNT [AT-ONCE]
- * asks PEER, a trust entry with an address in HOME, COUNT times for request NAME with an empty
- * body, AT-ONCE (1) at a time. One line of JSON on standard output: {"answered":N,"statuses":
- * {"STATUS":N,...},"words":{"STATUS":"the last message",...},"slowest_ms":N,"total_ms":N}.
+ * A peer that asks the same again and again, for the end-to-end tests:
+ *   peer-calls HOME PEER NAME COUNT [AT-ONCE [BODY]]
+ * asks PEER, a trust entry with an address in HOME, COUNT times for request NAME with the JSON text
+ * BODY ({}) as its body, AT-ONCE (1) at a time. One line of JSON on standard output:
+ * {"answered":N,"answer":the last one or null,"statuses":{"STATUS":N,...},"words":{"STATUS":"the
+ * last message",...},"slowest_ms":N,"total_ms":N}.
  */
 #include <curl/curl.h>
 #include <pthread.h>
@@ -22,19 +23,21 @@
 #define AT_ONCE_MAX 256
 
 static struct peer_client client;
-static const char *request;
+static const char *request, *body_text = "{}";
 static uint64_t left, answered;
 static int64_t slowest;
-static json_t *statuses, *words;
+static json_t *statuses, *words, *last;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void note(bool good, const struct error *err, int64_t took)
+static void note(bool good, const struct error *err, json_t *answer, int64_t took)
 {
     char status[16];
     pthread_mutex_lock(&lock);
     slowest = took > slowest ? took : slowest;
     if (good) {
         answered++;
+        json_decref(last);
+        last = json_incref(answer);
     } else {
         snprintf(status, sizeof(status), "%d", err->status);
         json_int_t count = json_integer_value(json_object_get(statuses, status));
@@ -57,10 +60,10 @@ static void *ask(void *context)
 {
     while (take_one()) {
         struct error err = ERROR_INIT;
-        autojson json_t *body = json_object(), *answer = NULL;
+        autojson json_t *body = json_loads(body_text, 0, NULL), *answer = NULL;
         int64_t begun = clock_now_ms();
         bool good = peer_call(&client, request, body, deadline_in_ms(LIMIT_MS), &answer, &err);
-        note(good, &err, clock_now_ms() - begun);
+        note(good, &err, answer, clock_now_ms() - begun);
     }
     return NULL;
 }
@@ -74,11 +77,12 @@ int main(int argc, char **argv)
     uint64_t at_once = 1;
     if (argc < 5 || !parse_number(argv[4], 1, 10000000, &left) ||
         (argc > 5 && !parse_number(argv[5], 1, AT_ONCE_MAX, &at_once))) {
-        fprintf(stderr, "usage: peer-calls HOME PEER NAME COUNT [AT-ONCE]\n");
+        fprintf(stderr, "usage: peer-calls HOME PEER NAME COUNT [AT-ONCE [BODY]]\n");
         return STATUS_USAGE;
     }
     curl_global_init(CURL_GLOBAL_DEFAULT);
     request = argv[3];
+    body_text = argc > 6 ? argv[6] : body_text;
     statuses = json_object();
     words = json_object();
     if (!paths_init(&paths, argv[1], &err) || !trust_load(paths.config, &trust, &err) ||
@@ -96,13 +100,14 @@ int main(int argc, char **argv)
     for (uint64_t i = 0; i < at_once; i++)
         pthread_join(threads[i], NULL);
     autojson json_t *result =
-        json_pack("{s:I, s:O, s:O, s:I, s:I}", "answered", (json_int_t)answered, "statuses",
-                  statuses, "words", words, "slowest_ms", (json_int_t)slowest, "total_ms",
-                  (json_int_t)(clock_now_ms() - begun));
+        json_pack("{s:I, s:O?, s:O, s:O, s:I, s:I}", "answered", (json_int_t)answered, "answer",
+                  last, "statuses", statuses, "words", words, "slowest_ms", (json_int_t)slowest,
+                  "total_ms", (json_int_t)(clock_now_ms() - begun));
     json_dumpf(result, stdout, JSON_SORT_KEYS);
     putchar('\n');
     json_decref(statuses);
     json_decref(words);
+    json_decref(last);
     identity_free((struct identity *)client.identity);
     trust_free(&trust);
     paths_free(&paths);

@@ -18,13 +18,14 @@ from lib.process import free_port, limits, process_status
 MIB = 1024  # in KiB
 
 
-def peer_calls(t, host, peer, name, count=1, at_once=1, timeout=60):
-    """What tests/peer_calls.c has to say of so many requests of this host's."""
+def peer_calls(t, host, peer, name, count=1, at_once=1, timeout=60, body=None):
+    """What tests/peer_calls.c has to say of so many requests of this host's, with an empty body or this one."""
     beside = Path(os.environ.get("QML_BAD_PEER") or t.program)
     program = beside.parent / "peer-calls"
     if not os.access(program, os.X_OK):
         t.skip("the program of tests/peer_calls.c is not beside that of QML_BAD_PEER")
-    return json.loads(t.run(program, host.home, peer, name, count, at_once, timeout=timeout, check=0).stdout)
+    words = (host.home, peer, name, count, at_once, json.dumps(body or {}))
+    return json.loads(t.run(program, *words, timeout=timeout, check=0).stdout)
 
 
 class Agent:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The guardian of a destination: how it comes, what it keeps, whom it hears, when it goes."""
+import json
 import os
 import re
 import socket
@@ -178,6 +179,26 @@ def source_is_told(t, pair, status, what):
     wait_until(lambda: answers() == [status], 20, what)
 
 
+def orders_of_another(t, pair, other):
+    """Everything that the source may ask, well made, from one who is trusted and is not the source: 77, nothing happens."""
+    agreement = json.loads(pair.b.run("agreement", "show", VM, "--json", check=0).stdout)["digest"]
+    key = {"vm": VM, "agreement": agreement, "migration": "0" * 32}
+    before = pair.record(pair.b)
+    look = peer_calls(t, pair.a, "b", "look", body=key)
+    check_equal((look["answered"], look["statuses"]), (1, {}), f"look of the source: {look}")
+    wishes = {"bandwidth": 0, "downtime_ms": 300, "multifd": 0, "postcopy": False, "auto_converge": False, "direct": False}
+    more = {
+        "prepare": {"grant": 1 << 52, "offer": look["answer"]["offer"], "wishes": wishes},
+        "renew": {"grant": 0, "wait_ms": 0, "disarm": True},
+        "resume": {"good_until": 1 << 52, "run": True, "postcopy": False},
+    }
+    for name in ("look", "abort", "recover", "done", *more):
+        said = peer_calls(t, other, "b", name, body={**key, **more.get(name, {})})
+        check_equal(said["statuses"], {"77": 1}, f"{name} of another: {said}")
+        check_in(f"c is not who may move {VM} to here", said["words"]["77"], f"{name} of another")
+    check_equal(pair.record(pair.b), before, "the record")
+
+
 @test(timeout=90)
 def strangers(t):
     """silent, plaintext, wrong key, trusted but not the source, no more trusted: refused; then it moves"""
@@ -200,6 +221,7 @@ def strangers(t):
         check_equal(refused.returncode, status, f"status at {host.name}: {refused.stderr}")
         check_equal((source.status(), destination.status()), ("running", "inmigrate"), "states")
     check_in("waits here for a, and for nobody else", refused.stderr, "what the trusted stranger is told")
+    orders_of_another(t, pair, other)
     log = pair.b.home / "state" / "vms" / f"{VM}.guardian.log"
     calls = peer_calls(t, other, "b", "hello", 200)
     check_equal(calls["statuses"], {"69": 200}, "what one who asks and asks is told")
