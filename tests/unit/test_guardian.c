@@ -66,6 +66,11 @@ START_TEST(whom_it_obeys)
         bool good = guardian_check_source(&guardian, &peer, &rows[i].key, &err);
         ck_assert_msg(err.status == rows[i].status && good == (rows[i].status == STATUS_OK),
                       "row %zu: %d: %s", i, err.status, err.message);
+        /* Nor is a stream taken from others; of the source it is too early for one. */
+        autojson json_t *body = order_new_stream(&rows[i].key, 0);
+        enum status refusal = good ? STATUS_PROTOCOL : rows[i].status;
+        ck_assert(!guardian_admit(&guardian, &peer, "", body, &err));
+        ck_assert_msg(err.status == refusal, "stream %zu: %d: %s", i, err.status, err.message);
     }
     drop();
 }
