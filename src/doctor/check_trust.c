@@ -28,6 +28,9 @@ static void say_complaint(const struct doctor *doctor, const char *name, const c
         finding_remedy(findings, "take that right away, and look what is in it");
         if (quoted)
             finding_command(findings, "chmod go-w %s", quoted);
+    } else if (strstr(what, TRUST_AUTHORITIES)) {
+        finding_remedy(findings, "what the entry of an authority says stands nowhere else: look "
+                                 "at the file, and mend it");
     } else {
         finding_remedy(findings, "remove the entry, and add it again with 'trust add'");
         finding_command(findings, "%s trust remove %s", doctor->program, name);
@@ -135,13 +138,19 @@ static void say_answer(const struct peer_ask *ask, struct findings *findings)
     }
 }
 
+/* An authority's list of names is the same everywhere: this host stands in it, too. */
+static bool is_own(const struct doctor *doctor, const struct trust_entry *entry)
+{
+    return entry->authority && authority_has_name(doctor->identity->certificate, entry->name);
+}
+
 void check_peers(const struct doctor *doctor, struct findings *findings)
 {
     size_t count = 0;
     struct peer_ask *asks = calloc(doctor->trust.count + 1, sizeof(*asks));
     for (size_t i = 0; asks && doctor->identity && i < doctor->trust.count; i++) {
         const struct trust_entry *entry = &doctor->trust.entries[i];
-        if (!entry->host || trust_entry_is_expired(entry, doctor->now))
+        if (!entry->host || trust_entry_is_expired(entry, doctor->now) || is_own(doctor, entry))
             continue;
         asks[count].client = (struct peer_client){.identity = doctor->identity,
                                                   .peer = entry,

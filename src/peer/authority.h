@@ -25,6 +25,7 @@ enum vouch {
     VOUCH_NOBODY,  /* it is not by this authority, or for something else */
     VOUCH_NAME,    /* it has not the name */
     VOUCH_EXPIRED, /* it, or the authority's own, has expired, or does not count yet */
+    VOUCH_OVER,    /* the trust entry that names the authority has expired */
 };
 
 /* The certificates in PEM, in order, as texts; what stands between them is left out. STATUS_CONFIG:

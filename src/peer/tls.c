@@ -96,10 +96,9 @@ static int refuse(X509_STORE_CTX *store, struct tls_session *session, enum tls_r
 static enum tls_refusal refusal_of(enum vouch verdict)
 {
     static const enum tls_refusal refusals[] = {
-        [VOUCH_GOOD] = TLS_REFUSAL_NONE,
-        [VOUCH_NOBODY] = TLS_REFUSAL_AUTHORITY,
-        [VOUCH_NAME] = TLS_REFUSAL_NAME,
-        [VOUCH_EXPIRED] = TLS_REFUSAL_CERTIFICATE_EXPIRED,
+        [VOUCH_GOOD] = TLS_REFUSAL_NONE,    [VOUCH_NOBODY] = TLS_REFUSAL_AUTHORITY,
+        [VOUCH_NAME] = TLS_REFUSAL_NAME,    [VOUCH_EXPIRED] = TLS_REFUSAL_CERTIFICATE_EXPIRED,
+        [VOUCH_OVER] = TLS_REFUSAL_EXPIRED,
     };
     return refusals[verdict];
 }

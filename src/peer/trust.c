@@ -106,6 +106,9 @@ static bool read_entries(const char *folder, const char *name, struct trust_entr
         if (err && err->status == STATUS_DATA)
             err->status = STATUS_CONFIG;
         error_wrap(err, "%s", path);
+        /* Also where it is no JSON: the names in it are in no other place. */
+        if (strstr(text, "\"ca\""))
+            return error_advise(err, "mend it as " TRUST_AUTHORITIES " has it");
         return error_advise(err, "'trust remove %s', and 'trust add' it again", name);
     }
     return true;

@@ -21,6 +21,7 @@
 
 #define TRUST_PINS_MAX 2
 #define TRUST_NEVER INT64_MAX
+#define TRUST_AUTHORITIES "AUTHORITIES in qemu-migrate-launch-trust(1)"
 
 struct trust_entry {
     char *name; /* as name_is_vm() */

@@ -41,7 +41,7 @@ enum vouch trust_vouch_entry(const struct trust_entry *entry, X509 *certificate,
     enum vouch verdict =
         authority_vouch(entry->authority, certificate, entry->name, server, &until);
     if (verdict == VOUCH_GOOD && entry->authority->expires <= (int64_t)time(NULL))
-        return VOUCH_EXPIRED;
+        return VOUCH_OVER;
     if (verdict == VOUCH_GOOD && !learn(entry, certificate, until))
         return VOUCH_NOBODY;
     return verdict;

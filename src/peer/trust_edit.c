@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -128,6 +129,24 @@ bool trust_add(const char *config_folder, const char *name, const char *pin, con
     return write_entry(path, &merged, address ? address : old_address, err);
 }
 
+/* There is no file of that name; an authority's may have it among its names. */
+static bool refuse_missing(const char *config_folder, const char *name, struct error *err)
+{
+    autotrust struct trust trust = {0};
+    autostrlist struct strlist complaints = {0};
+    struct error ignored = ERROR_INIT;
+    if (trust_load_readable(config_folder, &trust, &complaints, &ignored))
+        for (size_t i = 0; i < trust.count; i++)
+            if (trust.entries[i].authority && strcmp(trust.entries[i].name, name) == 0)
+                return error_set(err, STATUS_CONFIG,
+                                 "'%s' is trusted by the authority of '%s': take it out of "
+                                 "\"names\" in %s/" TRUST_FOLDER "/%s" TRUST_SUFFIX,
+                                 name, trust.entries[i].authority->name, config_folder,
+                                 trust.entries[i].authority->name);
+    return error_set(err, STATUS_CONFIG,
+                     "there is no trust entry '%s' ('trust list' shows those there are)", name);
+}
+
 bool trust_remove(const char *config_folder, const char *name, struct error *err)
 {
     if (!name_is_vm(name))
@@ -136,9 +155,9 @@ bool trust_remove(const char *config_folder, const char *name, struct error *err
     autofree char *path = folder ? path_join(folder, name, TRUST_SUFFIX) : NULL;
     if (!path)
         return error_no_memory(err);
-    if (access(path, F_OK) != 0 && errno == ENOENT)
-        return error_set(err, STATUS_CONFIG,
-                         "there is no trust entry '%s' ('trust list' shows those there are)", name);
+    struct stat st;
+    if (lstat(path, &st) != 0 && errno == ENOENT)
+        return refuse_missing(config_folder, name, err);
     autoclose int lock = lock_folder(folder, err);
     if (lock < 0)
         return false;

@@ -138,6 +138,15 @@ def agent_and_its_worker(t):
     check_in("agreed with b", pair.a.run(*words, check=0, timeout=60).stderr, "a launch, with one more name")
     check(agent.alive(), "the agent ended")
 
+    # a's own name is among them, too: that nobody listens there is no warning about a peer.
+    found = json.loads(pair.a.run("doctor", "--json", timeout=120).stdout)["findings"]
+    said = {one["subject"]: one for one in found if one["check"] == "peers"}
+    check_equal(list(said), ["b"], "the peers that doctor called")
+    check_in("answers", said["b"]["what"], "what it says of b")
+    put_entry(pair.a, names=["a", "b"], addresses={"b": f"127.0.0.1:{pair.port}"}, expires=1)
+    refused = pair.a.run("receive", VM, "--from", "b", "--timeout", "10", check=77, timeout=60)
+    check_in("its trust entry here has expired", refused.stderr, "what it says of an authority's entry that is over")
+
 
 @test(timeout=240)
 def who_is_refused(t):
@@ -220,6 +229,7 @@ def entries_that_are_wrong(t):
         "no names": ({"names": []}, "fleet.json"),
         "a name that is none": ({"names": ["../a"]}, "not a valid name"),
         "a wildcard": ({"names": ["*"]}, "not a valid name"),
+        "a name twice": ({"names": ["a", "b", "a"]}, "the name 'a' twice"),
         "an address of nobody": ({"names": ["a"], "addresses": {"b": "b"}}, "none of the names"),
         "an address that is none": ({"names": ["a"], "addresses": {"a": "b;c"}}, "not HOST[:PORT]"),
         "a file elsewhere": ({"names": ["a"], "ca": "../fleet.pem"}, "not the name of a file"),
@@ -235,8 +245,16 @@ def entries_that_are_wrong(t):
         refused = host.run("trust", "list")
         check_equal(refused.returncode, 78, f"{name}: {refused.stderr}")
         check_in(word, refused.stderr, name)
+        check_in("AUTHORITIES in qemu-migrate-launch-trust(1)", refused.stderr, f"{name}: what to do")
+        check("trust remove" not in refused.stderr, f"{name}: the names are to be thrown away: {refused.stderr}")
+    found = json.loads(host.run("doctor", "--json", check=78).stdout)["findings"]
+    (finding,) = (one for one in found if one["subject"] == "fleet")
+    check(finding["command"] is None and "mend it" in finding["remedy"], f"what doctor says of it: {finding}")
     put_entry(host, names=["a", "b"])
     check_equal(sorted(entries(host)), ["a", "b"], "entries")
+    refused = host.run("trust", "remove", "b", check=78)
+    check_in(f"by the authority of 'fleet': take it out of \"names\" in {folder}/fleet.json", refused.stderr, "trust remove of a name")
+    check_in("there is no trust entry 'c'", host.run("trust", "remove", "c", check=78).stderr, "trust remove of nobody")
     (folder / "b.json").write_text(json.dumps({"version": 1, "name": "b", "pins": [host.identity_pin()]}))
     check_in("'b' is there twice", host.run("trust", "list", check=78).stderr, "a name that is there twice")
     (folder / "b.json").unlink()

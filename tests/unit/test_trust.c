@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -89,6 +90,38 @@ START_TEST(identity_files)
     autoidentity struct identity *again = identity_load(unit_folder, &err);
     ck_assert_ptr_nonnull(again);
     ck_assert_str_eq(again->pin, identity->pin);
+}
+END_TEST
+
+/* Hosts that are set up in parallel: `trust pair` to several at once, say. */
+START_TEST(identity_at_once)
+{
+    for (int round = 0; round < 20; round++) {
+        int gate[2];
+        pid_t children[4];
+        autofree char *folder = string_format("%s/%d", unit_folder, round);
+        ck_assert(folder && pipe(gate) == 0);
+        for (size_t i = 0; i < COUNT(children); i++) {
+            children[i] = fork();
+            ck_assert_int_ge(children[i], 0);
+            if (children[i] == 0) {
+                char go;
+                close(gate[1]);
+                bool good = read(gate[0], &go, 1) == 0 &&
+                            (identity_create(folder, NULL) || identity_load(folder, NULL));
+                _exit(good ? 0 : 1);
+            }
+        }
+        close(gate[0]);
+        close(gate[1]);
+        for (size_t i = 0; i < COUNT(children); i++) {
+            int status = -1;
+            ck_assert_int_eq(waitpid(children[i], &status, 0), children[i]);
+            ck_assert_msg(status == 0, "round %d: no identity", round);
+        }
+        autoidentity struct identity *identity = identity_load(folder, NULL);
+        ck_assert_ptr_nonnull(identity);
+    }
 }
 END_TEST
 
@@ -322,6 +355,12 @@ START_TEST(trust_odd_folders)
     ck_assert_int_eq(mkdir(folder, 0755), 0);
     ck_assert_int_eq(mkdir(entry, 0755), 0);
     MUST_FAIL(STATUS_CANNOT_WRITE, "x.json", trust_remove(unit_folder, "x", &err));
+    /* A link to nothing is an entry that cannot be read: it can be removed. */
+    ck_assert_int_eq(rmdir(entry), 0);
+    ck_assert_int_eq(symlink("nowhere", entry), 0);
+    loads_not(STATUS_CONFIG, "x.json");
+    MUST(trust_remove(unit_folder, "x", &err));
+    MUST_FAIL(STATUS_CONFIG, "no trust entry", trust_remove(unit_folder, "x", &err));
 }
 END_TEST
 
@@ -413,9 +452,10 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {identity_files,     identity_certificate, identity_bad,
-                                  trust_add_and_find, trust_rotation,       trust_words,
-                                  trust_followed,     trust_odd_folders,    trust_readable,
-                                  trust_crowd,        trust_bad_files,      trust_guards};
+    const TTest *const tests[] = {identity_files, identity_at_once,   identity_certificate,
+                                  identity_bad,   trust_add_and_find, trust_rotation,
+                                  trust_words,    trust_followed,     trust_odd_folders,
+                                  trust_readable, trust_crowd,        trust_bad_files,
+                                  trust_guards};
     return unit_run("trust", tests, COUNT(tests));
 }
