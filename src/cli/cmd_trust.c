@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "cli/cmd_trust.h"
 #include "peer/trust.h"
 
@@ -110,6 +111,16 @@ static bool list(struct context *context, struct error *err)
     return trust_print(&trust, err);
 }
 
+static bool add(const char *folder, const char *name, const char *pin,
+                const struct trust_options *options, struct error *err)
+{
+    if (!trust_add(folder, name, pin, options->address, options->expires, err))
+        return false;
+    if (options->expires <= (int64_t)time(NULL))
+        log_warning("the day of --expires is over: %s is not trusted", name);
+    return true;
+}
+
 static bool run(struct context *context, struct trust_options *options, int count, char **words,
                 struct error *err)
 {
@@ -125,6 +136,8 @@ static bool run(struct context *context, struct trust_options *options, int coun
                  options->sudo || options->yes;
     if (plain && strcmp(action, "pair") == 0 && operands.count == 2)
         return trust_pair(context, options, operands.words[1], err);
+    if (plain && strcmp(action, "pair") == 0)
+        return error_set(err, STATUS_USAGE, "trust pair needs one HOST");
     if (pairs)
         return error_set(err, STATUS_USAGE,
                          "--as, --ssh, --remote-command, --sudo and --yes are "
@@ -132,8 +145,7 @@ static bool run(struct context *context, struct trust_options *options, int coun
     if (plain && strcmp(action, "list") == 0 && operands.count <= 1)
         return list(context, err);
     if (plain && strcmp(action, "add") == 0 && operands.count == 3)
-        return trust_add(folder, operands.words[1], operands.words[2], options->address,
-                         options->expires, err);
+        return add(folder, operands.words[1], operands.words[2], options, err);
     if (plain && strcmp(action, "remove") == 0 && operands.count == 2)
         return trust_remove(folder, operands.words[1], err);
     return error_set(err, STATUS_USAGE, "trust: add NAME PIN, pair HOST, list, or remove NAME");

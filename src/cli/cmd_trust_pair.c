@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -88,10 +89,15 @@ static bool have_identity(struct pair *pair, struct error *err)
     pair->identity = identity_load(folder, &none);
     if (!pair->identity && none.status == STATUS_CONFIG) {
         autofree char *key = path_join(folder, "identity.key", "");
-        if (!key)
+        autofree char *certificate = path_join(folder, "identity.crt", "");
+        struct error failed = ERROR_INIT;
+        if (!key || !certificate)
             return error_no_memory(err);
-        if (access(key, F_OK) != 0 && !identity_create(folder, err))
-            return false;
+        /* Another command may make them at the same time: that is as good. */
+        if ((access(key, F_OK) != 0 || access(certificate, F_OK) != 0) &&
+            !identity_create(folder, &failed) &&
+            (access(key, F_OK) != 0 || access(certificate, F_OK) != 0))
+            return error_set(err, failed.status, "%s", failed.message);
         pair->identity = identity_load(folder, &none);
     }
     return pair->identity || error_set(err, none.status, "%s", none.message);
@@ -135,12 +141,17 @@ static bool learn_pin(struct pair *pair, struct error *err)
         autoreply struct remote_reply made = {0};
         if (!ask(pair, "identity init", &made, err))
             return false;
-        /* It was there, and something else is wrong: then that is what to say. */
-        if (made.status != STATUS_OK)
-            return fail(pair, made.status == STATUS_CANNOT_WRITE ? &reply : &made, err);
+        /* It was there, or somebody else has made it just now: what `show` says is to be said. */
+        if (made.status != STATUS_OK && made.status != STATUS_CANNOT_WRITE)
+            return fail(pair, &made, err);
         remote_reply_free(&reply);
-        reply = made;
-        made = (struct remote_reply){0};
+        if (made.status == STATUS_CANNOT_WRITE) {
+            if (!ask(pair, "identity show", &reply, err))
+                return false;
+        } else {
+            reply = made;
+            made = (struct remote_reply){0};
+        }
     }
     if (reply.status != STATUS_OK)
         return fail(pair, &reply, err);
@@ -197,9 +208,12 @@ static bool find_address(struct pair *pair, struct error *err)
     struct error ignored = ERROR_INIT;
     if (pair->options->address)
         return (pair->address = strdup(pair->options->address)) || error_no_memory(err);
-    autofree char *path = process_find_executable(pair->ssh.items[0], err);
+    autofree char *path = process_find_executable(pair->ssh.items[0], &ignored);
     if (!path)
-        return false;
+        return error_set(err, ignored.status, "%.80s: %s", pair->ssh.items[0],
+                         ignored.status == STATUS_CONFIG
+                             ? "no such program: install ssh, or give --ssh COMMAND"
+                             : "out of memory");
     bool good = strlist_push(&argv, path);
     for (size_t i = 1; good && i < pair->ssh.count; i++)
         good = strlist_push(&argv, pair->ssh.items[i]);
@@ -346,6 +360,9 @@ static bool run(struct pair *pair, struct error *err)
                          "there is no terminal to show the pins at and to ask: give --yes, if all "
                          "that ssh says of %s is to be believed",
                          pair->host);
+    if (pair->options->expires <= (int64_t)time(NULL))
+        return error_set(err, STATUS_USAGE,
+                         "--expires: that day is over: %s would not be trusted by it", pair->host);
     catch_interrupts(false);
     if (!config_load(paths->config, pair->context->config_file, &pair->config, err) ||
         !trust_load(paths->config, &pair->ours, err) || !have_identity(pair, err) ||

@@ -165,7 +165,13 @@ bool identity_create(const char *config_folder, struct error *err)
     if (have_key && access(certificate_path, F_OK) == 0)
         return error_set(err, STATUS_CANNOT_WRITE,
                          "%s exists and is not replaced (see it with 'identity show')", key_path);
-    if (!(have_key ? read_key(key_path, &key, err) : create_key(key_path, &key, err)))
+    struct error problem = ERROR_INIT;
+    if (!have_key && !create_key(key_path, &key, &problem)) {
+        if (access(key_path, F_OK) != 0)
+            return error_set(err, problem.status, "%s", problem.message);
+        have_key = true; /* another command has made one just now: that is the host's */
+    }
+    if (have_key && !read_key(key_path, &key, err))
         return false;
     return write_certificate(certificate_path, key, err);
 }

@@ -24,7 +24,8 @@ struct identity {
 
 /* Make identity.key (PKCS#8 PEM, 0600) and identity.crt (0644) in config_folder, which is made
  * (0700) if needed. A key that exists is never replaced: STATUS_CANNOT_WRITE if its certificate is
- * there too; if it is not, only the certificate is made, again. STATUS_CANNOT_WRITE,
+ * there too; if it is not, only the certificate is made, again. Two at once make one key.
+ * STATUS_CANNOT_WRITE,
  * STATUS_NOT_TRUSTED (an existing key that others can read), STATUS_CONFIG (it is not a key). */
 bool identity_create(const char *config_folder, struct error *err);
 

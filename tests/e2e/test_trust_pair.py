@@ -213,6 +213,11 @@ def hosts_that_are_options(t):
         check_equal(refused.returncode, 64, f"status of {bad!r}: {refused.stderr}")
     refused = host.run("trust", "pair", "fe80::1", "--ssh", ssh, "--yes", check=64)
     check_in("give --as NAME", refused.stderr, "what it says of an address")
+    for words, said in (([], "needs one HOST"), (["b", "c"], "needs one HOST"), (["b", "--expires", "2020-01-31"], "that day is over")):
+        refused = host.run("trust", "pair", *words, "--ssh", ssh, "--yes", check=64)
+        check_in(said, refused.stderr, f"what it says of {words}")
+    refused = host.run("trust", "pair", "b", "--ssh", t.dir / "no-ssh", "--yes", check=78)
+    check_in("no such program: install ssh, or give --ssh COMMAND", refused.stderr, "what it says of an ssh that is not there")
     check(not (t.dir / "started").exists(), "ssh was started")
     check_in("are for 'trust pair HOST'", host.run("trust", "list", "--yes", check=64).stderr, "options of another command")
 
