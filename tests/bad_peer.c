@@ -455,6 +455,8 @@ static bool prove_and_compare(struct bad_peer *peer, struct error *err)
         json_t *body = exchange_prove_body(exchange, err);
         twist_unshown(peer, body);
         autojson json_t *answer = ask(peer, "prove", body, err);
+        if (is(peer, "many-proofs") && ++peer->proofs > EXCHANGE_PROOFS_MAX)
+            finish("accepted", "one proof too many");
         if (is(peer, "many-proofs"))
             continue;
         if (!answer || !exchange_prove_finish(exchange, err) ||
