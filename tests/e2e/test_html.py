@@ -295,5 +295,13 @@ def file_is_whole_or_not_there(t):
     again.write_text("old")
     desk.refuses(10, ["vendors"], "--html", again, files[0], desk.file(intel))
     check_equal(again.read_text(), "old", "the file after a refusal")
+    # FILE was forgotten: what stands in its place is a profile.
+    profile = Path(files[0]).read_bytes()
+    desk.refuses(64, [str(files[0]), "is no page"], "--html", *files)
+    check_equal(Path(files[0]).read_bytes(), profile, "the profile that stood where FILE should stand")
+    again.write_text("")
+    for before in ("an empty file", "an older page"):
+        desk.run("--html", again, *files, check=0)
+        check_equal(again.read_text(), text, f"a page over {before}")
     left = sorted(path.name for path in t.dir.glob("*html*"))
     check_equal(left, ["again.html", "page.html"], "files that are left")
