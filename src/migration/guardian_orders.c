@@ -292,7 +292,14 @@ static json_t *answer_order(struct guardian *guardian, const struct trust_entry 
             return order_take(body, &key, err) && guardian_check_source(guardian, peer, &key, err)
                        ? plain[i].answer(guardian, err)
                        : NULL;
-    if (strcmp(name, "hello") == 0 && is_source(guardian, peer))
+    const char *other = json_string_value(json_object_get(body, "vm"));
+    if (strcmp(name, "hello") == 0 && other && strcmp(other, guardian->record.vm) != 0)
+        error_set(
+            err, STATUS_UNAVAILABLE,
+            "at this port %s is waited for: another VM needs another port, --listen [ADDR]:PORT "
+            "here and --peer HOST:PORT there",
+            guardian->record.vm);
+    else if (strcmp(name, "hello") == 0 && is_source(guardian, peer))
         error_set(err, STATUS_UNAVAILABLE,
                   "%s waits here for %s under the agreement that there is: to agree anew, end that "
                   "QEMU (pid %lld) and give --renegotiate here, too",

@@ -221,6 +221,10 @@ def strangers(t):
         check_equal(refused.returncode, status, f"status at {host.name}: {refused.stderr}")
         check_equal((source.status(), destination.status()), ("running", "inmigrate"), "states")
     check_in("waits here for a, and for nobody else", refused.stderr, "what the trusted stranger is told")
+    # The source's own, but another VM: it is not to end this one's QEMU for that.
+    refused = pair.a.run("--vm", "web2", "--peer", "b", "--timeout", "5", "--", *pair.guest("a"), check=69, timeout=40)
+    check_in(f"b: at this port {VM} is waited for: another VM needs another port", refused.stderr, "what another VM's launch is told")
+    check("renegotiate" not in refused.stderr, f"what another VM's launch is told: {refused.stderr}")
     orders_of_another(t, pair, other)
     log = pair.b.home / "state" / "vms" / f"{VM}.guardian.log"
     calls = peer_calls(t, other, "b", "hello", 200)
