@@ -62,7 +62,10 @@ bool launch_choose_role(struct launch *launch, struct error *err)
     if (launch->known && (options->agreement || options->listen)) {
         launch->listener = peer_listen(launch->listen_host, launch->listen_port, err);
         if (launch->listener < 0)
-            return false;
+            return err->status == STATUS_UNAVAILABLE
+                       ? error_advise(err, "end what has that port ('ss -ltnp' tells), or choose "
+                                           "another with --listen [ADDR]:PORT")
+                       : false;
     } else if (!options->listen) {
         launch->listener =
             peer_listen_range(launch->listen_host, launch->config.migration_port_first,

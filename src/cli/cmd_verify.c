@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "vm/verify.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "cli/cmd_agreement.h"
@@ -56,6 +58,11 @@ static bool read_cpu(const struct vm_record *record, struct running_cpu *cpu, st
         return true;
     if (inner.status != STATUS_UNAVAILABLE)
         return error_set(err, inner.status, "%s: its QEMU: %s", record->vm, inner.message);
+    if (access(record->socket, F_OK) != 0 && errno == ENOENT)
+        return error_set(err, STATUS_UNAVAILABLE,
+                         "%s: its QEMU (pid %lld) cannot be asked any more, %s is gone: shut its "
+                         "guest down, and launch it again",
+                         record->vm, (long long)record->pid, record->socket);
     return error_set(err, STATUS_UNAVAILABLE,
                      "%s: its QEMU (pid %lld) cannot be asked (%s): see that no other client is at "
                      "that socket, and try again",

@@ -47,9 +47,12 @@ static bool next_serial(const char *state_folder, const char *digest, int64_t *s
     if (old) {
         const char *last_digest;
         autojson json_t *json = json_parse_strict(old, length, 4096, err);
-        if (!json ||
-            !json_take(json, err, path, "{s:s, s:I}", "digest", &last_digest, "serial", &last))
-            return error_wrap(err, "%s", path);
+        if (!json || !json_take(json, err, "the last serial", "{s:s, s:I}", "digest", &last_digest,
+                                "serial", &last)) {
+            error_wrap(err, "%s", path);
+            return error_advise(err, "put it back from a copy, or remove it: a peer that has this "
+                                     "host's last profile then says what to remove there");
+        }
         if (strcmp(last_digest, digest) == 0) {
             *serial = last;
             return true;

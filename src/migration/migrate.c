@@ -180,7 +180,8 @@ static bool check_place(struct vm_record *record, struct error *err)
     if (is_under_way(record))
         return true;
     if (!running)
-        return error_set(err, STATUS_DECISION, "%s does not run here any more", record->vm);
+        return error_set(err, STATUS_DECISION, "%s does not run here any more: launch it again",
+                         record->vm);
     bool waits = record->place == PLACE_INCOMING || record->place == PLACE_TOLD;
     if (waits && record->guardian_port > 0)
         return error_set(err, STATUS_USAGE,

@@ -2,8 +2,10 @@
  *
  * Who takes part in a migration, and where they are.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "host/config.h"
@@ -188,6 +190,11 @@ bool migration_open_qmp(struct migration *m, struct error *err)
     struct error inner = ERROR_INIT;
     qmp_close(m->qmp);
     m->qmp = qmp_connect(m->record->socket, GREETING_MS, &inner);
+    if (!m->qmp && access(m->record->socket, F_OK) != 0 && errno == ENOENT)
+        return error_set(err, inner.status,
+                         "%s: its QEMU (pid %lld) cannot be asked any more, %s is gone: shut its "
+                         "guest down, and launch it again",
+                         m->record->vm, (long long)m->record->pid, m->record->socket);
     return m->qmp || error_set(err, inner.status,
                                "%s: its QEMU (pid %lld) cannot be asked (%s): see that no other "
                                "client is at that socket, and try again",

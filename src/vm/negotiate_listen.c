@@ -124,7 +124,10 @@ bool negotiate_listen(const struct exchange_self *self, const struct trust *trus
     autopeerserver struct peer_server *server =
         peer_server_new(self->identity, trust, address, port, &handler, err);
     if (!server)
-        return false;
+        return err->status == STATUS_UNAVAILABLE
+                   ? error_advise(err, "end what has that port ('ss -ltnp' tells), or choose "
+                                       "another with --listen [ADDR]:PORT")
+                   : false;
     listener.server = server;
     log_info("waiting for a peer on port %u", peer_server_port(server));
     bool agreed = peer_server_run(server, self->when, self->interrupted, err);

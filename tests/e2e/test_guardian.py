@@ -225,6 +225,9 @@ def strangers(t):
     refused = pair.a.run("--vm", "web2", "--peer", "b", "--timeout", "5", "--", *pair.guest("a"), check=69, timeout=40)
     check_in(f"b: at this port {VM} is waited for: another VM needs another port", refused.stderr, "what another VM's launch is told")
     check("renegotiate" not in refused.stderr, f"what another VM's launch is told: {refused.stderr}")
+    words = ("--vm", "web2", "--listen", f"127.0.0.1:{pair.port}", "--incoming", "--", *pair.guest("b"))
+    refused = pair.b.run(*words, check=69, timeout=40)
+    check_in("Address already in use: end what has that port", refused.stderr, "what another VM's destination is told")
     orders_of_another(t, pair, other)
     log = pair.b.home / "state" / "vms" / f"{VM}.guardian.log"
     calls = peer_calls(t, other, "b", "hello", 200)

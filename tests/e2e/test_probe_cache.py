@@ -178,6 +178,9 @@ def kvm_answers_are_kept_too(t):
         check_equal(2 - result.stderr.count(BEFORE), wanted, "how often QEMU is asked")
         serials.add((host.home / "state" / "profile-serial.json").read_text())
     check_equal(len(serials), 1, "serials, with the digest of what they are for")
+    (host.home / "state" / "profile-serial.json").write_text("{}\n")
+    refused = host.run("profile", "--accel", "kvm", check=65)
+    check_in("profile-serial.json: the last serial: missing member: digest: put it back", refused.stderr, "what it says of a damaged one")
 
 
 @test(timeout=60)

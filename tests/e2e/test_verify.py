@@ -281,11 +281,17 @@ def qemu_gone(t):
         took = time.monotonic() - begin
         check(1.5 < took < 15, f"{took:.1f} s to tell that the socket is busy")
     check_agreed(a)
+    t.run("mv", path, t.dir / "away", check=0)
+    moving = pair.a.run("migrate", VM, check=69)
+    check_in(f"{path} is gone", moving.stderr, "what migrate says of a socket that is gone")
+    t.run("mv", t.dir / "away", path, check=0)
     a.process.kill()
     check_refused(pair.a, 14, "does not run here any more")
     b_path = commands_socket(b)
     wait_until(lambda: not t.run("mv", b_path, t.dir / "moved").returncode, 5, "socket to move")
-    check_refused(pair.b, 69, b_path, "No such file")
+    check_refused(pair.b, 69, f"{b_path} is gone")
+    moving = pair.a.run("migrate", VM, check=14)
+    check_in("does not run here any more: launch it again", moving.stderr, "what migrate says of a QEMU that has ended")
 
 
 @test()
