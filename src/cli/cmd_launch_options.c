@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "cli/cmd_launch.h"
 #include "guest/compare.h"
 
@@ -27,6 +28,11 @@ static bool set_vm(void *target, const char *value, struct error *err)
 static bool set_peer(void *target, const char *value, struct error *err)
 {
     struct launch_options *options = target;
+    autofree char *host = NULL;
+    uint16_t port;
+    /* Said here, so that [launch] can name its line; an entry's name need not be an address. */
+    if (!name_is_vm(value) && (!parse_address(value, &host, &port) || !*host))
+        return error_refuse(err, STATUS_USAGE, "--peer: '%.80s' is not HOST[:PORT]", value);
     if (strlist_contains(&options->peers, value))
         return error_set(err, STATUS_USAGE, "--peer %.80s was given twice", value);
     return strlist_push(&options->peers, value) || error_no_memory(err);

@@ -149,6 +149,8 @@ REFUSED = (
     ("peer = b\ntimeout = soon", [], 78, ["config.ini: line 3: [launch]: --timeout: 'soon' is not 1 to 86400 seconds"]),
     ("peer = b\nincoming = yes", [], 78, ["line 3: [launch]: incoming: 'yes' is neither on nor off"]),
     ("listen = 16515", [], 78, ["line 2: [launch]: listen: '16515' is neither on nor off, nor [ADDR]:PORT"]),
+    ("peer = b:99999", [], 78, ["line 2: [launch]: --peer: 'b:99999' is not HOST[:PORT]"]),
+    ("peer =", [], 78, ["line 2: [launch]: --peer: '' is not HOST[:PORT]"]),
     ("cpu-form = best", [], 78, ["line 2: [launch]: --cpu-form is named, base or host"]),
     ("peer = b\npeer = b", [], 78, ["line 3: [launch]: --peer b was given twice"]),
     ("require = no feature", [], 78, ["line 2: [launch]: "]),
