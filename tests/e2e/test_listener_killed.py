@@ -86,13 +86,15 @@ class Crash:
             status = left.wait(40)
             check((status in (69, 76) and said(left)) or (status == 0 and last), f"status {status}: {what}: {left.stderr()}")
         self.check_whole(what)
-        if victim == "connector" and not last:
+        if victim == "connector" and last:  # the kernel had the whole answer; or b saw that it did not get through
+            wait_until(lambda: not left.alive() or "did not reach" in left.stderr(), 20, f"b's word: {what}: {left.stderr()}")
+        if victim == "connector" and left.poll() is None:
             # b goes on waiting, for a's second try.
-            check(left.alive(), f"the listener ended: {what}: {left.stderr()}")
             for process in (self.connect(), left):
                 check_equal(process.wait(30), 0, f"{process.name}: the second try: {what}: {process.stderr()}")
         elif victim == "connector":
-            check_equal(left.wait(10), 0, f"what all have agreed on: {what}: {left.stderr()}")
+            check(last, f"the listener ended: {what}: {left.stderr()}")
+            check_equal(left.poll(), 0, f"what all have agreed on: {what}: {left.stderr()}")
             check(self.agreed(self.pair.b), f"b would have started QEMU without an agreement: {what}")
         self.check_whole(what)
         self.check_both(f"the next launch: {what}")
