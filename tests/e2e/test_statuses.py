@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,9 +216,10 @@ class Mute:
         while True:
             connection, _ = self.socket.accept()
             self.taken.append(connection)
-            connection.recv(4096)
-            connection.sendall(answer)
-            connection.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # who asked may have gone already
+                connection.recv(4096)
+                connection.sendall(answer)
+                connection.shutdown(socket.SHUT_WR)
 
 
 @test(timeout=60)
